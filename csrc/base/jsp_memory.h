@@ -1,0 +1,24 @@
+/* jsp_memory.h - the only door to the heap.
+ *
+ * Owner objects allocate everything in _create and free it in _destroy; nothing is
+ * allocated while training. Tests can make the n-th allocation fail. */
+#ifndef JSP_MEMORY_H
+#define JSP_MEMORY_H
+
+#include "jspgfn.h"
+
+/* Zeroed memory aligned to 64 bytes, or NULL. count 0 gives a pointer that may be freed.
+ * The product count * size is checked for overflow. */
+void *jsp_memory_alloc(size_t count, size_t size);
+
+/* Frees memory of jsp_memory_alloc; NULL is allowed. */
+void jsp_memory_free(void *pointer);
+
+/* For tests: the n-th allocation from now on (1 = the next) returns NULL, later ones
+ * work again; 0 turns the fault off. */
+void jsp_memory_fail_at(long n);
+
+/* For tests: blocks allocated and not yet freed. */
+long jsp_memory_live(void);
+
+#endif

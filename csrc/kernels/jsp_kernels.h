@@ -1,0 +1,95 @@
+/* jsp_kernels.h - flat loops on raw arrays; the only place for SIMD code.
+ *
+ * One table of function pointers per instruction set. All of them are compiled from
+ * jsp_kernels_template.inc; the widest one that the processor offers is chosen once, or
+ * the one that the caller names. Matrices are row-major without gaps; no alignment is
+ * assumed; outputs must not overlap inputs unless said. Every row of a result is computed
+ * in the same order of operations whatever B is, so a row's bits do not depend on the
+ * rows beside it. */
+#ifndef JSP_KERNELS_H
+#define JSP_KERNELS_H
+
+#include "jsp_real.h"
+#include "jspgfn.h"
+
+typedef struct jsp_kernels_adam {
+    jsp_real learning_rate;
+    jsp_real beta1, beta2;      /* decay of the first and second moment */
+    jsp_real correction1;       /* 1 / (1 - beta1^t) */
+    jsp_real correction2;       /* 1 / (1 - beta2^t) */
+    jsp_real epsilon;
+    jsp_real gradient_scale;    /* multiplies the gradient first (clipping) */
+    jsp_real average_decay;     /* decay of the running average of the parameters */
+} jsp_kernels_adam;
+
+typedef struct jsp_kernels {
+    const char *name; /* "base", "avx2", "avx512" */
+
+    /* y[k] = exp(x[k]); in place allowed. At most 2 ulp; exp(-inf) = 0, exp(inf) = inf, NaN
+     * stays NaN; overflow gives inf, results below the smallest normal number give 0. */
+    void (*exp)(size_t n, const jsp_real *x, jsp_real *y);
+
+    /* y[k] = log(x[k]); in place allowed. At most 2 ulp; log(0) = -inf, negative or NaN
+     * gives NaN, log(inf) = inf. Subnormal input counts as 0. */
+    void (*log)(size_t n, const jsp_real *x, jsp_real *y);
+
+    /* y[k] = log(1 + exp(x[k])); in place allowed. At most 4 ulp. */
+    void (*softplus)(size_t n, const jsp_real *x, jsp_real *y);
+
+    /* log of the sum of exp(x[k]) over k with mask[k] != 0 (mask NULL = all).
+     * -inf when nothing is selected or everything selected is -inf; inf if any is inf. */
+    double (*log_sum_exp)(size_t n, const jsp_real *x, const uint8_t *mask);
+
+    /* y = act(x W + b + offset) + skip,    act = relu if relu != 0, else the identity
+     *   x [B, n_in]  W [n_in, n_out]  b [n_out] or NULL  offset [B, n_out] or NULL
+     *   skip [B, n_out] or NULL  y [B, n_out] overwritten
+     * Any n_in, n_out >= 1 works; n_out a multiple of 16 is fast. */
+    void (*dense_forward)(int B, int n_in, int n_out, const jsp_real *x, const jsp_real *W,
+                          const jsp_real *b, const jsp_real *offset, int relu,
+                          const jsp_real *skip, jsp_real *y);
+
+    /* dx = dy W^T (accumulate = 0) or dx += dy W^T (accumulate = 1)
+     *   dy [B, n_out]  W [n_in, n_out]  dx [B, n_in] */
+    void (*dense_backward_input)(int B, int n_in, int n_out, const jsp_real *dy,
+                                 const jsp_real *W, int accumulate, jsp_real *dx);
+
+    /* dW += x^T dy, db += column sums of dy (db may be NULL)
+     *   x [B, n_in]  dy [B, n_out]  dW [n_in, n_out]  db [n_out] */
+    void (*dense_backward_weight)(int B, int n_in, int n_out, const jsp_real *x,
+                                  const jsp_real *dy, jsp_real *dW, jsp_real *db);
+
+    /* y[b] = sum_k x[b, k] w[k]          x [B, n]  w [n]  y [B] overwritten */
+    void (*rows_dot)(int B, int n, const jsp_real *x, const jsp_real *w, jsp_real *y);
+
+    /* y[k] += sum_b c[b] x[b, k]         x [B, n]  c [B]  y [n] */
+    void (*rows_weighted_sum)(int B, int n, const jsp_real *x, const jsp_real *c,
+                              jsp_real *y);
+
+    /* y[k] += x[k] */
+    void (*add)(size_t n, const jsp_real *x, jsp_real *y);
+
+    /* One Adam step (Kingma and Ba 2015) on flat blocks of n numbers, and the running
+     * average of the parameters:
+     *   g = gradient_scale dp,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+     *   p -= learning_rate (m correction1) / (sqrt(v correction2) + epsilon),
+     *   average = average_decay average + (1 - average_decay) p */
+    void (*adam)(size_t n, const jsp_kernels_adam *step, const jsp_real *dp, jsp_real *p,
+                 jsp_real *m, jsp_real *v, jsp_real *average);
+
+    /* sum_k x[k]^2 in double, in a fixed order */
+    double (*sum_squares)(size_t n, const jsp_real *x);
+} jsp_kernels;
+
+/* The table in use: the widest one this processor offers, unless jsp_kernels_select
+ * chose another. Never NULL. */
+const jsp_kernels *jsp_kernels_active(void);
+
+/* Chooses a table by name, or the widest for "auto". Returns 0, or -1 (nothing changed)
+ * when the name is unknown or this processor or build does not offer it. Not to be called
+ * while another thread uses kernels. */
+int jsp_kernels_select(const char *name);
+
+/* Names of the tables that can be selected here; NULL after the last. */
+const char *jsp_kernels_available(int k);
+
+#endif

@@ -1,0 +1,66 @@
+/* jsp_model.h - local models: the evidence of a parent set and draws of its parameters.
+ *
+ * One const struct of function pointers per model. A model sees one node and one parent
+ * set at a time; a new model is one new file and one line in jsp_model_find. */
+#ifndef JSP_MODEL_H
+#define JSP_MODEL_H
+
+#include "jsp_data.h"
+#include "jsp_rng.h"
+
+#define JSP_MODEL_MAX_FIELDS 4
+
+/* A named setting of a model, e.g. {"noise_scale", 0.316}. NaN as default = computed
+ * (see the model's file). */
+typedef struct jsp_model_field {
+    const char *name;
+    double default_value;
+} jsp_model_field;
+
+typedef struct jsp_model jsp_model;
+
+/* A model together with its settings and the data it is applied to. */
+typedef struct jsp_model_setup {
+    const jsp_model *model;
+    const jsp_data *data;               /* borrowed */
+    double field[JSP_MODEL_MAX_FIELDS]; /* values, in the order of model->fields */
+    int intercept;                      /* 1 = integrate a flat intercept per node */
+} jsp_model_setup;
+
+/* One draw of the parameters of one node given its parents. */
+typedef struct jsp_model_draw {
+    double *weight;     /* [n_parents], caller's memory, in the order of `parents` */
+    double intercept;   /* 0 when the model has none */
+    double noise_scale; /* standard deviation */
+    double log_density; /* of (weights, noise variance) given parents and data; the
+                           intercept is integrated out */
+} jsp_model_draw;
+
+struct jsp_model {
+    const char *name; /* "linear", "bge" */
+    int n_fields;
+    jsp_model_field fields[JSP_MODEL_MAX_FIELDS];
+
+    /* Checks field values against D and the data: JSP_ERROR_VALUE names the field. */
+    jsp_status (*check)(const jsp_model_setup *setup, jsp_error *error);
+
+    /* log_evidence[S] for every local mask S over candidates[0 .. K-1] with at most
+     * max_parents members; other entries are set to -inf. log_evidence [2^K].
+     * JSP_ERROR_NUMERICAL when a matrix is not positive definite, naming the node. */
+    jsp_status (*tabulate)(const jsp_model_setup *setup, int node, int K,
+                           const int *candidates, int max_parents, double *log_evidence,
+                           jsp_error *error);
+
+    /* Exact draw of theta_node | parents, data. rng is consumed. */
+    jsp_status (*draw)(const jsp_model_setup *setup, int node, int n_parents,
+                       const int *parents, jsp_rng *rng, jsp_model_draw *out,
+                       jsp_error *error);
+};
+
+/* The model called `name`, or NULL. */
+const jsp_model *jsp_model_find(const char *name);
+
+/* k-th model of the library, NULL after the last. */
+const jsp_model *jsp_model_at(int k);
+
+#endif

@@ -1,0 +1,109 @@
+"""The compiled core. Arrays are checked strictly: C-contiguous, exact dtype and shape.
+
+Graphs are uint8 arrays (n, D, D) of 0 and 1, graphs[s, i, j] = 1 is the edge i -> j.
+"""
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class NumericalError(ArithmeticError): ...
+
+@final
+class Scores:
+    """Local scores of all parent sets of all nodes, and exact draws of parameters."""
+
+    def __new__(
+        cls,
+        x: NDArray[np.float64],
+        mask: NDArray[np.uint8] | None,
+        *,
+        model: str,
+        model_fields: dict[str, float],
+        graph_prior: str,
+        max_parents: int,
+        candidates: list[list[int]],
+        intercept: bool,
+        n_threads: int,
+    ) -> Scores: ...
+    @property
+    def n_variables(self) -> int: ...
+    @property
+    def n_bytes(self) -> int: ...
+    def candidates(self, node: int) -> list[int]: ...
+    def local_scores(self, node: int) -> NDArray[np.float64]:
+        """Copy of l_j(S), index = bit mask over candidates(node); -inf = excluded."""
+    def restricted_sum(self, node: int, parents: int, undecided: int) -> float:
+        """log T_j(S, U) minus the best score of the node; local masks. For tests."""
+    def log_reward(self, graphs: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """log w(G) + sum of log evidences; -inf for excluded graphs. No cycle check."""
+    def draw_parameters(
+        self, graphs: NDArray[np.uint8], seed: int, first_draw: int = 0
+    ) -> tuple[
+        NDArray[np.float64],  # weights, one per edge in the order of np.nonzero(graphs)
+        NDArray[np.float64],  # intercepts (n, D), preprocessed units
+        NDArray[np.float64],  # noise standard deviations (n, D)
+        NDArray[np.float64],  # log density of (weights, noise variances), (n,)
+    ]: ...
+
+@final
+class Trainer:
+    """The edges generator with its schedules, chains, optimiser and random streams."""
+
+    def __new__(
+        cls,
+        scores: Scores,
+        *,
+        n_iter: int,
+        batch_size: int,
+        learning_rate: float,
+        likelihood_fraction: float,
+        seed: int,
+        n_threads: int,
+    ) -> Trainer: ...
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def n_parameters(self) -> int: ...
+    def set_schedule(self, first_iteration: int, n_iter: int, likelihood_fraction: float) -> None:
+        """Schedules now run over n_iter updates counted from first_iteration."""
+    def step(self, n_updates: int, time_fraction: float = 0.0) -> NDArray[np.float64]:
+        """Runs updates without the GIL.
+
+        Progress of the schedules is max(iteration / n_iter, time_fraction). Returns one row
+        per update, columns as in METRICS.
+        """
+    def sample(
+        self, n: int, seed: int, n_threads: int, first_draw: int = 0
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
+        """Draws of the averaged policy: graphs, log q, log R. Draw k depends only on
+        (seed, first_draw + k)."""
+    def log_prob(self, graphs: NDArray[np.uint8], n_threads: int) -> NDArray[np.float64]:
+        """log q of acyclic graphs; -inf for excluded ones."""
+    def chain_graphs(self) -> NDArray[np.uint8]:
+        """Present states of the structure chains."""
+    def parameters(self) -> dict[str, NDArray[np.float64]]:
+        """Copy of the averaged parameters by name."""
+    def perturb(self, scale: float, seed: int) -> None:
+        """Adds normal noise to every parameter of the averaged policy. For tests."""
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on with the same bits, as arrays."""
+    def set_state(self, state: dict[str, Any]) -> None: ...
+
+METRICS: tuple[str, ...]
+"""Columns of Trainer.step: phase (0 maximum likelihood, 1 balance), loss, gap (mean of
+log R - log q on chain states minus the same on own draws; NaN in phase 0), own_gap_median,
+own_ess, acceptance, chain_log_q, gradient_norm, learning_rate, progress, n_edges."""
+
+def find_cycle(graphs: NDArray[np.uint8]) -> int:
+    """Row of the first cyclic graph, or -1."""
+
+def select_simd(name: str) -> None: ...
+def config() -> dict[str, Any]:
+    """Keys: version, real, simd, simd_available, openmp, max_threads, compiler."""
+
+def kernel(name: str, *arrays: Any) -> Any:
+    """Calls one kernel on float32 arrays, for tests: exp, log, softplus, log_sum_exp,
+    dense_forward, dense_backward_input, dense_backward_weight, rows_dot,
+    rows_weighted_sum, adam, sum_squares."""
