@@ -6,11 +6,13 @@ pair stays empty or gets one of its two directions, with logits 0, D_ij and D_ji
     D_ij = log [T_j(S, U) - T_j(S, U - i)] / T_j(S, U - i),
     T_j(S, U) = sum over S' with S subset S' subset S + U of exp l_j(S'),
 
-S are the parents of j so far and U the candidates of j that could still be added: their
-pair comes now or later, they are no descendants of j, and S plus the candidate is allowed.
-D_ij is thus the log-odds that i joins the parents of j if other nodes did not matter.
-A direction that would close a cycle or that is not in U is not offered. All sums are
-written out over the whole table; `scores` (D, 2^D) holds local scores, -inf = excluded.
+S are the parents of j so far and U its open candidates: their pair comes now or later,
+they are no descendants of j, and S plus the candidate is not excluded. D_ij is thus the
+log-odds that i joins the parents of j if other nodes did not matter. Only open directions
+are on offer. The odds of a node are refreshed when it gained a parent or when a candidate
+with odds above REFRESH_ABOVE was closed; others matter too little.
+
+All sums are written out over the whole table; `scores` (D, 2^D) holds local scores.
 """
 
 import itertools
@@ -21,6 +23,7 @@ from reference import dags
 from reference.exact_posterior import log_sum
 
 CLIP = 30.0
+REFRESH_ABOVE = -2.0
 
 
 def log_restricted_sum(table, S, U):
@@ -29,74 +32,96 @@ def log_restricted_sum(table, S, U):
     return log_sum(table[(sets & S == S) & (sets & ~(S | U) == 0)])
 
 
-def odds(table, S, U, i):
-    """D for candidate i in U, clipped."""
-    joined = log_restricted_sum(table, S | 1 << i, U & ~(1 << i))
-    apart = log_restricted_sum(table, S, U & ~(1 << i))
-    return float(np.clip(joined - apart, -CLIP, CLIP))
+class Walk:
+    """The state of a walk: graph so far, open[i, j] and odds[i, j] of every direction."""
 
+    def __init__(self, scores):
+        self.scores = scores
+        D = len(scores)
+        self.graph = np.zeros((D, D), bool)
+        self.open = ~np.eye(D, dtype=bool)
+        self.odds = np.full((D, D), -np.inf)
+        self.stale = set(range(D))
+        for j in range(D):
+            self.close_excluded(j)
+        self.refresh()
 
-def undecided(scores, graph, pairs, j):
-    """U for node j: `pairs` are the pairs not yet decided."""
-    D = len(scores)
-    S = dags.parent_masks(graph)[j]
-    reach = dags.closure(graph)
-    U = 0
-    for i in range(D):
-        later = (min(i, j), max(i, j)) in pairs
-        if i != j and later and not reach[j, i] and scores[j, S | 1 << i] > -np.inf:
-            U |= 1 << i
-    return S, U
+    def close_excluded(self, j):
+        S = dags.parent_masks(self.graph)[j]
+        for i in range(len(self.graph)):
+            if self.open[i, j] and self.scores[j, S | 1 << i] == -np.inf:
+                self.close(i, j)
 
+    def close(self, i, j):
+        if self.open[i, j] and self.odds[i, j] > REFRESH_ABOVE:
+            self.stale.add(j)
+        self.open[i, j] = False
 
-def direction_odds(scores, graph, pairs, i, j):
-    """D_ij at the present state, -inf if i -> j is not on offer."""
-    S, U = undecided(scores, graph, pairs, j)
-    return odds(scores[j], S, U, i) if U >> i & 1 else -np.inf
+    def add(self, i, j):
+        self.close(i, j)
+        self.graph[i, j] = True
+        self.stale.add(j)
+        reach = dags.closure(self.graph)
+        for child, parent in zip(*np.nonzero(reach), strict=True):
+            self.close(parent, child)  # child reaches parent already
+        self.close_excluded(j)
+
+    def refresh(self):
+        for j in self.stale:
+            S = dags.parent_masks(self.graph)[j]
+            candidates = np.flatnonzero(self.open[:, j])
+            U = int(sum(1 << i for i in candidates))
+            for i in candidates:
+                others = U & ~(1 << i)
+                joined = log_restricted_sum(self.scores[j], S | 1 << i, others)
+                apart = log_restricted_sum(self.scores[j], S, others)
+                self.odds[i, j] = np.clip(joined - apart, -CLIP, CLIP)
+        self.stale = set()
+
+    def logits(self, i, j):
+        """Logits of: no edge, i -> j, j -> i."""
+        self.refresh()
+        return np.array([
+            0.0,
+            self.odds[i, j] if self.open[i, j] else -np.inf,
+            self.odds[j, i] if self.open[j, i] else -np.inf,
+        ])  # fmt: skip
+
+    def decide(self, i, j, choice):
+        if choice == 1:
+            self.add(i, j)
+        elif choice == 2:
+            self.add(j, i)
+        else:
+            self.close(i, j)
+            self.close(j, i)
 
 
 def slot_order(scores):
     """Pairs (i < j), largest log(1 + exp D_ij + exp D_ji) in the empty graph first.
 
-    Ties keep the order of (i, j). Pairs with no possible direction are left out.
+    Ties keep the order of (i, j). Pairs without an open direction are left out.
     """
-    D = len(scores)
-    empty = np.zeros((D, D), bool)
-    pairs = list(itertools.combinations(range(D), 2))
-    strength = {}
-    for i, j in pairs:
-        forward = direction_odds(scores, empty, pairs, i, j)
-        backward = direction_odds(scores, empty, pairs, j, i)
-        if max(forward, backward) > -np.inf:
-            strength[i, j] = log_sum(np.array([0.0, forward, backward]))
+    start = Walk(scores)
+    strength = {
+        pair: log_sum(start.logits(*pair))
+        for pair in itertools.combinations(range(len(scores)), 2)
+        if start.open[pair] or start.open[pair[::-1]]
+    }
     return sorted(strength, key=lambda pair: -strength[pair])
-
-
-def visits(scores, target, order):
-    """(pair, logits of nothing / i -> j / j -> i, index of what `target` has) per visit."""
-    graph = np.zeros_like(target)
-    for position, (i, j) in enumerate(order):
-        left = set(order[position:])
-        logits = np.array([
-            0.0,
-            direction_odds(scores, graph, left, i, j),
-            direction_odds(scores, graph, left, j, i),
-        ])  # fmt: skip
-        choice = 1 if target[i, j] else 2 if target[j, i] else 0
-        yield (i, j), logits, choice
-        graph[i, j], graph[j, i] = target[i, j], target[j, i]
 
 
 def log_prob(scores, graph, order=None):
     """log q of one DAG under the base policy."""
     graph = np.asarray(graph, bool)
     order = slot_order(scores) if order is None else order
-    pairs = {(i, j) for i, j in order} | {(j, i) for i, j in order}
-    if any(edge not in pairs for edge in zip(*np.nonzero(graph), strict=True)):
-        return -np.inf
+    walk = Walk(scores)
     total = 0.0
-    for _, logits, choice in visits(scores, graph, order):
+    for i, j in order:
+        choice = 1 if graph[i, j] else 2 if graph[j, i] else 0
+        logits = walk.logits(i, j)
+        if logits[choice] == -np.inf:
+            return -np.inf
         total += logits[choice] - log_sum(logits)
-        if total == -np.inf:
-            break
-    return total
+        walk.decide(i, j, choice)
+    return total if np.array_equal(walk.graph, graph) else -np.inf
