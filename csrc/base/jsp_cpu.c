@@ -1,0 +1,29 @@
+/* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and, for
+ * the wide registers, xgetbv (whether the operating system saves them on a switch). */
+#include "jsp_cpu.h"
+
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+
+int jsp_cpu_has_avx2(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+int jsp_cpu_has_avx512(void) {
+    __builtin_cpu_init();
+    return jsp_cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
+}
+
+#else
+
+int jsp_cpu_has_avx2(void) {
+    return 0;
+}
+
+int jsp_cpu_has_avx512(void) {
+    return 0;
+}
+
+#endif
