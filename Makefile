@@ -1,0 +1,85 @@
+# Everything one does twice. `make help` lists the targets.
+#
+# All Python tools live in .venv, which the targets make themselves. Stamp files in .venv
+# remember what has been installed, so that a repeated call does no work. The package is
+# installed (not editable): what is tested is what users get.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_OUT ?= build/demo
+
+PACKAGE := pyproject.toml setup.py MANIFEST.in README.md LICENSE \
+	$(wildcard csrc/*.h csrc/*/*.c csrc/*/*.h csrc/*/*.inc) \
+	$(wildcard python/jspgfn/* python/jspgfn/data/*)
+C_FILES := $(wildcard csrc/*.h csrc/*/*.c csrc/*/*.h csrc/*/*.inc \
+	tests/c/*.c tests/c/*.h benchmarks/c/*.c benchmarks/c/*.h)
+# only folders that exist, so that ruff does not complain
+PYTHON_CODE := setup.py python $(wildcard tests benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test ctest pytest lint format types bench sdist clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed-plot ## sample the posterior of the Sachs protein data
+	$(BIN)/jspgfn demo --out $(DEMO_OUT)
+
+test: lint ctest pytest ## everything that must pass: lint, C tests, Python tests
+
+ctest: ## the C tests, which need no Python
+	$(MAKE) -C tests/c run
+	$(MAKE) -C tests/c symbols
+
+pytest: $(VENV)/.installed-dev ## the Python tests; PYTEST_ARGS="-k name" selects
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff and clang-format, changing nothing
+	$(BIN)/ruff check $(PYTHON_CODE)
+	$(BIN)/ruff format --check $(PYTHON_CODE)
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: $(VENV)/.installed-dev ## let ruff and clang-format rewrite the files
+	$(BIN)/ruff check --fix $(PYTHON_CODE)
+	$(BIN)/ruff format $(PYTHON_CODE)
+	$(BIN)/clang-format -i $(C_FILES)
+
+types: $(VENV)/.installed-dev ## mypy, and the stub of the extension against the extension
+	$(BIN)/mypy
+	$(BIN)/stubtest jspgfn._core --mypy-config-file pyproject.toml
+
+bench: $(VENV)/.installed-dev ## the benchmarks; see benchmarks/
+	$(MAKE) -C benchmarks/c run
+	for script in $(wildcard benchmarks/bench_*.py); do $(BIN)/python $$script || exit 1; done
+
+sdist: $(VENV)/.installed-dev ## source archive in dist/, then a trial build from it
+	$(BIN)/pip install --quiet build
+	$(BIN)/python -m build --outdir dist
+
+# The build runs with the tools of .venv (--no-build-isolation), which keeps compiled
+# objects in build/temp* usable; build/lib* goes, or deleted modules would linger in it.
+BUILD_TOOLS := "setuptools>=77" "numpy>=2.0"
+INSTALL := rm -rf build/lib* && $(BIN)/pip install --quiet --no-build-isolation
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(BUILD_TOOLS)
+	touch $@
+
+$(VENV)/.installed-plot: $(VENV)/.created $(PACKAGE)
+	$(INSTALL) ".[plot]"
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created $(PACKAGE)
+	$(INSTALL) ".[dev]"
+	touch $@ $(VENV)/.installed-plot
+
+clean: ## remove build products and caches
+	rm -rf build dist python/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	if [ -f tests/c/Makefile ]; then $(MAKE) -C tests/c clean; fi
+	if [ -f benchmarks/c/Makefile ]; then $(MAKE) -C benchmarks/c clean; fi
+	find python tests -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## and the virtual environment
+	rm -rf $(VENV)
