@@ -21,7 +21,10 @@ def load(name):
     summary = json.loads((folder / "summary.json").read_text())
     given = config["model"]
     if given["kind"] == "linear":
-        fields = {"noise_scale": given["sigma2"] ** 0.5, "weight_scale": given["prior_var"] ** 0.5}
+        fields = {
+            "noise_scale": given["sigma2"] ** 0.5,
+            "weight_scale": given["prior_var"] ** 0.5,
+        }
     else:
         fields = {"alpha_mu": given["alpha_mu"], "alpha_w": given["alpha_w"]}
     mask = folder / "mask.csv"

@@ -20,7 +20,7 @@ def is_acyclic(graphs):
 
 @functools.cache
 def enumerate_dags(n_variables):
-    """All DAGs as bool (n, D, D): every directed graph is written down, then filtered."""
+    """All DAGs as bool (n, D, D): all directed graphs written down, then filtered."""
     cells = [(i, j) for i in range(n_variables) for j in range(n_variables) if i != j]
     codes = np.arange(1 << len(cells))
     graphs = np.zeros((len(codes), n_variables, n_variables), bool)
@@ -40,7 +40,7 @@ def closure(graph):
 
 
 def legal_edges(graph):
-    """legal[i, j] = i -> j is absent and may be added without a cycle: every cell tried."""
+    """legal[i, j] = i -> j is absent and closes no cycle: every cell is tried."""
     graph = np.asarray(graph, bool)
     legal = np.zeros_like(graph)
     for i, j in zip(*np.nonzero(~graph), strict=True):
@@ -51,7 +51,7 @@ def legal_edges(graph):
 
 
 def random_dag(n_variables, edge_probability, rng):
-    """A random order of the nodes, then each forward edge with the given probability."""
+    """A random order of the nodes, then each forward edge by a coin."""
     order = rng.permutation(n_variables)
     upper = np.triu(rng.random((n_variables, n_variables)) < edge_probability, 1)
     graph = np.zeros((n_variables, n_variables), bool)

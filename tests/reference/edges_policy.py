@@ -1,16 +1,16 @@
-"""The `edges` generator without its network: pairs walked in a fixed order, base odds only.
+"""The `edges` generator without its network: a fixed order of pairs, base odds only.
 
-Every unordered pair of variables is visited once, strongest pair first. At each visit the
-pair stays empty or gets one of its two directions, with logits 0, D_ij and D_ji, where
+Every unordered pair of variables is visited once, strongest pair first. At each visit
+the pair stays empty or gets one of its directions, with logits 0, D_ij and D_ji, where
 
     D_ij = log [T_j(S, U) - T_j(S, U - i)] / T_j(S, U - i),
     T_j(S, U) = sum over S' with S subset S' subset S + U of exp l_j(S'),
 
 S are the parents of j so far and U its open candidates: their pair comes now or later,
 they are no descendants of j, and S plus the candidate is not excluded. D_ij is thus the
-log-odds that i joins the parents of j if other nodes did not matter. Only open directions
-are on offer. The odds of a node are refreshed when it gained a parent or when a candidate
-with odds above REFRESH_ABOVE was closed; others matter too little.
+log-odds that i joins the parents of j if other nodes did not matter. Only open
+directions are on offer. The odds of a node are refreshed when it gained a parent or when
+a candidate with odds above REFRESH_ABOVE was closed; others matter too little.
 
 All sums are written out over the whole table; `scores` (D, 2^D) holds local scores.
 """
@@ -33,7 +33,7 @@ def log_restricted_sum(table, S, U):
 
 
 class Walk:
-    """The state of a walk: graph so far, open[i, j] and odds[i, j] of every direction."""
+    """Where a walk stands: graph so far, open[i, j] and odds[i, j] of directions."""
 
     def __init__(self, scores):
         self.scores = scores
@@ -97,16 +97,22 @@ class Walk:
             self.close(j, i)
 
 
-def slot_order(scores):
-    """Pairs (i < j), largest log(1 + exp D_ij + exp D_ji) in the empty graph first.
+def free_log_odds(table, i):
+    """Log-odds, not clipped, that i joins a parent set that is free otherwise."""
+    has_i = np.arange(len(table)) >> i & 1 == 1
+    return log_sum(table[has_i]) - log_sum(table[~has_i])
 
-    Ties keep the order of (i, j). Pairs without an open direction are left out.
+
+def slot_order(scores):
+    """Pairs (i < j), largest log(1 + exp(odds of i -> j) + exp(odds of j -> i)) first.
+
+    Ties keep the order of (i, j).
     """
-    start = Walk(scores)
     strength = {
-        pair: log_sum(start.logits(*pair))
-        for pair in itertools.combinations(range(len(scores)), 2)
-        if start.open[pair] or start.open[pair[::-1]]
+        (i, j): log_sum(
+            np.array([0.0, free_log_odds(scores[j], i), free_log_odds(scores[i], j)])
+        )
+        for i, j in itertools.combinations(range(len(scores)), 2)
     }
     return sorted(strength, key=lambda pair: -strength[pair])
 

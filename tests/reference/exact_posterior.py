@@ -1,14 +1,16 @@
 """Exact posterior over DAGs from a table of local scores (D, 2^D), D <= 12.
 
     tau_j(U) = sum over S subset of U of exp l_j(S)
-    Z(W)     = sum over nonempty T subset of W of (-1)^(|T|+1) Z(W - T) prod_{j in T} tau_j(W - T)
-    B(U)     = sum over nonempty T subset of V - U of (-1)^(|T|+1) B(U + T) prod_{j in T} tau_j(U)
+    Z(W) = sum over T of (-1)^(|T|+1) Z(W - T) prod_{j in T} tau_j(W - T),
+           T a nonempty subset of W
+    B(U) = sum over T of (-1)^(|T|+1) B(U + T) prod_{j in T} tau_j(U),
+           T a nonempty subset of V - U
 
-Z(W) adds up all DAGs on W, B(U) all completions once U is placed; Z(empty) = B(V) = 1 and
-log Z = log Z(V) (Tian and He, UAI 2009). Everything is a logarithm: posteriors with
+Z(W) adds up all DAGs on W, B(U) all completions once U is placed; Z(empty) = B(V) = 1
+and log Z = log Z(V) (Tian and He, UAI 2009). Everything is a logarithm: posteriors with
 far-apart modes need parent sets thousands of nats below the best ones. The alternating
-sums lose nothing that matters, because no term exceeds the result: Z(W) is the weight of a
-union of events, and each term is the weight of an intersection.
+sums lose nothing that matters, because no term exceeds the result: Z(W) is the weight
+of a union of events, and each term is the weight of an intersection.
 """
 
 import numpy as np
@@ -77,7 +79,9 @@ class ExactPosterior:
         self.log_Z = log_Z[full]
         placed = first + log_Z[:, None] - self.log_Z  # log P(j is placed right after U)
         with np.errstate(invalid="ignore"):
-            above = np.where(placed > -np.inf, placed - log_tau.T, -np.inf).T  # [D, 2^D]
+            above = np.where(
+                placed > -np.inf, placed - log_tau.T, -np.inf
+            ).T  # [D, 2^D]
         for i in range(D):  # sum over supersets of S
             lacks = np.flatnonzero(np.arange(size) >> i & 1 == 0)
             above[:, lacks] = np.logaddexp(above[:, lacks], above[:, lacks | 1 << i])

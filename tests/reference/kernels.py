@@ -57,9 +57,21 @@ def rows_weighted_sum(x, c, y):
 
 
 def adam(
-    gradient, p, m, v, average, *, learning_rate, beta1, beta2, correction1, correction2,
-    epsilon, gradient_scale, average_decay,
-):  # fmt: skip
+    gradient,
+    p,
+    m,
+    v,
+    average,
+    *,
+    learning_rate,
+    beta1,
+    beta2,
+    correction1,
+    correction2,
+    epsilon,
+    gradient_scale,
+    average_decay,
+):
     """(p, m, v, average) after one step."""
     g = gradient_scale * np.asarray(gradient, np.float64)
     m = beta1 * m + (1 - beta1) * g

@@ -1,9 +1,10 @@
-"""Evidence of one parent set, posterior of its parameters, tables over all parent sets.
+"""Evidence of one parent set, posterior of its parameters, tables of all parent sets.
 
-Straight from the formulas, with dense linear algebra on the rows that count. A parent set
-is a list of column numbers; a mask is an integer with bit i set for parent i.
+Straight from the formulas, with dense linear algebra on the rows that count. A parent
+set is a list of column numbers; a mask is an integer with bit i set for parent i.
 
-    linear  x_j = c_j + X_S theta + e,   e ~ N(0, noise_scale^2),  theta ~ N(0, weight_scale^2 I)
+    linear  x_j = c_j + X_S theta + e,  e ~ N(0, noise_scale^2),
+            theta ~ N(0, weight_scale^2 I)
     bge     Geiger and Heckerman (2002) as corrected by Kuipers, Moffa and Heckerman,
             arXiv 1402.6863; prior mean 0, parametric matrix t I
 
@@ -77,7 +78,11 @@ def bge_pieces(x, mask, node, alpha_mu, alpha_w):
     if n:
         mean = rows.mean(axis=0)
         centred = rows - mean
-        R = R + centred.T @ centred + alpha_mu * n / (alpha_mu + n) * np.outer(mean, mean)
+        R = (
+            R
+            + centred.T @ centred
+            + alpha_mu * n / (alpha_mu + n) * np.outer(mean, mean)
+        )
     return rows, alpha_w, t, R
 
 
@@ -119,10 +124,17 @@ def members(mask):
 
 
 def tables(
-    x, mask=None, *, model="linear", graph_prior="uniform", intercept=False, fields=None,
-    max_parents=None, candidates=None,
-):  # fmt: skip
-    """Local scores (D, 2^D): [j, S] = log evidence + log prior weight; -inf = excluded."""
+    x,
+    mask=None,
+    *,
+    model="linear",
+    graph_prior="uniform",
+    intercept=False,
+    fields=None,
+    max_parents=None,
+    candidates=None,
+):
+    """Local scores (D, 2^D): [j, S] = log evidence + log prior, -inf = excluded."""
     D = np.shape(x)[1]
     limit = D if max_parents is None else max_parents
     scores = np.full((D, 1 << D), -np.inf)
@@ -162,14 +174,16 @@ def parameter_posterior(x, mask, node, parents, model, intercept=False, fields=N
     Weights are Student with `df` degrees of freedom (inf = normal), location `mean` and
     scale matrix `scale`; given the noise variance v they are normal with covariance
     v * unit_covariance. Noise variance: `noise_shape` and `noise_rate` of its inverse
-    gamma distribution, or the constant `noise_variance`. The intercept given weights and
-    v is normal with mean y_mean - X_mean @ weights and variance v / intercept_precision
-    (0 throughout if intercept_precision is inf).
+    gamma distribution, or the constant `noise_variance`. The intercept given weights
+    and v is normal with mean y_mean - X_mean @ weights and variance
+    v / intercept_precision (0 throughout if intercept_precision is inf).
     """
     parents = list(parents)
     fields = fields_of(model, fields)
     if model == "linear":
-        rows, _, precision, mean = linear_pieces(x, mask, node, parents, intercept, **fields)
+        rows, _, precision, mean = linear_pieces(
+            x, mask, node, parents, intercept, **fields
+        )
         covariance = np.linalg.inv(precision)
         v = fields["noise_scale"] ** 2
         centre = rows.mean(axis=0) if intercept else np.zeros(rows.shape[1])
@@ -217,7 +231,7 @@ def log_parameter_density(posterior, weights, noise_variance):
 
 
 def weight_moments(x, mask, model, set_probabilities, intercept=False, fields=None):
-    """Mean and sd of theta_ij 1(i -> j), given the posterior of the parent sets (D, 2^D)."""
+    """Mean and sd of theta_ij 1(i -> j), given probabilities of parent sets (D, 2^D)."""
     D = np.shape(x)[1]
     first, second = np.zeros((D, D)), np.zeros((D, D))
     for j in range(D):

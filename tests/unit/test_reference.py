@@ -14,7 +14,11 @@ def solved(request):
     """A case, its local scores and its exact posterior by the reference code."""
     case = cases.load(request.param)
     scores = local_scores.tables(
-        case.x, case.mask, model=case.model, graph_prior=case.graph_prior, fields=case.fields
+        case.x,
+        case.mask,
+        model=case.model,
+        graph_prior=case.graph_prior,
+        fields=case.fields,
     )
     return case, scores, ExactPosterior(scores)
 
@@ -61,7 +65,9 @@ def test_enumeration_agrees_with_recursion(name):
     exact = ExactPosterior(scores)
     graphs, log_prob, log_Z = enumerated(scores)
     assert abs(exact.log_Z - log_Z) < 1e-12 * abs(log_Z)
-    np.testing.assert_allclose(np.tensordot(np.exp(log_prob), graphs, 1), exact.edges, atol=1e-12)
+    np.testing.assert_allclose(
+        np.tensordot(np.exp(log_prob), graphs, 1), exact.edges, atol=1e-12
+    )
     np.testing.assert_allclose(exact.log_prob(graphs), log_prob, atol=1e-11)
     assert abs(-np.exp(log_prob) @ log_prob - case.entropy) < 1e-9
 
@@ -70,7 +76,9 @@ def test_enumeration_agrees_with_recursion(name):
 def test_numbers_of_dags(n_variables):
     assert len(dags.enumerate_dags(n_variables)) == dags.N_DAGS[n_variables]
     prior = local_scores.prior_tables(n_variables, "uniform")
-    assert math.exp(ExactPosterior(prior).log_Z) == pytest.approx(dags.N_DAGS[n_variables])
+    assert math.exp(ExactPosterior(prior).log_Z) == pytest.approx(
+        dags.N_DAGS[n_variables]
+    )
 
 
 def test_number_of_dags_with_six_nodes():
@@ -79,16 +87,20 @@ def test_number_of_dags_with_six_nodes():
 
 
 def test_limits_and_deep_scores():
-    """Excluded sets and scores spread over 5,000 nats, recursion against enumeration."""
+    """Excluded sets and scores thousands of nats apart: recursion and enumeration."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(30, 4))
-    scores = local_scores.tables(x, max_parents=2, candidates=[[1, 2, 3], [0, 2], [0, 3], [0]])
+    scores = local_scores.tables(
+        x, max_parents=2, candidates=[[1, 2, 3], [0, 2], [0, 3], [0]]
+    )
     scores *= np.where(scores > -np.inf, rng.integers(1, 100, scores.shape), 1)
     exact = ExactPosterior(scores)
     graphs, log_prob, log_Z = enumerated(scores)
     assert np.isneginf(log_prob).any()
     assert exact.log_Z == pytest.approx(log_Z, abs=1e-9)
-    np.testing.assert_allclose(np.tensordot(np.exp(log_prob), graphs, 1), exact.edges, atol=1e-9)
+    np.testing.assert_allclose(
+        np.tensordot(np.exp(log_prob), graphs, 1), exact.edges, atol=1e-9
+    )
 
 
 def test_bge_is_score_equivalent():
@@ -113,10 +125,11 @@ def test_bge_is_score_equivalent():
 
 @pytest.mark.parametrize("intercept", [False, True])
 def test_linear_evidence_is_a_normal_density(intercept):
-    """The evidence as the density of one large normal vector, integrating nothing by hand.
+    """The evidence as the density of one large normal vector.
 
-    A flat intercept is the limit of a normal one of variance V: density times sqrt(2 pi V)
-    tends to the flat integral, which is the evidence without its dropped -1/2 log(n).
+    A flat intercept is the limit of a normal one of variance V: density times
+    sqrt(2 pi V) tends to the flat integral, which is the evidence without its dropped
+    -1/2 log(n).
     """
     rng = np.random.default_rng(3)
     x = rng.normal(size=(12, 3)) + 1
@@ -133,11 +146,13 @@ def test_linear_evidence_is_a_normal_density(intercept):
 
 
 def test_evidence_is_a_ratio_of_densities():
-    """log P(D) = log P(D | theta) + log P(theta) - log P(theta | D) at any theta (linear)."""
+    """log P(D) = log P(D | theta) + log P(theta) - log P(theta | D) at any theta."""
     rng = np.random.default_rng(4)
     x, theta = rng.normal(size=(15, 4)), rng.normal(size=2)
     fields = {"noise_scale": 0.7, "weight_scale": 1.3}
-    posterior = local_scores.parameter_posterior(x, None, 3, [0, 2], "linear", fields=fields)
+    posterior = local_scores.parameter_posterior(
+        x, None, 3, [0, 2], "linear", fields=fields
+    )
     residual = x[:, 3] - x[:, [0, 2]] @ theta
     joint = -15 / 2 * math.log(2 * math.pi * 0.49) - residual @ residual / 2 / 0.49
     joint += -math.log(2 * math.pi * 1.69) - theta @ theta / 2 / 1.69
@@ -170,7 +185,7 @@ def test_base_policy_is_a_distribution(n_variables):
 
 
 def test_base_policy_of_one_pair_is_exact():
-    """With two variables (and odds too small to be clipped) q is the posterior itself."""
+    """With two variables (and odds that are not clipped) q is the posterior itself."""
     x = np.random.default_rng(7).normal(size=(6, 2))
     scores = local_scores.tables(x)
     graphs, log_prob, _ = enumerated(scores)
@@ -181,7 +196,9 @@ def test_base_policy_of_one_pair_is_exact():
 def test_kernels_at_special_values():
     special = np.array([0.0, -np.inf, np.inf, np.nan])
     np.testing.assert_array_equal(kernels.exp(special), [1, 0, np.inf, np.nan])
-    np.testing.assert_array_equal(kernels.log(special), [-np.inf, np.nan, np.inf, np.nan])
+    np.testing.assert_array_equal(
+        kernels.log(special), [-np.inf, np.nan, np.inf, np.nan]
+    )
     np.testing.assert_array_equal(kernels.softplus(special[1:3]), [0, np.inf])
     assert kernels.log_sum_exp([]) == -np.inf
     assert kernels.log_sum_exp([1.0, 2.0], [0, 1]) == 2.0
