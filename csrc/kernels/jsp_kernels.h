@@ -68,6 +68,11 @@ typedef struct jsp_kernels {
     /* y[k] += x[k] */
     void (*add)(size_t n, const jsp_real *x, jsp_real *y);
 
+    /* dz[k] = dh[k] where h[k] > skip[k] (skip NULL: h[k] > 0), else 0, for h = relu(z) + skip;
+     * dz may be dh. Where relu(z) is so small that h rounds to skip, the gradient is 0. */
+    void (*relu_backward)(size_t n, const jsp_real *h, const jsp_real *skip,
+                          const jsp_real *dh, jsp_real *dz);
+
     /* One Adam step (Kingma and Ba 2015) on flat blocks of n numbers, and the running
      * average of the parameters:
      *   g = gradient_scale dp,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,

@@ -1,0 +1,80 @@
+/* jsp_adam.c - the optimiser.
+ *
+ * Losses of flow networks have rare huge gradients, whose size no one knows in advance;
+ * so the bound on the norm follows the norms seen so far. What enters the running mean is
+ * the clipped norm, so that one outlier cannot lift the bound for the next. */
+#include "jsp_adam.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "jsp_kernels.h"
+#include "jsp_memory.h"
+
+#define NORM_DECAY 0.99 /* of the running mean of norms: a memory of about 100 steps */
+
+static int allocate_blocks(jsp_adam *adam, size_t size) {
+    adam->first = jsp_memory_alloc(size, sizeof *adam->first);
+    adam->second = jsp_memory_alloc(size, sizeof *adam->second);
+    adam->average = jsp_memory_alloc(size, sizeof *adam->average);
+    return adam->first && adam->second && adam->average;
+}
+
+/* The factor that brings the norm down to its bound; updates the running mean. */
+static double clip_norm(jsp_adam *adam, double norm) {
+    double scale = 1, bound = adam->clip_ratio * adam->norm_mean;
+    if (adam->norm_mean > 0 && norm > bound) scale = bound / norm;
+    double clipped = scale * norm;
+    adam->norm_mean = adam->norm_mean > 0
+                          ? NORM_DECAY * adam->norm_mean + (1 - NORM_DECAY) * clipped
+                          : clipped;
+    return scale;
+}
+
+jsp_status jsp_adam_create(jsp_adam *adam, size_t size, const jsp_real *params,
+                           jsp_error *error) {
+    *adam = (jsp_adam){
+        .size = size,
+        .beta1 = 0.9,
+        .beta2 = 0.99,
+        .epsilon = 1e-8,
+        .average_decay = 0.995,
+        .clip_ratio = 5,
+    };
+    if (!allocate_blocks(adam, size)) {
+        jsp_adam_destroy(adam);
+        return jsp_status_no_memory(error, 3 * size * sizeof(jsp_real), "the optimiser");
+    }
+    memcpy(adam->average, params, size * sizeof *params);
+    return JSP_OK;
+}
+
+void jsp_adam_destroy(jsp_adam *adam) {
+    if (!adam) return;
+    jsp_memory_free(adam->first);
+    jsp_memory_free(adam->second);
+    jsp_memory_free(adam->average);
+    *adam = (jsp_adam){0};
+}
+
+double jsp_adam_step(jsp_adam *adam, double learning_rate, const jsp_real *d_params,
+                     jsp_real *params) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    double norm = sqrt(kernels->sum_squares(adam->size, d_params));
+    if (!isfinite(norm)) return norm;
+    double scale = clip_norm(adam, norm);
+    double t = (double)++adam->t;
+    const jsp_kernels_adam step = {
+        .learning_rate = (jsp_real)learning_rate,
+        .beta1 = (jsp_real)adam->beta1,
+        .beta2 = (jsp_real)adam->beta2,
+        .correction1 = (jsp_real)(1 / (1 - pow(adam->beta1, t))),
+        .correction2 = (jsp_real)(1 / (1 - pow(adam->beta2, t))),
+        .epsilon = (jsp_real)adam->epsilon,
+        .gradient_scale = (jsp_real)scale,
+        .average_decay = (jsp_real)fmin(adam->average_decay, 1 - 1 / (1 + t / 10)),
+    };
+    kernels->adam(adam->size, &step, d_params, params, adam->first, adam->second,
+                  adam->average);
+    return norm;
+}
