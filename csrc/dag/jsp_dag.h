@@ -3,8 +3,8 @@
  * Kept up to date with every added edge: parents, children, the transitive closure
  * (ancestors and descendants, each set containing the node itself) and the mask of legal
  * edges. Adding i -> j joins every ancestor of i with every descendant of j: O(D) words.
- * Undo replays a journal of the closure rows that changed; each row can only grow, so the
- * journal is bounded by 2 D (D - 1) entries. */
+ * Undo replays a journal of the closure rows that changed; the closure of a DAG has at most
+ * D (D - 1) / 2 pairs, so the journal is bounded by 3/2 D (D - 1) entries. */
 #ifndef JSP_DAG_H
 #define JSP_DAG_H
 

@@ -51,11 +51,20 @@ struct jsp_model {
                            const int *candidates, int max_parents, double *log_evidence,
                            jsp_error *error);
 
+    /* log evidence of one parent set, in the order of `parents`, computed afresh: for a
+     * single set, and to check tabulate. */
+    jsp_status (*evidence)(const jsp_model_setup *setup, int node, int n_parents,
+                           const int *parents, double *log_evidence, jsp_error *error);
+
     /* Exact draw of theta_node | parents, data. rng is consumed. */
     jsp_status (*draw)(const jsp_model_setup *setup, int node, int n_parents,
                        const int *parents, jsp_rng *rng, jsp_model_draw *out,
                        jsp_error *error);
 };
+
+/* The models, each in the file of its name. */
+extern const jsp_model jsp_model_linear;
+extern const jsp_model jsp_model_bge;
 
 /* The model called `name`, or NULL. */
 const jsp_model *jsp_model_find(const char *name);

@@ -22,6 +22,9 @@ typedef enum jsp_scores_prior {
     JSP_SCORES_FAIR,        /* weight 1 / C(D - 1, |S|) per node */
 } jsp_scores_prior;
 
+/* log prior weight of a parent set of n_parents members. */
+double jsp_scores_log_prior(jsp_scores_prior prior, int n_variables, int n_parents);
+
 typedef struct jsp_scores_node {
     int K;               /* candidate parents */
     int *candidate;      /* [K] variables, increasing; owned */

@@ -1,0 +1,223 @@
+/* jsp_data.c - moments of the table, one set per distinct intervention pattern.
+ *
+ * Nodes whose columns of the mask agree share one set of moments, so without a mask there
+ * is a single set. The corrected two-pass algorithm is used: means first, then products of
+ * centred values, then the small remainder of the mean is taken out of both. Sums of raw
+ * squares would lose all digits when a column sits far from 0.
+ *
+ * Rows are cut into a number of chunks that depends on N and the mask alone; chunks are
+ * added in order, so the bits do not depend on threads. Inside a chunk four rows at a time
+ * are packed and added as one product [D, 4] x [4, D]: a row-by-row update would spend its
+ * time loading and storing the matrix.
+ */
+#include "jsp_data.h"
+
+#include "jsp_memory.h"
+#include "jsp_parallel.h"
+
+#define PACK 4          /* rows added at once */
+#define TASKS 16        /* chunks over all sets, when the table is long enough */
+#define CHUNK_ROWS 1024 /* shorter chunks are not worth a task */
+
+struct jsp_data {
+    int n_variables;
+    int n_sets;
+    int *set_of;     /* [D] set of each node, owned */
+    double *n_rows;  /* [n_sets] owned */
+    double *mean;    /* [n_sets, D] owned */
+    double *scatter; /* [n_sets, D, D] owned */
+};
+
+/* One pass over the table: sums of x - centre and, when asked for, of the products. */
+typedef struct pass {
+    const double *x;
+    const uint8_t *mask; /* NULL = every row counts */
+    int n_rows, D, n_chunks;
+    const int *node_of;   /* [n_sets] a node whose column of the mask defines the set */
+    const double *centre; /* [n_sets, D] */
+    double *count;        /* [n_sets, n_chunks] */
+    double *sum;          /* [n_sets, n_chunks, D] */
+    double *product;      /* [n_sets, n_chunks, D, D] lower triangles, or NULL */
+} pass;
+
+static void add_products(int D, const double *rows, double *product) {
+    const double *r0 = rows, *r1 = rows + D, *r2 = rows + 2 * D, *r3 = rows + 3 * D;
+    for (int i = 0; i < D; i++) {
+        double a0 = r0[i], a1 = r1[i], a2 = r2[i], a3 = r3[i];
+        double *restrict out = product + (size_t)i * D;
+        for (int k = 0; k <= i; k++) {
+            out[k] += (a0 * r0[k] + a1 * r1[k]) + (a2 * r2[k] + a3 * r3[k]);
+        }
+    }
+}
+
+static void run_chunk(void *context, int task, int worker) {
+    (void)worker;
+    const pass *p = context;
+    int D = p->D, set = task / p->n_chunks, chunk = task % p->n_chunks;
+    int begin = (int)((int64_t)p->n_rows * chunk / p->n_chunks);
+    int end = (int)((int64_t)p->n_rows * (chunk + 1) / p->n_chunks);
+    const double *centre = p->centre + (size_t)set * D;
+    double *sum = p->sum + (size_t)task * D;
+    double *product = p->product ? p->product + (size_t)task * D * D : NULL;
+    double rows[PACK * JSP_MAX_VARIABLES];
+    int packed = 0;
+    double count = 0;
+    for (int r = begin; r < end; r++) {
+        if (p->mask && p->mask[(size_t)r * D + p->node_of[set]]) continue;
+        const double *x = p->x + (size_t)r * D;
+        double *row = rows + packed * D;
+        for (int k = 0; k < D; k++) row[k] = x[k] - centre[k];
+        for (int k = 0; k < D; k++) sum[k] += row[k];
+        count += 1;
+        packed = (packed + 1) % PACK;
+        if (product && packed == 0) add_products(D, rows, product);
+    }
+    if (product && packed) {
+        for (int k = packed * D; k < PACK * D; k++) rows[k] = 0;
+        add_products(D, rows, product);
+    }
+    p->count[task] = count;
+}
+
+/* 1 when two columns of the mask are the same. */
+static int same_column(const uint8_t *mask, int n_rows, int D, int a, int b) {
+    for (int r = 0; r < n_rows; r++) {
+        const uint8_t *row = mask + (size_t)r * D;
+        if (!row[a] != !row[b]) return 0;
+    }
+    return 1;
+}
+
+/* Fills set_of[D] and node_of[n_sets]; returns the number of sets. */
+static int find_sets(const uint8_t *mask, int n_rows, int D, int *set_of, int *node_of) {
+    int n_sets = 0;
+    for (int j = 0; j < D; j++) {
+        int s = 0;
+        while (s < n_sets && mask && !same_column(mask, n_rows, D, node_of[s], j)) s++;
+        if (s == n_sets) node_of[n_sets++] = j;
+        set_of[j] = s;
+    }
+    return n_sets;
+}
+
+/* Chunk sums of one set, added in order: mean += sum / n, and for the products
+ * scatter = total - n delta delta^T with delta the correction of the mean. */
+static void reduce_set(const pass *p, int set, jsp_data *data) {
+    int D = p->D;
+    double *mean = data->mean + (size_t)set * D, total[JSP_MAX_VARIABLES] = {0}, n = 0;
+    for (int c = 0; c < p->n_chunks; c++) {
+        size_t task = (size_t)set * p->n_chunks + c;
+        n += p->count[task];
+        for (int k = 0; k < D; k++) total[k] += p->sum[task * D + k];
+    }
+    data->n_rows[set] = n;
+    if (n == 0) return;
+    for (int k = 0; k < D; k++) mean[k] += total[k] / n;
+    if (!p->product) return;
+    double *scatter = data->scatter + (size_t)set * D * D;
+    for (int i = 0; i < D; i++) {
+        for (int k = 0; k <= i; k++) {
+            double value = 0;
+            for (int c = 0; c < p->n_chunks; c++) {
+                size_t task = (size_t)set * p->n_chunks + c;
+                value += p->product[(task * D + i) * D + k];
+            }
+            value -= total[i] * (total[k] / n);
+            scatter[(size_t)i * D + k] = value;
+            scatter[(size_t)k * D + i] = value;
+        }
+    }
+}
+
+static void run_pass(pass *p, int n_threads, jsp_data *data) {
+    int n_tasks = data->n_sets * p->n_chunks;
+    for (size_t k = 0; k < (size_t)n_tasks * p->D; k++) p->sum[k] = 0;
+    jsp_parallel_for(n_threads, n_tasks, run_chunk, p);
+    for (int s = 0; s < data->n_sets; s++) reduce_set(p, s, data);
+}
+
+static jsp_status run_both_passes(pass *p, int n_threads, jsp_data *data,
+                                  jsp_error *error) {
+    size_t D = (size_t)p->D, tasks = (size_t)data->n_sets * p->n_chunks;
+    size_t length = tasks * (1 + D + D * D) + data->n_sets * D;
+    double *block = jsp_memory_alloc(length, sizeof(double));
+    if (!block) return jsp_status_no_memory(error, length * sizeof(double), "moments");
+    double *product = block, *centre = block + tasks * (1 + D + D * D);
+    p->sum = block + tasks * D * D;
+    p->count = p->sum + tasks * D;
+    p->centre = centre;
+    run_pass(p, n_threads, data);
+    for (size_t k = 0; k < data->n_sets * D; k++) centre[k] = data->mean[k];
+    p->product = product;
+    run_pass(p, n_threads, data);
+    jsp_memory_free(block);
+    return JSP_OK;
+}
+
+static jsp_status allocate(jsp_data *data, int n_sets, jsp_error *error) {
+    size_t D = (size_t)data->n_variables;
+    data->n_sets = n_sets;
+    data->n_rows = jsp_memory_alloc((size_t)n_sets, sizeof(double));
+    data->mean = jsp_memory_alloc(n_sets * D, sizeof(double));
+    data->scatter = jsp_memory_alloc(n_sets * D * D, sizeof(double));
+    if (data->n_rows && data->mean && data->scatter) return JSP_OK;
+    return jsp_status_no_memory(error, n_sets * D * (D + 1) * sizeof(double), "moments");
+}
+
+jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
+                           int n_variables, int n_threads, jsp_data **out,
+                           jsp_error *error) {
+    *out = NULL;
+    if (n_variables < 1 || n_variables > JSP_MAX_VARIABLES) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "the data must have between 1 and %d variables, got %d",
+                              JSP_MAX_VARIABLES, n_variables);
+    }
+    if (n_rows < 0) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "the number of rows must not be negative, got %d", n_rows);
+    }
+    jsp_data *data = jsp_memory_alloc(1, sizeof *data);
+    if (!data) return jsp_status_no_memory(error, sizeof *data, "the data");
+    data->n_variables = n_variables;
+    jsp_status status;
+    data->set_of = jsp_memory_alloc((size_t)n_variables, sizeof(int));
+    if (!data->set_of) {
+        status = jsp_status_no_memory(error, n_variables * sizeof(int), "the data");
+        goto done;
+    }
+    int node_of[JSP_MAX_VARIABLES];
+    int n_sets = find_sets(mask, n_rows, n_variables, data->set_of, node_of);
+    status = allocate(data, n_sets, error);
+    if (status != JSP_OK) goto done;
+    int n_chunks = (TASKS + n_sets - 1) / n_sets, most = 1 + n_rows / CHUNK_ROWS;
+    pass p = {.x = x, .mask = mask, .n_rows = n_rows, .D = n_variables,
+              .n_chunks = n_chunks < most ? n_chunks : most, .node_of = node_of};
+    status = run_both_passes(&p, n_threads, data, error);
+done:
+    if (status != JSP_OK) {
+        jsp_data_destroy(data);
+        return status;
+    }
+    *out = data;
+    return JSP_OK;
+}
+
+void jsp_data_destroy(jsp_data *data) {
+    if (!data) return;
+    jsp_memory_free(data->set_of);
+    jsp_memory_free(data->n_rows);
+    jsp_memory_free(data->mean);
+    jsp_memory_free(data->scatter);
+    jsp_memory_free(data);
+}
+
+int jsp_data_n_variables(const jsp_data *data) { return data->n_variables; }
+
+jsp_data_moments jsp_data_node(const jsp_data *data, int node) {
+    size_t set = (size_t)data->set_of[node], D = (size_t)data->n_variables;
+    jsp_data_moments moments = {data->n_rows[set], data->mean + set * D,
+                                data->scatter + set * D * D};
+    return moments;
+}

@@ -1,0 +1,90 @@
+#include "jsp_draws.h"
+
+#include "jsp_memory.h"
+#include "jsp_parallel.h"
+
+/* Graphs per task. */
+#define GROUP 64
+
+typedef struct draw_job {
+    const jsp_model_setup *setup;
+    long n;
+    const uint8_t *graphs;
+    uint64_t seed;
+    long first_draw;
+    const long *first_edge;
+    double *weights, *intercepts, *noise_scales, *log_density;
+    jsp_error *error; /* [tasks] */
+} draw_job;
+
+/* Draws node j of one graph. place [D, D]: position of edge (i, j) among the weights. */
+static jsp_status draw_node(const draw_job *job, long s, int j, const long *place,
+                            jsp_error *error) {
+    const int D = jsp_data_n_variables(job->setup->data);
+    const uint8_t *graph = job->graphs + (size_t)s * (size_t)D * (size_t)D;
+    int parents[JSP_MAX_VARIABLES], n_parents = 0;
+    double weight[JSP_MAX_VARIABLES];
+    for (int i = 0; i < D; i++) {
+        if (graph[i * D + j]) parents[n_parents++] = i;
+    }
+    jsp_rng rng;
+    jsp_rng_init(&rng, job->seed, (uint32_t)j, (uint32_t)(job->first_draw + s),
+                 JSP_RNG_PARAMETER);
+    jsp_model_draw draw = {.weight = weight};
+    jsp_status status =
+        job->setup->model->draw(job->setup, j, n_parents, parents, &rng, &draw, error);
+    if (status != JSP_OK) return status;
+    for (int k = 0; k < n_parents; k++) job->weights[place[parents[k] * D + j]] = weight[k];
+    job->intercepts[s * D + j] = draw.intercept;
+    job->noise_scales[s * D + j] = draw.noise_scale;
+    job->log_density[s] += draw.log_density;
+    return JSP_OK;
+}
+
+static jsp_status draw_graph(const draw_job *job, long s, jsp_error *error) {
+    const int D = jsp_data_n_variables(job->setup->data);
+    const uint8_t *graph = job->graphs + (size_t)s * (size_t)D * (size_t)D;
+    long place[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES];
+    long next = job->first_edge[s];
+    for (int cell = 0; cell < D * D; cell++) {
+        if (graph[cell]) place[cell] = next++;
+    }
+    job->log_density[s] = 0;
+    for (int j = 0; j < D; j++) {
+        jsp_status status = draw_node(job, s, j, place, error);
+        if (status != JSP_OK) return status;
+    }
+    return JSP_OK;
+}
+
+static void draw_group(void *context, int task, int worker) {
+    draw_job *job = context;
+    const long first = (long)task * GROUP;
+    const long last = first + GROUP < job->n ? first + GROUP : job->n;
+    (void)worker;
+    for (long s = first; s < last; s++) {
+        if (draw_graph(job, s, &job->error[task]) != JSP_OK) return;
+    }
+}
+
+jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n, const uint8_t *graphs,
+                                uint64_t seed, long first_draw, int n_threads,
+                                const long *first_edge, double *weights, double *intercepts,
+                                double *noise_scales, double *log_density,
+                                jsp_error *error) {
+    const long n_tasks = (n + GROUP - 1) / GROUP;
+    jsp_error *errors = jsp_memory_alloc((size_t)n_tasks, sizeof *errors);
+    if (!errors) return jsp_status_no_memory(error, sizeof *errors, "draws of parameters");
+    draw_job job = {
+        setup,   n,          graphs,       seed,        first_draw, first_edge,
+        weights, intercepts, noise_scales, log_density, errors,
+    };
+    jsp_status status = JSP_OK;
+    jsp_parallel_for(n_threads, (int)n_tasks, draw_group, &job);
+    for (long task = 0; task < n_tasks && status == JSP_OK; task++) {
+        status = errors[task].code;
+        if (status != JSP_OK) jsp_status_set(error, status, "%s", errors[task].message);
+    }
+    jsp_memory_free(errors);
+    return status;
+}

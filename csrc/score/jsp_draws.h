@@ -1,0 +1,19 @@
+/* jsp_draws.h - parameters of many graphs, drawn exactly given each graph. */
+#ifndef JSP_DRAWS_H
+#define JSP_DRAWS_H
+
+#include "jsp_model.h"
+
+/* Graph s draws theta_j of node j from the stream (seed, j, first_draw + s,
+ * JSP_RNG_PARAMETER), so a draw depends on nothing else.
+ *   graphs [n, D, D] bytes, acyclic, A[i, j] = 1 is i -> j
+ *   first_edge [n + 1] index of the first edge of every graph in `weights`
+ *   weights [first_edge[n]] in the order (s, i, j) of the edges
+ *   intercepts, noise_scales [n, D]; log_density [n] of (weights, noise variances). */
+jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n, const uint8_t *graphs,
+                                uint64_t seed, long first_draw, int n_threads,
+                                const long *first_edge, double *weights, double *intercepts,
+                                double *noise_scales, double *log_density,
+                                jsp_error *error);
+
+#endif

@@ -1,0 +1,52 @@
+/* jsp_gaussian.h - what all linear-Gaussian models share: quadratic forms of one node.
+ *
+ * For node j with parents S a model needs only
+ *     log det A_SS   and   residual = c - b_S^T A_SS^-1 b_S
+ * of a positive definite matrix A, a vector b and a number c made from moments:
+ *     A[i, k] = scale (scatter[i, k] + mean_weight mean[i] mean[k]) + ridge [i = k]
+ *     b[i]    = scale (scatter[i, j] + mean_weight mean[i] mean[j])
+ *     c       = scale (scatter[j, j] + mean_weight mean[j]^2) + child_ridge
+ */
+#ifndef JSP_GAUSSIAN_H
+#define JSP_GAUSSIAN_H
+
+#include "jsp_data.h"
+
+typedef struct jsp_gaussian_form {
+    double scale;
+    double mean_weight;
+    double ridge;
+    double child_ridge;
+} jsp_gaussian_form;
+
+/* log evidence from the number of parents, log det A_SS and the residual; NaN or
+ * infinite = refused. */
+typedef double (*jsp_gaussian_evidence)(const void *context, int n_parents,
+                                        double log_det, double residual);
+
+/* log_evidence[S] [2^K] for every local mask S with at most max_parents members, -inf for
+ * the others. JSP_ERROR_NUMERICAL when a matrix is not positive definite. */
+jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *data,
+                                 int node, int K, const int *candidates, int max_parents,
+                                 jsp_gaussian_evidence evidence, const void *context,
+                                 double *log_evidence, jsp_error *error);
+
+/* One parent set, solved by Cholesky: A_SS = L L^T. */
+typedef struct jsp_gaussian_solution {
+    int n_parents;
+    double log_det;
+    double residual;
+    double mean[JSP_MAX_VARIABLES];                                  /* A_SS^-1 b_S */
+    double factor[JSP_MAX_VARIABLES * (JSP_MAX_VARIABLES + 1) / 2]; /* rows of L */
+} jsp_gaussian_solution;
+
+jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *data, int node,
+                              int n_parents, const int *parents,
+                              jsp_gaussian_solution *solution, jsp_error *error);
+
+/* weight = mean + scale L^-T z, a draw of N(mean, scale^2 A_SS^-1) when z is standard
+ * normal.   z, weight [n_parents]; they may be the same memory. */
+void jsp_gaussian_combine(const jsp_gaussian_solution *solution, double scale,
+                          const double *z, double *weight);
+
+#endif

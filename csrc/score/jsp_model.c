@@ -1,0 +1,19 @@
+/* jsp_model.c - the list of local models. */
+#include "jsp_model.h"
+
+#include <string.h>
+
+static const jsp_model *const MODELS[] = {&jsp_model_linear, &jsp_model_bge};
+
+#define N_MODELS ((int)(sizeof MODELS / sizeof MODELS[0]))
+
+const jsp_model *jsp_model_find(const char *name) {
+    for (int k = 0; k < N_MODELS; k++) {
+        if (strcmp(MODELS[k]->name, name) == 0) return MODELS[k];
+    }
+    return NULL;
+}
+
+const jsp_model *jsp_model_at(int k) {
+    return k >= 0 && k < N_MODELS ? MODELS[k] : NULL;
+}

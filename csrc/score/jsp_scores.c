@@ -1,0 +1,565 @@
+/* jsp_scores.c - tables of local scores, and sums over them.
+ *
+ * log_sum is a zeta transform (for every A the sum over its subsets): K passes, each adding
+ * the half without a candidate to the half with it. Scores of one node span up to 10^5 nats
+ * and more, so a plain double underflows; log-add-exp would do but costs an exp and a log
+ * per addition. Here each number is a mantissa (double, in [1, 2) at first and never above
+ * 2^(K+1)) and a power of two (int64_t): an addition lines up the two exponents with two
+ * bit operations, and one log per entry is taken at the end.
+ *
+ * Restricted sums: T(S, U), the sum over sets between S and S + U, is either added up
+ * directly (2^|U| terms of log_term) or by inclusion-exclusion (2^|S| terms of log_sum with
+ * signs, which may cancel). jsp_scores_odds needs T(S, U) and T(S, U - k) for every k in U.
+ * The direct way gets all of them from one array by folding it once per k, so it is used
+ * whenever 2^|U| <= 2^|S| (|U| + 1); it never cancels. Buffers hold jsp_real because the
+ * kernels' exp and log do.
+ */
+#include "jsp_scores.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "jsp_kernels.h"
+#include "jsp_memory.h"
+#include "jsp_parallel.h"
+
+#define LOG2 0.69314718055994530942
+#define CANCELLED 1e-4  /* relative result of inclusion-exclusion that is not trusted */
+#define DIRECT_BITS 12  /* up to 2^12 terms are added directly */
+#define ODDS_LIMIT 30
+#define CHUNK 512 /* terms of inclusion-exclusion computed at once */
+
+/* ---- zeta transform in extended range ---- */
+
+/* Value = mantissa 2^exponent; zero has mantissa 0 and a very negative exponent. */
+typedef struct extended {
+    double *mantissa;  /* [2^K] */
+    int64_t *exponent; /* [2^K] */
+} extended;
+
+#define EXPONENT_OF_ZERO (INT64_MIN / 8)
+
+/* 2^d for d <= 0; 0 below the range of normal doubles. */
+static inline double power_of_two(int64_t d) {
+    uint64_t bits = d < -1022 ? 0 : (uint64_t)(d + 1023) << 52;
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void to_extended(size_t n, const double *log_value, double shift, extended z) {
+    for (size_t S = 0; S < n; S++) {
+        double x = (log_value[S] - shift) / LOG2;
+        if (!(x > -1e18)) {
+            z.mantissa[S] = 0;
+            z.exponent[S] = EXPONENT_OF_ZERO;
+        } else {
+            double whole = floor(x);
+            z.mantissa[S] = exp((x - whole) * LOG2);
+            z.exponent[S] = (int64_t)whole;
+        }
+    }
+}
+
+/* (m, e)[k] += (m, e)[k - half] for k in [half, 2 half) */
+static void add_half(size_t half, double *m, int64_t *e) {
+    double *mh = m + half;
+    int64_t *eh = e + half;
+    for (size_t k = 0; k < half; k++) {
+        int64_t top = e[k] > eh[k] ? e[k] : eh[k];
+        mh[k] = mh[k] * power_of_two(eh[k] - top) + m[k] * power_of_two(e[k] - top);
+        eh[k] = top;
+    }
+}
+
+/* Blocks that fit the cache go through all their passes first. */
+static void zeta(int K, extended z) {
+    size_t n = (size_t)1 << K, block = n < 1024 ? n : 1024;
+    for (size_t begin = 0; begin < n; begin += block) {
+        for (size_t half = 1; half < block; half *= 2) {
+            for (size_t S = begin; S < begin + block; S += 2 * half) {
+                add_half(half, z.mantissa + S, z.exponent + S);
+            }
+        }
+    }
+    for (size_t half = block; half < n; half *= 2) {
+        for (size_t S = 0; S < n; S += 2 * half) {
+            add_half(half, z.mantissa + S, z.exponent + S);
+        }
+    }
+}
+
+/* From score: max_score, log_term, log_sum. */
+static jsp_status derive(jsp_scores_node *node, int j, extended z, jsp_error *error) {
+    size_t n = (size_t)1 << node->K;
+    double max = -INFINITY;
+    for (size_t S = 0; S < n; S++) {
+        double value = node->score[S];
+        if (!(value < INFINITY)) {
+            return jsp_status_set(error, JSP_ERROR_NUMERICAL,
+                                  "a local score of variable %d is NaN or infinite", j);
+        }
+        if (value > max) max = value;
+    }
+    if (!(max > -INFINITY)) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "variable %d has no allowed parent set", j);
+    }
+    node->max_score = max;
+    for (size_t S = 0; S < n; S++) node->log_term[S] = (float)(node->score[S] - max);
+    to_extended(n, node->score, max, z);
+    zeta(node->K, z);
+    for (size_t S = 0; S < n; S++) {
+        node->log_sum[S] = (float)(log(z.mantissa[S]) + LOG2 * (double)z.exponent[S]);
+    }
+    return JSP_OK;
+}
+
+/* ---- building ---- */
+
+double jsp_scores_log_prior(jsp_scores_prior prior, int n_variables, int n_parents) {
+    double value = 0;
+    if (prior == JSP_SCORES_FAIR) { /* -log C(D - 1, p) */
+        for (int q = 0; q < n_parents; q++) {
+            value -= log((n_variables - 1.0 - q) / (q + 1.0));
+        }
+    }
+    return value;
+}
+
+static jsp_status check_candidates(int D, const int *const *candidates,
+                                   const int *n_candidates, jsp_error *error) {
+    if (D < 1 || D > JSP_MAX_VARIABLES) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "the number of variables must be between 1 and %d, got %d",
+                              JSP_MAX_VARIABLES, D);
+    }
+    for (int j = 0; j < D; j++) {
+        int K = n_candidates[j], last = -1;
+        if (K < 0 || K > JSP_MAX_CANDIDATES) {
+            return jsp_status_set(error, JSP_ERROR_VALUE,
+                                  "variable %d has %d candidate parents; between 0 and %d "
+                                  "are possible",
+                                  j, K, JSP_MAX_CANDIDATES);
+        }
+        for (int k = 0; k < K; k++) {
+            int i = candidates[j][k];
+            if (i <= last || i >= D || i == j) {
+                return jsp_status_set(error, JSP_ERROR_VALUE,
+                                      "candidate parents of variable %d must be increasing "
+                                      "indices of other variables, got %d",
+                                      j, i);
+            }
+            last = i;
+        }
+    }
+    return JSP_OK;
+}
+
+size_t jsp_scores_size(int n_variables, const int *n_candidates) {
+    size_t D = (size_t)n_variables;
+    size_t size = sizeof(jsp_scores) + D * sizeof(jsp_scores_node) + D * D;
+    for (int j = 0; j < n_variables; j++) {
+        size_t n = (size_t)1 << n_candidates[j];
+        size += n * (sizeof(double) + 2 * sizeof(float)) + n_candidates[j] * sizeof(int);
+    }
+    return size;
+}
+
+static int allocate_node(jsp_scores_node *node, int K) {
+    size_t n = (size_t)1 << K;
+    node->K = K;
+    node->candidate = jsp_memory_alloc((size_t)K, sizeof(int));
+    node->score = jsp_memory_alloc(n, sizeof(double));
+    node->log_term = jsp_memory_alloc(n, sizeof(float));
+    node->log_sum = jsp_memory_alloc(n, sizeof(float));
+    return node->candidate && node->score && node->log_term && node->log_sum;
+}
+
+/* The tables without their numbers; NULL when memory ran out. */
+static jsp_scores *allocate(int D, const int *const *candidates, const int *n_candidates) {
+    jsp_scores *scores = jsp_memory_alloc(1, sizeof *scores);
+    if (!scores) return NULL;
+    scores->n_variables = D;
+    scores->n_bytes = jsp_scores_size(D, n_candidates);
+    scores->local_index = jsp_memory_alloc((size_t)D * D, sizeof(int8_t));
+    scores->node = jsp_memory_alloc((size_t)D, sizeof *scores->node);
+    int ok = scores->local_index && scores->node;
+    for (int j = 0; ok && j < D; j++) {
+        ok = allocate_node(&scores->node[j], n_candidates[j]);
+    }
+    if (!ok) {
+        jsp_scores_destroy(scores);
+        return NULL;
+    }
+    memset(scores->local_index, -1, (size_t)D * D);
+    for (int j = 0; j < D; j++) {
+        for (int k = 0; k < n_candidates[j]; k++) {
+            scores->node[j].candidate[k] = candidates[j][k];
+            scores->local_index[candidates[j][k] * D + j] = (int8_t)k;
+        }
+    }
+    return scores;
+}
+
+/* Scratch for one zeta transform per worker. */
+typedef struct scratch {
+    double *mantissa;  /* [n_workers, size] owned */
+    int64_t *exponent; /* [n_workers, size] owned */
+    size_t size;
+} scratch;
+
+static int allocate_scratch(scratch *s, int n_workers, int D, const int *n_candidates) {
+    int K = 0;
+    for (int j = 0; j < D; j++) K = n_candidates[j] > K ? n_candidates[j] : K;
+    s->size = (size_t)1 << K;
+    s->mantissa = jsp_memory_alloc((size_t)n_workers * s->size, sizeof(double));
+    s->exponent = jsp_memory_alloc((size_t)n_workers * s->size, sizeof(int64_t));
+    return s->mantissa && s->exponent;
+}
+
+static extended scratch_of(const scratch *s, int worker) {
+    extended z = {s->mantissa + (size_t)worker * s->size,
+                  s->exponent + (size_t)worker * s->size};
+    return z;
+}
+
+static void free_scratch(scratch *s) {
+    jsp_memory_free(s->mantissa);
+    jsp_memory_free(s->exponent);
+}
+
+typedef struct job {
+    const jsp_model_setup *setup;
+    jsp_scores *scores;
+    scratch scratch;
+    jsp_error *errors; /* [D] one per node, so that the first node in order is reported */
+    double log_prior[JSP_MAX_VARIABLES];
+} job;
+
+static void build_node(void *context, int j, int worker) {
+    const job *q = context;
+    jsp_scores_node *node = &q->scores->node[j];
+    jsp_error *error = &q->errors[j];
+    error->code = q->setup->model->tabulate(q->setup, j, node->K, node->candidate,
+                                            q->scores->max_parents, node->score, error);
+    if (error->code != JSP_OK) return;
+    for (size_t S = 0; S < (size_t)1 << node->K; S++) {
+        node->score[S] += q->log_prior[jsp_bits_count64(S)];
+    }
+    error->code = derive(node, j, scratch_of(&q->scratch, worker), error);
+}
+
+static jsp_status first_error(int D, const jsp_error *errors, jsp_error *error) {
+    for (int j = 0; j < D; j++) {
+        if (errors[j].code == JSP_OK) continue;
+        if (error) *error = errors[j];
+        return errors[j].code;
+    }
+    return JSP_OK;
+}
+
+jsp_status jsp_scores_create(const jsp_model_setup *setup, jsp_scores_prior prior,
+                             int max_parents, const int *const *candidates,
+                             const int *n_candidates, int n_threads, jsp_scores **out,
+                             jsp_error *error) {
+    int D = jsp_data_n_variables(setup->data);
+    *out = NULL;
+    jsp_status status = check_candidates(D, candidates, n_candidates, error);
+    if (status == JSP_OK) status = setup->model->check(setup, error);
+    if (status != JSP_OK) return status;
+    if (max_parents < 0) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "max_parents must not be negative, got %d", max_parents);
+    }
+    job q = {.setup = setup, .scores = allocate(D, candidates, n_candidates)};
+    int n_workers = n_threads < 1 ? 1 : n_threads < D ? n_threads : D;
+    if (q.scores) q.errors = jsp_memory_alloc((size_t)D, sizeof(jsp_error));
+    if (!q.errors || !allocate_scratch(&q.scratch, n_workers, D, n_candidates)) {
+        status = jsp_status_no_memory(error, jsp_scores_size(D, n_candidates),
+                                      "tables of local scores");
+        goto done;
+    }
+    q.scores->max_parents = max_parents < D - 1 ? max_parents : D - 1;
+    for (int p = 0; p < D; p++) q.log_prior[p] = jsp_scores_log_prior(prior, D, p);
+    jsp_parallel_for(n_workers, D, build_node, &q);
+    status = first_error(D, q.errors, error);
+done:
+    free_scratch(&q.scratch);
+    jsp_memory_free(q.errors);
+    if (status == JSP_OK) {
+        *out = q.scores;
+    } else {
+        jsp_scores_destroy(q.scores);
+    }
+    return status;
+}
+
+jsp_status jsp_scores_create_from_tables(int n_variables, const int *const *candidates,
+                                         const int *n_candidates,
+                                         const double *const *table, jsp_scores **out,
+                                         jsp_error *error) {
+    *out = NULL;
+    jsp_status status = check_candidates(n_variables, candidates, n_candidates, error);
+    if (status != JSP_OK) return status;
+    scratch s = {0};
+    jsp_scores *scores = allocate(n_variables, candidates, n_candidates);
+    if (!scores || !allocate_scratch(&s, 1, n_variables, n_candidates)) {
+        status = jsp_status_no_memory(error, jsp_scores_size(n_variables, n_candidates),
+                                      "tables of local scores");
+    }
+    for (int j = 0; j < n_variables && status == JSP_OK; j++) {
+        jsp_scores_node *node = &scores->node[j];
+        memcpy(node->score, table[j], sizeof(double) << node->K);
+        if (!isfinite(node->score[0])) {
+            status = jsp_status_set(error, JSP_ERROR_VALUE,
+                                    "the empty parent set of variable %d must be allowed",
+                                    j);
+        } else {
+            status = derive(node, j, scratch_of(&s, 0), error);
+        }
+    }
+    free_scratch(&s);
+    if (status == JSP_OK) {
+        scores->max_parents = n_variables - 1;
+        *out = scores;
+    } else {
+        jsp_scores_destroy(scores);
+    }
+    return status;
+}
+
+void jsp_scores_destroy(jsp_scores *scores) {
+    if (!scores) return;
+    for (int j = 0; scores->node && j < scores->n_variables; j++) {
+        jsp_memory_free(scores->node[j].candidate);
+        jsp_memory_free(scores->node[j].score);
+        jsp_memory_free(scores->node[j].log_term);
+        jsp_memory_free(scores->node[j].log_sum);
+    }
+    jsp_memory_free(scores->node);
+    jsp_memory_free(scores->local_index);
+    jsp_memory_free(scores);
+}
+
+/* ---- graphs ---- */
+
+double jsp_scores_log_reward(const jsp_scores *scores, const uint32_t *parents) {
+    double sum = 0;
+    for (int j = 0; j < scores->n_variables; j++) sum += scores->node[j].score[parents[j]];
+    return sum;
+}
+
+int jsp_scores_masks_of_graph(const jsp_scores *scores, const uint8_t *graph,
+                              uint32_t *parents) {
+    int D = scores->n_variables, ok = 1;
+    for (int j = 0; j < D; j++) parents[j] = 0;
+    for (int i = 0; i < D; i++) {
+        for (int j = 0; j < D; j++) {
+            if (!graph[(size_t)i * D + j]) continue;
+            int bit = scores->local_index[(size_t)i * D + j];
+            if (bit < 0) {
+                ok = 0;
+            } else {
+                parents[j] |= (uint32_t)1 << bit;
+            }
+        }
+    }
+    for (int j = 0; j < D; j++) {
+        if (scores->node[j].score[parents[j]] == -INFINITY) ok = 0;
+    }
+    return ok;
+}
+
+/* ---- restricted sums ---- */
+
+/* log of the sum of exp(term[S + x]) over x subset U. */
+static double sum_directly(const float *term, uint32_t S, uint32_t U) {
+    double max = -INFINITY, sum = 0;
+    uint32_t x = 0;
+    do {
+        double value = term[S | x];
+        if (value > max) max = value;
+        x = (x - U) & U; /* the next subset of U */
+    } while (x);
+    if (max == -INFINITY) return max;
+    do {
+        double value = term[S | x] - max;
+        if (value > -40) sum += exp(value);
+        x = (x - U) & U;
+    } while (x);
+    return max + log(sum);
+}
+
+double jsp_scores_restricted_sum(const jsp_scores *scores, int node, uint32_t S,
+                                 uint32_t U) {
+    const jsp_scores_node *table = &scores->node[node];
+    const float *sum = table->log_sum, *term = table->log_term;
+    uint32_t all = S | U;
+    int n_S = jsp_bits_count64(S), n_U = jsp_bits_count64(U);
+    double largest = sum[all], result = 0;
+    if (n_S == 0 || largest == -INFINITY) return largest;
+    if (n_U <= n_S) return sum_directly(term, S, U);
+    uint32_t x = 0;
+    do {
+        double value = exp(sum[all ^ x] - largest);
+        result += jsp_bits_count64(x) & 1 ? -value : value;
+        x = (x - S) & S;
+    } while (x);
+    if (result < CANCELLED) {
+        return n_U <= DIRECT_BITS ? sum_directly(term, S, U) : term[S];
+    }
+    result = largest + log(result);
+    return result < term[S] ? term[S] : result;
+}
+
+/* ---- odds ---- */
+
+/* Every odds ratio ends here: joins / stays_out >= 0, in logs, clipped. */
+static void write_odds(int n, const int *candidate, const jsp_real *joins,
+                       const jsp_real *stays_out, float *odds) {
+    jsp_real ratio[JSP_MAX_CANDIDATES];
+    for (int k = 0; k < n; k++) ratio[k] = joins[k] / stays_out[k];
+    jsp_kernels_active()->log((size_t)n, ratio, ratio);
+    for (int k = 0; k < n; k++) {
+        jsp_real value = ratio[k];
+        if (!(joins[k] > 0) || value < -ODDS_LIMIT) value = -ODDS_LIMIT;
+        if (value > ODDS_LIMIT || (!(stays_out[k] > 0) && joins[k] > 0)) value = ODDS_LIMIT;
+        odds[candidate[k]] = (float)value;
+    }
+}
+
+/* S empty: T(0, U) is a table entry. With d = log T(U) - log T(U - k) the ratio is
+ * exp(d) - 1, by two terms of its series where the subtraction would cancel. */
+static void odds_of_empty(const float *sum, uint32_t U, int n, const int *candidate,
+                          float *odds) {
+    jsp_real d[JSP_MAX_CANDIDATES], joins[JSP_MAX_CANDIDATES], one[JSP_MAX_CANDIDATES];
+    for (int k = 0; k < n; k++) {
+        jsp_real value = (jsp_real)(sum[U] - sum[U ^ (uint32_t)1 << candidate[k]]);
+        d[k] = value < ODDS_LIMIT + 1 ? value : ODDS_LIMIT + 1;
+    }
+    jsp_kernels_active()->exp((size_t)n, d, joins);
+    for (int k = 0; k < n; k++) {
+        joins[k] = d[k] < (jsp_real)1e-3 ? d[k] + d[k] * d[k] / 2 : joins[k] - 1;
+        one[k] = 1;
+    }
+    write_odds(n, candidate, joins, one, odds);
+}
+
+static jsp_real sum_of(size_t n, const jsp_real *x) {
+    jsp_real part[8] = {0};
+    if (n < 8) {
+        for (size_t k = 0; k < n; k++) part[0] += x[k];
+        return part[0];
+    }
+    for (size_t k = 0; k < n; k += 8) {
+        for (int m = 0; m < 8; m++) part[m] += x[k + m];
+    }
+    return ((part[0] + part[4]) + (part[1] + part[5])) +
+           ((part[2] + part[6]) + (part[3] + part[7]));
+}
+
+/* All 2^|U| terms in an array whose index bits are the members of U; for each member from
+ * the last on, one half holds the sets with it and one those without, then the halves are
+ * added and the member is gone. n <= DIRECT_BITS. */
+static void odds_directly(const float *term, uint32_t S, uint32_t U, int n,
+                          const int *candidate, float *odds) {
+    jsp_real value[1 << DIRECT_BITS], joins[JSP_MAX_CANDIDATES], out[JSP_MAX_CANDIDATES];
+    size_t size = (size_t)1 << n;
+    float max = -INFINITY;
+    uint32_t x = 0;
+    for (size_t k = 0; k < size; k++) {
+        value[k] = (jsp_real)term[S | x];
+        x = (x - U) & U;
+    }
+    for (size_t k = 0; k < size; k++) max = value[k] > max ? (float)value[k] : max;
+    if (max == -INFINITY) max = 0; /* everything excluded: all terms become 0 */
+    for (size_t k = 0; k < size; k++) value[k] -= (jsp_real)max;
+    jsp_kernels_active()->exp(size, value, value);
+    for (int k = n - 1; k >= 0; k--) {
+        size_t half = (size_t)1 << k;
+        out[k] = sum_of(half, value);
+        joins[k] = sum_of(half, value + half);
+        for (size_t m = 0; m < half; m++) value[m] += value[half + m];
+    }
+    write_odds(n, candidate, joins, out, odds);
+}
+
+/* total[0] = T(S, U), total[1 + k] = T(S, U - candidate[k]), all divided by
+ * exp(log_sum[S + U]), by inclusion-exclusion. Rows of n + 1 terms, one per subset of S,
+ * go through exp a few at a time. */
+static void sum_with_signs(const float *sum, uint32_t S, uint32_t U, int n,
+                           const int *candidate, double *total) {
+    jsp_real term[CHUNK];
+    jsp_real sign[CHUNK]; /* of each row */
+    int width = n + 1, rows = 0, most = CHUNK / width;
+    float largest = sum[S | U];
+    for (int k = 0; k < width; k++) total[k] = 0;
+    uint32_t x = 0;
+    do {
+        uint32_t all = (S | U) ^ x;
+        jsp_real *row = term + rows * width;
+        row[0] = (jsp_real)(sum[all] - largest);
+        for (int k = 0; k < n; k++) {
+            row[1 + k] = (jsp_real)(sum[all ^ (uint32_t)1 << candidate[k]] - largest);
+        }
+        sign[rows++] = jsp_bits_count64(x) & 1 ? -1 : 1;
+        x = (x - S) & S;
+        if (rows < most && x) continue;
+        jsp_kernels_active()->exp((size_t)(rows * width), term, term);
+        for (int r = 0; r < rows; r++) {
+            for (int k = 0; k < width; k++) total[k] += sign[r] * term[r * width + k];
+        }
+        rows = 0;
+    } while (x);
+}
+
+/* 1 when a total cancelled so far that the odds would be wrong. A T(S, U - k) that is
+ * negligible beside T(S, U) whatever its digits are gives clipped odds anyway. */
+static int has_cancelled(const float *sum, uint32_t all, int n, const int *candidate,
+                         const double *total) {
+    if (total[0] < CANCELLED) return 1;
+    for (int k = 0; k < n; k++) {
+        double log_bound = sum[all ^ (uint32_t)1 << candidate[k]] - sum[all];
+        double bound = CANCELLED * exp(log_bound);
+        if (total[1 + k] < bound && bound > 1e-13 * total[0]) return 1;
+    }
+    return 0;
+}
+
+static void odds_with_signs(const jsp_scores_node *table, uint32_t S, uint32_t U, int n,
+                            const int *candidate, float *odds) {
+    double total[JSP_MAX_CANDIDATES + 1];
+    jsp_real joins[JSP_MAX_CANDIDATES], out[JSP_MAX_CANDIDATES];
+    sum_with_signs(table->log_sum, S, U, n, candidate, total);
+    if (n <= DIRECT_BITS && has_cancelled(table->log_sum, S | U, n, candidate, total)) {
+        odds_directly(table->log_term, S, U, n, candidate, odds);
+        return;
+    }
+    double least = exp((double)table->log_term[S] - table->log_sum[S | U]);
+    double T = total[0] < CANCELLED ? least : total[0];
+    for (int k = 0; k < n; k++) {
+        double bound = CANCELLED * exp(table->log_sum[(S | U) ^ (uint32_t)1 << candidate[k]] -
+                                       (double)table->log_sum[S | U]);
+        double T_k = total[1 + k] < bound || total[1 + k] < least ? least : total[1 + k];
+        out[k] = (jsp_real)T_k;
+        joins[k] = (jsp_real)(T - T_k);
+    }
+    write_odds(n, candidate, joins, out, odds);
+}
+
+void jsp_scores_odds(const jsp_scores *scores, int node, uint32_t S, uint32_t U,
+                     float *odds) {
+    const jsp_scores_node *table = &scores->node[node];
+    int candidate[JSP_MAX_CANDIDATES], n = 0;
+    for (uint32_t left = U; left; left &= left - 1) candidate[n++] = jsp_bits_lowest64(left);
+    if (n == 0) return;
+    int n_S = jsp_bits_count64(S);
+    if (n_S == 0) {
+        odds_of_empty(table->log_sum, U, n, candidate, odds);
+    } else if (n <= DIRECT_BITS && (size_t)1 << n <= ((size_t)1 << n_S) * (n + 1)) {
+        odds_directly(table->log_term, S, U, n, candidate, odds);
+    } else {
+        odds_with_signs(table, S, U, n, candidate, odds);
+    }
+}
