@@ -9,8 +9,8 @@ the pair stays empty or gets one of its directions, with logits 0, D_ij and D_ji
 S are the parents of j so far and U its open candidates: their pair comes now or later,
 they are no descendants of j, and S plus the candidate is not excluded. D_ij is thus the
 log-odds that i joins the parents of j if other nodes did not matter. Only open
-directions are on offer. The odds of a node are refreshed when it gained a parent or when
-a candidate with odds above REFRESH_ABOVE was closed; others matter too little.
+directions are on offer. The odds of a node are refreshed when it gained a parent or
+when a candidate with odds above REFRESH_ABOVE was closed; others matter too little.
 
 All sums are written out over the whole table; `scores` (D, 2^D) holds local scores.
 """

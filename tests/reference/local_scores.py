@@ -231,7 +231,7 @@ def log_parameter_density(posterior, weights, noise_variance):
 
 
 def weight_moments(x, mask, model, set_probabilities, intercept=False, fields=None):
-    """Mean and sd of theta_ij 1(i -> j), given probabilities of parent sets (D, 2^D)."""
+    """Mean and sd of theta_ij 1(i -> j), given P(parent set) as (D, 2^D)."""
     D = np.shape(x)[1]
     first, second = np.zeros((D, D)), np.zeros((D, D))
     for j in range(D):

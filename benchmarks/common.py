@@ -1,0 +1,69 @@
+"""What the scripts share: exact answers, machine description, tables, JSON."""
+
+import datetime
+import json
+import pathlib
+import platform
+import sys
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from reference import cases, local_scores  # noqa: E402
+from reference.exact_posterior import ExactPosterior, enumerated  # noqa: E402
+
+__all__ = ["ExactPosterior", "cases", "enumerated", "local_scores"]
+
+
+def exact_of(x, mask=None, **settings):
+    """Exact posterior by the reference code of the tests (D up to 12)."""
+    return ExactPosterior(local_scores.tables(np.asarray(x), mask, **settings))
+
+
+def machine():
+    """Where the figures come from."""
+    import jspgfn
+    from jspgfn import _core
+
+    model = platform.processor()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": model,
+        "system": platform.system(),
+        "jspgfn": jspgfn.__version__,
+        **{key: _core.config()[key] for key in ("simd", "openmp", "compiler")},
+    }
+
+
+def print_table(rows):
+    """Rows are dicts with the same keys."""
+    if not rows:
+        return
+    cells = [[show(value) for value in row.values()] for row in rows]
+    header = list(rows[0])
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    for line in [header, *cells]:
+        pairs = zip(line, widths, strict=True)
+        print("  ".join(cell.rjust(width) for cell, width in pairs))
+
+
+def show(value):
+    if isinstance(value, float):
+        return f"{value:.5f}" if abs(value) < 10 else f"{value:.2f}"
+    return str(value)
+
+
+def write(name, **content):
+    """Writes benchmarks/results/<name>.json."""
+    folder = HERE / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    content = {"machine": machine(), **content}
+    path.write_text(json.dumps(content, indent=1, default=float) + "\n")
+    print(f"wrote {path.relative_to(HERE.parent)}")
