@@ -1,0 +1,423 @@
+#include "jsp_edges_rollout.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "jsp_edges_features.h"
+#include "jsp_kernels.h"
+#include "jsp_memory.h"
+
+#define F JSP_EDGES_FEATURES
+#define H JSP_EDGES_HIDDEN
+
+/* Below this log-odds an option keeps its base logit and costs no network call. */
+#define NETWORK_ODDS (-14.0f)
+
+/* Below this log-odds the look-ahead sum is not computed (0 is used). */
+#define LOOK_AHEAD_ODDS (-10.0f)
+
+/* Logits are capped here; the probabilities of the other choices stay above e^-50. */
+#define LOGIT_CAP 50.0
+
+/* The output layer is scaled down so that early corrections stay small. */
+#define OUTPUT_SCALE ((jsp_real)0.25)
+
+/* Rows of one backward block: inputs and activations of a block stay in the L1 cache. */
+#define BLOCK_ROWS 64
+
+/* The pair of the present slot as one walk sees it; index d = 0 is a -> b, 1 is b -> a. */
+typedef struct slot_view {
+    int open[2];
+    int row[2];      /* row of the option in this slot's batch, -1 without network */
+    float odds[2];
+    float look_ahead[2];
+} slot_view;
+
+struct jsp_edges_rollout {
+    const jsp_edges *edges; /* borrowed */
+    int T;
+    int with_record;
+    jsp_edges_state *state; /* [T] */
+    char *state_memory;
+    jsp_real *pool;         /* [T, H] sum of the embeddings of the edges so far */
+
+    /* one row per option; rows of one slot are contiguous, direction 0 first */
+    jsp_real *x;             /* [rows, F] */
+    jsp_real *hidden[2];     /* [rows, H] activations of the two layers */
+    jsp_real *slope;         /* [rows] gradient of log q with respect to the logit */
+    int16_t *row_walk;       /* [rows] which walk the option belongs to */
+    int32_t *segment;        /* [2 slots + 1] first row of (slot, direction) */
+    int8_t *choice;          /* [slots, T] -1 no edge, 0 a -> b, 1 b -> a, -2 nothing open */
+    long n_rows;
+
+    slot_view *view;         /* [T] */
+    jsp_real *offset;        /* [2 T, H] embeddings added before the first ReLU */
+    jsp_real *correction;    /* [2 T] */
+    jsp_real *output;        /* [H] output + pair_output of one direction */
+
+    jsp_real *d_hidden;      /* [BLOCK_ROWS + 2 T, H] */
+    jsp_real *d_offset;      /* [BLOCK_ROWS + 2 T, H] */
+    jsp_real *scratch;       /* [BLOCK_ROWS + 2 T, H] */
+    jsp_real *weighted;      /* [BLOCK_ROWS + 2 T] slope times weight of the walk */
+    jsp_real *d_pool;        /* [T, H] gradient of the pool, summed over later options */
+};
+
+/* ---- memory ------------------------------------------------------------------------- */
+
+static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
+    const jsp_edges *edges = r->edges;
+    size_t T = (size_t)r->T, slots = (size_t)edges->n_slots;
+    size_t rows = r->with_record ? T * (size_t)edges->n_directed : 2 * T;
+    size_t block = BLOCK_ROWS + 2 * T;
+    size_t state_size = jsp_edges_state_size(edges->scores);
+    struct {
+        void **target;
+        size_t count, size;
+    } table[] = {
+        {(void **)&r->state, T, sizeof *r->state},
+        {(void **)&r->state_memory, T * state_size, 1},
+        {(void **)&r->pool, T * H, sizeof *r->pool},
+        {(void **)&r->x, rows * F, sizeof *r->x},
+        {(void **)&r->hidden[0], rows * H, sizeof *r->hidden[0]},
+        {(void **)&r->hidden[1], rows * H, sizeof *r->hidden[1]},
+        {(void **)&r->slope, rows, sizeof *r->slope},
+        {(void **)&r->row_walk, rows, sizeof *r->row_walk},
+        {(void **)&r->segment, 2 * slots + 1, sizeof *r->segment},
+        {(void **)&r->choice, slots * T, sizeof *r->choice},
+        {(void **)&r->view, T, sizeof *r->view},
+        {(void **)&r->offset, 2 * T * H, sizeof *r->offset},
+        {(void **)&r->correction, 2 * T, sizeof *r->correction},
+        {(void **)&r->output, H, sizeof *r->output},
+        {(void **)&r->d_hidden, block * H, sizeof *r->d_hidden},
+        {(void **)&r->d_offset, block * H, sizeof *r->d_offset},
+        {(void **)&r->scratch, block * H, sizeof *r->scratch},
+        {(void **)&r->weighted, block, sizeof *r->weighted},
+        {(void **)&r->d_pool, T * H, sizeof *r->d_pool},
+    };
+    for (size_t k = 0; k < sizeof table / sizeof *table; k++) {
+        *table[k].target = jsp_memory_alloc(table[k].count, table[k].size);
+        if (!*table[k].target) {
+            size_t bytes = table[k].count * table[k].size;
+            return jsp_status_no_memory(error, bytes, "a group of walks");
+        }
+    }
+    for (size_t t = 0; t < T; t++) {
+        jsp_edges_state_init(&r->state[t], edges->scores, r->state_memory + t * state_size);
+    }
+    return JSP_OK;
+}
+
+jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_record,
+                                    jsp_edges_rollout **out, jsp_error *error) {
+    jsp_edges_rollout *rollout = jsp_memory_alloc(1, sizeof *rollout);
+    *out = NULL;
+    if (!rollout) return jsp_status_no_memory(error, sizeof *rollout, "a group of walks");
+    rollout->edges = edges;
+    rollout->T = T;
+    rollout->with_record = with_record;
+    jsp_status status = allocate(rollout, error);
+    if (status != JSP_OK) {
+        jsp_edges_rollout_destroy(rollout);
+        return status;
+    }
+    *out = rollout;
+    return JSP_OK;
+}
+
+void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout) {
+    if (!rollout) return;
+    void *owned[] = {
+        rollout->state,     rollout->state_memory, rollout->pool,      rollout->x,
+        rollout->hidden[0], rollout->hidden[1],    rollout->slope,     rollout->row_walk,
+        rollout->segment,   rollout->choice,       rollout->view,      rollout->offset,
+        rollout->correction, rollout->output,      rollout->d_hidden,  rollout->d_offset,
+        rollout->scratch,   rollout->weighted,     rollout->d_pool,
+    };
+    for (size_t k = 0; k < sizeof owned / sizeof *owned; k++) jsp_memory_free(owned[k]);
+    jsp_memory_free(rollout);
+}
+
+long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout) { return rollout->n_rows; }
+
+/* ---- forward: one slot -------------------------------------------------------------- */
+
+static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
+                      slot_view *view) {
+    const int child[2] = {slot->b, slot->a}, parent[2] = {slot->a, slot->b};
+    const int bit[2] = {slot->bit_ab, slot->bit_ba};
+    for (int d = 0; d < 2; d++) {
+        view->open[d] = bit[d] >= 0 && (state->open[child[d]] >> bit[d] & 1);
+        view->row[d] = -1;
+        view->odds[d] = 0;
+        view->look_ahead[d] = 0;
+        if (!view->open[d]) continue;
+        size_t cell = (size_t)child[d] * (size_t)state->stride + (size_t)bit[d];
+        view->odds[d] = state->odds[cell];
+        if (view->odds[d] > LOOK_AHEAD_ODDS) {
+            view->look_ahead[d] = jsp_edges_state_look_ahead(state, parent[d], child[d]);
+        }
+    }
+}
+
+/* Looks at slot p with every walk and numbers the options that the network weighs,
+ * direction by direction. Returns their number. */
+static int gather_options(jsp_edges_rollout *r, int p, int T, int count[2]) {
+    const jsp_edges_slot *slot = &r->edges->slot[p];
+    for (int t = 0; t < T; t++) view_slot(slot, &r->state[t], &r->view[t]);
+    int n = 0;
+    for (int d = 0; d < 2; d++) {
+        count[d] = n;
+        for (int t = 0; t < T; t++) {
+            slot_view *view = &r->view[t];
+            if (view->open[d] && view->odds[d] > NETWORK_ODDS) view->row[d] = n++;
+        }
+        count[d] = n - count[d];
+    }
+    return n;
+}
+
+/* Inputs of the options of direction d: features and the shared terms before the ReLU. */
+static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int d, int T,
+                        long base) {
+    const jsp_edges *edges = r->edges;
+    const jsp_edges_slot *slot = &edges->slot[p];
+    jsp_edges_features_option option = {
+        .slot = p,
+        .parent = d ? slot->b : slot->a,
+        .child = d ? slot->a : slot->b,
+        .bit = d ? slot->bit_ba : slot->bit_ab,
+    };
+    const int reverse_bit = d ? slot->bit_ab : slot->bit_ba;
+    const jsp_real *as_parent =
+        params + edges->tensor.parent_embedding + (size_t)option.parent * H;
+    const jsp_real *as_child =
+        params + edges->tensor.child_embedding + (size_t)option.child * H;
+    for (int t = 0; t < T; t++) {
+        const slot_view *view = &r->view[t];
+        if (view->row[d] < 0) continue;
+        option.reverse_bit = view->open[1 - d] ? reverse_bit : -1;
+        option.look_ahead = view->look_ahead[d];
+        option.reverse_look_ahead = view->look_ahead[1 - d];
+        size_t row = (size_t)(base + view->row[d]);
+        jsp_edges_features_fill(edges, &r->state[t], &option, r->x + row * F);
+        r->row_walk[row] = (int16_t)t;
+        jsp_real *offset = r->offset + (size_t)view->row[d] * H;
+        const jsp_real *pool = r->pool + (size_t)t * H;
+        for (int h = 0; h < H; h++) offset[h] = as_parent[h] + as_child[h] + pool[h];
+    }
+}
+
+/* output + pair_output of one direction, times the scale of the output layer */
+static void load_output(const jsp_edges *edges, const jsp_real *params, int direction,
+                        jsp_real *output) {
+    const jsp_real *shared = params + edges->tensor.output;
+    const jsp_real *own = params + edges->tensor.pair_output + (size_t)direction * H;
+    for (int h = 0; h < H; h++) output[h] = OUTPUT_SCALE * (shared[h] + own[h]);
+}
+
+/* c = (output + pair_output) . h / 4 + bias + linear terms in odds and look-ahead */
+static void compute_corrections(jsp_edges_rollout *r, const jsp_real *params, int p,
+                                const int count[2], long base) {
+    const jsp_edges *edges = r->edges;
+    const jsp_kernels *kernels = jsp_kernels_active();
+    int n = count[0] + count[1];
+    jsp_real *hidden[2] = {r->hidden[0] + base * H, r->hidden[1] + base * H};
+    jsp_mlp_forward(&edges->mlp, params, n, r->x + base * F, r->offset, hidden);
+    const jsp_real odds_weight = JSP_EDGES_FEATURES_SCALE * params[edges->tensor.odds_weight];
+    const jsp_real look_weight =
+        JSP_EDGES_FEATURES_SCALE * params[edges->tensor.look_ahead_weight];
+    for (int d = 0, first = 0; d < 2; first += count[d], d++) {
+        if (!count[d]) continue;
+        load_output(edges, params, 2 * p + d, r->output);
+        jsp_real *correction = r->correction + first;
+        kernels->rows_dot(count[d], H, hidden[1] + (size_t)first * H, r->output, correction);
+        const jsp_real bias = params[edges->tensor.pair_bias + (size_t)(2 * p + d)];
+        const jsp_real *x = r->x + (base + first) * F;
+        for (int k = 0; k < count[d]; k++, x += F) {
+            correction[k] += bias + odds_weight * x[JSP_EDGES_FEATURES_ODDS] +
+                             look_weight * x[JSP_EDGES_FEATURES_LOOK_AHEAD];
+        }
+    }
+}
+
+/* What a forced walk must do at this slot: -1, 0, 1; -2 when the direction is closed. */
+static int follow_target(const jsp_edges_slot *slot, const uint32_t *target,
+                         const slot_view *view) {
+    int wants_ab = slot->bit_ab >= 0 && (target[slot->b] >> slot->bit_ab & 1);
+    int wants_ba = slot->bit_ba >= 0 && (target[slot->a] >> slot->bit_ba & 1);
+    if (!wants_ab && !wants_ba) return -1;
+    if (wants_ab && wants_ba) return -2;
+    return view->open[wants_ab ? 0 : 1] ? (wants_ab ? 0 : 1) : -2;
+}
+
+/* Picks among no edge (weight 1) and the two directions (weights e). */
+static int draw_choice(double uniform, double total, const double e[2], const int open[2]) {
+    double u = uniform * total;
+    if (u <= 1) return -1;
+    int d = u - 1 < e[0] ? 0 : 1;
+    return open[d] ? d : 1 - d; /* rounding at the edge of the interval */
+}
+
+/* Decides slot p in walk t; writes slopes and choice, updates the state. */
+static void decide_slot(jsp_edges_rollout *r, const jsp_real *params, jsp_edges_cache *cache,
+                        int p, int t, long base, jsp_edges_walk *walk) {
+    const jsp_edges_slot *slot = &r->edges->slot[p];
+    const slot_view *view = &r->view[t];
+    int8_t *choice = &r->choice[(size_t)p * (size_t)r->T + (size_t)t];
+    *choice = -2;
+    int wanted = walk->target ? follow_target(slot, walk->target, view) : -1;
+    if (wanted == -2) walk->log_q = -INFINITY;
+    if (!view->open[0] && !view->open[1]) return;
+    double logit[2] = {0, 0}, e[2] = {0, 0};
+    for (int d = 0; d < 2; d++) {
+        if (!view->open[d]) continue;
+        logit[d] = view->odds[d];
+        if (view->row[d] >= 0) logit[d] += (double)r->correction[view->row[d]];
+        /* capped values still get their slope, so that a wrong one can be unlearned */
+        logit[d] = fmin(logit[d], LOGIT_CAP);
+        e[d] = exp(logit[d]);
+    }
+    double total = 1 + e[0] + e[1];
+    int d = walk->target ? (wanted == -2 ? -1 : wanted)
+                         : draw_choice(walk->uniform[p], total, e, view->open);
+    walk->log_q += (d >= 0 ? logit[d] : 0) - log(total);
+    for (int k = 0; k < 2; k++) {
+        if (view->row[k] < 0) continue;
+        r->slope[base + view->row[k]] = (jsp_real)((k == d) - e[k] / total);
+    }
+    *choice = (int8_t)d;
+    jsp_edges_state *state = &r->state[t];
+    if (d >= 0) {
+        jsp_edges_state_add(state, d ? slot->b : slot->a, d ? slot->a : slot->b);
+        const jsp_real *embedding =
+            params + r->edges->tensor.edge_embedding + (size_t)(2 * p + d) * H;
+        jsp_kernels_active()->add(H, embedding, r->pool + (size_t)t * H);
+    }
+    if (view->open[0]) jsp_edges_state_close(state, slot->b, slot->bit_ab);
+    if (view->open[1]) jsp_edges_state_close(state, slot->a, slot->bit_ba);
+    jsp_edges_state_refresh(state, cache);
+}
+
+void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *params,
+                               jsp_edges_cache *cache, int T, jsp_edges_walk *walk) {
+    const jsp_edges *edges = rollout->edges;
+    for (int t = 0; t < T; t++) {
+        jsp_edges_state_copy(&rollout->state[t], &edges->initial);
+        walk[t].log_q = 0;
+    }
+    memset(rollout->pool, 0, (size_t)T * H * sizeof *rollout->pool);
+    long base = 0;
+    for (int p = 0; p < edges->n_slots; p++) {
+        int count[2];
+        int n = gather_options(rollout, p, T, count);
+        for (int d = 0; d < 2; d++) {
+            if (count[d]) fill_inputs(rollout, params, p, d, T, base);
+        }
+        if (n) compute_corrections(rollout, params, p, count, base);
+        for (int t = 0; t < T; t++) {
+            decide_slot(rollout, params, cache, p, t, base, &walk[t]);
+        }
+        if (!rollout->with_record) continue;
+        rollout->segment[2 * p] = (int32_t)base;
+        rollout->segment[2 * p + 1] = (int32_t)(base + count[0]);
+        base += n;
+        rollout->segment[2 * p + 2] = (int32_t)base;
+    }
+    rollout->n_rows = base;
+    for (int t = 0; t < T; t++) {
+        walk[t].n_edges = rollout->state[t].dag.n_edges;
+        walk[t].chosen = rollout->state[t].chosen;
+    }
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* Gradients of the output layer for the rows of one direction of one slot, and of their
+ * activations. Rows are counted from `first`, the first row of the block. */
+static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int direction,
+                            long first, jsp_real *d_params) {
+    const jsp_edges_tensors *tensor = &r->edges->tensor;
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const long begin = r->segment[direction], end = r->segment[direction + 1];
+    const jsp_real *slope = r->weighted + (begin - first);
+    const int n = (int)(end - begin);
+    jsp_real bias = 0, odds = 0, look = 0;
+    load_output(r->edges, params, direction, r->output);
+    for (int k = 0; k < n; k++) {
+        const jsp_real *x = r->x + (begin + k) * F;
+        jsp_real *d_hidden = r->d_hidden + (begin - first + k) * H;
+        bias += slope[k];
+        odds += slope[k] * x[JSP_EDGES_FEATURES_ODDS];
+        look += slope[k] * x[JSP_EDGES_FEATURES_LOOK_AHEAD];
+        for (int h = 0; h < H; h++) d_hidden[h] = slope[k] * r->output[h];
+    }
+    d_params[tensor->pair_bias + (size_t)direction] += bias;
+    d_params[tensor->odds_weight] += JSP_EDGES_FEATURES_SCALE * odds;
+    d_params[tensor->look_ahead_weight] += JSP_EDGES_FEATURES_SCALE * look;
+    /* gradient of `output` and of this direction's `pair_output` are the same sum */
+    jsp_real *sum = r->output;
+    memset(sum, 0, H * sizeof *sum);
+    kernels->rows_weighted_sum(n, H, r->hidden[1] + begin * H, slope, sum);
+    for (int h = 0; h < H; h++) sum[h] *= OUTPUT_SCALE;
+    kernels->add(H, sum, d_params + tensor->output);
+    kernels->add(H, sum, d_params + tensor->pair_output + (size_t)direction * H);
+}
+
+/* Gradients of embeddings from d_offset, slots walked backwards: the pool of a walk at some
+ * option holds all edges before it, so an edge collects the sum over later options. */
+static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
+                               jsp_real *d_params) {
+    const jsp_edges *edges = r->edges;
+    const jsp_edges_tensors *tensor = &edges->tensor;
+    const jsp_edges_slot *slot = &edges->slot[p];
+    const jsp_kernels *kernels = jsp_kernels_active();
+    for (int t = 0; t < T; t++) {
+        int d = r->choice[(size_t)p * (size_t)r->T + (size_t)t];
+        if (d < 0) continue;
+        kernels->add(H, r->d_pool + (size_t)t * H,
+                     d_params + tensor->edge_embedding + (size_t)(2 * p + d) * H);
+    }
+    for (int d = 0; d < 2; d++) {
+        const int parent = d ? slot->b : slot->a, child = d ? slot->a : slot->b;
+        jsp_real *as_parent = d_params + tensor->parent_embedding + (size_t)parent * H;
+        jsp_real *as_child = d_params + tensor->child_embedding + (size_t)child * H;
+        for (long row = r->segment[2 * p + d]; row < r->segment[2 * p + d + 1]; row++) {
+            const jsp_real *d_offset = r->d_offset + (row - first) * H;
+            kernels->add(H, d_offset, as_parent);
+            kernels->add(H, d_offset, as_child);
+            kernels->add(H, d_offset, r->d_pool + (size_t)r->row_walk[row] * H);
+        }
+    }
+}
+
+/* Backward pass over slots begin .. end-1, whose rows form one block. */
+static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int begin, int end,
+                           int T, const double *weight, jsp_real *d_params) {
+    const long first = r->segment[2 * begin];
+    const int n = (int)(r->segment[2 * end] - first);
+    for (int k = 0; k < n; k++) {
+        double w = weight[r->row_walk[first + k]];
+        r->weighted[k] = (jsp_real)(w * (double)r->slope[first + k]);
+    }
+    for (int s = 2 * begin; s < 2 * end; s++) {
+        if (r->segment[s + 1] > r->segment[s]) output_backward(r, params, s, first, d_params);
+    }
+    const jsp_real *hidden[2] = {r->hidden[0] + first * H, r->hidden[1] + first * H};
+    if (n) {
+        jsp_mlp_backward(&r->edges->mlp, params, n, r->x + first * F, hidden, r->d_hidden,
+                         r->d_offset, NULL, d_params, r->scratch);
+    }
+    for (int p = end - 1; p >= begin; p--) embedding_backward(r, p, T, first, d_params);
+}
+
+void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params, int T,
+                                const double *weight, jsp_real *d_params) {
+    const int32_t *segment = rollout->segment;
+    memset(rollout->d_pool, 0, (size_t)T * H * sizeof *rollout->d_pool);
+    for (int end = rollout->edges->n_slots; end > 0;) {
+        int begin = end - 1;
+        while (begin > 0 && segment[2 * end] - segment[2 * begin] < BLOCK_ROWS) begin--;
+        backward_block(rollout, params, begin, end, T, weight, d_params);
+        end = begin;
+    }
+}

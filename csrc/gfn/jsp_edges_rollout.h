@@ -1,0 +1,42 @@
+/* jsp_edges_rollout.h - a group of walks in step with each other, forward and backward.
+ *
+ * All walks visit the same slot at the same time, so the options of one slot form one small
+ * batch for the network: products of matrices instead of one vector at a time. Free walks
+ * sample; forced walks follow a given graph and yield its log q. For training, inputs and
+ * activations of every option are kept, and the backward pass runs over all options of the
+ * group in a few large blocks. */
+#ifndef JSP_EDGES_ROLLOUT_H
+#define JSP_EDGES_ROLLOUT_H
+
+#include "jsp_edges.h"
+
+typedef struct jsp_edges_rollout jsp_edges_rollout;
+
+/* What one walk is to do and what came of it. */
+typedef struct jsp_edges_walk {
+    const uint32_t *target; /* [D] local masks to follow, or NULL to sample */
+    const double *uniform;  /* [n_slots] in (0, 1), used when sampling */
+    double log_q;           /* out: sum of log-probabilities; -inf for a target that is
+                               cyclic or excluded */
+    int n_edges;            /* out */
+    const uint32_t *chosen; /* out: [D] local masks; valid until the next forward pass */
+} jsp_edges_walk;
+
+/* Room for groups of up to T walks. with_record keeps what the backward pass needs. */
+jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_record,
+                                    jsp_edges_rollout **out, jsp_error *error);
+void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout); /* NULL allowed */
+
+/* Runs walk[0 .. T-1] with the parameter block `params`. */
+void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *params,
+                               jsp_edges_cache *cache, int T, jsp_edges_walk *walk);
+
+/* d_params += sum over the walks of the last forward pass of weight[t] * gradient of
+ * log q(walk t). Needs with_record. */
+void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params, int T,
+                                const double *weight, jsp_real *d_params);
+
+/* Options (directions weighed by the network) in the last recorded forward pass. */
+long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout);
+
+#endif

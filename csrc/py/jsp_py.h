@@ -1,0 +1,76 @@
+/* jsp_py.h - what the files of the extension module share.
+ *
+ * Only this folder sees Python and NumPy. Each type checks its arguments, releases the
+ * interpreter lock around the core and turns a jsp_error into a Python exception. */
+#ifndef JSP_PY_H
+#define JSP_PY_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_23_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL jsp_py_array_api
+#ifndef JSP_PY_IMPORT_ARRAY
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+#include "jsp_scores.h"
+#include "jsp_trainer.h"
+
+#ifdef JSP_REAL_DOUBLE
+#define JSP_PY_REAL NPY_DOUBLE
+#else
+#define JSP_PY_REAL NPY_FLOAT
+#endif
+
+typedef struct jsp_py_module_state {
+    PyObject *numerical_error;
+    PyTypeObject *scores_type;
+    PyTypeObject *trainer_type;
+} jsp_py_module_state;
+
+extern struct PyModuleDef jsp_py_module_def;
+
+/* State of the module that defined `type`; NULL with an exception set. */
+jsp_py_module_state *jsp_py_module_state_of(PyTypeObject *type);
+
+/* ---- Scores, shared with Trainer ---------------------------------------------------- */
+
+typedef struct jsp_py_scores {
+    PyObject_HEAD
+    jsp_data *data;        /* owned */
+    jsp_scores *scores;    /* owned */
+    jsp_model_setup setup; /* points into data */
+    int n_threads;
+} jsp_py_scores;
+
+extern PyType_Spec jsp_py_scores_spec;
+extern PyType_Spec jsp_py_trainer_spec;
+
+/* Functions of the module that need no object: candidates, kernels, configuration. */
+PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *jsp_py_kernels_call(PyObject *module, PyObject *args);
+
+/* ---- conversions (jsp_py_convert.c) ------------------------------------------------- */
+
+/* 0 when `object` is a C-contiguous aligned array of exactly this type and number of
+ * dimensions; else -1 with a TypeError or ValueError that names the argument. */
+int jsp_py_convert_check(PyObject *object, const char *name, int type, int n_dims);
+
+/* Like jsp_py_convert_check for graphs uint8 (n, D, D). */
+int jsp_py_convert_check_graphs(PyObject *object, int n_variables);
+
+/* Raises the Python exception for a core error and returns NULL. */
+PyObject *jsp_py_convert_raise(PyTypeObject *type, const jsp_error *error);
+
+/* Local masks [n, D] of graphs that passed the check; possible[s] = 0 for excluded ones.
+ * Both are jsp_memory blocks that the caller frees. -1 with MemoryError on failure. */
+int jsp_py_convert_masks(const jsp_scores *scores, PyArrayObject *graphs, uint32_t **masks,
+                         uint8_t **possible);
+
+/* New uint8 array (n, D, D) of parent sets given as local masks [n, D]. */
+PyObject *jsp_py_convert_graphs(const jsp_scores *scores, npy_intp n, const uint32_t *masks);
+
+#endif

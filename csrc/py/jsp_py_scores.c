@@ -1,0 +1,410 @@
+/* The type Scores: data, model and prior of one problem, tabulated. */
+#include <math.h>
+
+#include "jsp_candidates.h"
+#include "jsp_draws.h"
+#include "jsp_memory.h"
+#include "jsp_py.h"
+
+/* ---- arguments ---------------------------------------------------------------------- */
+
+/* Fields of the model from a dict; names that are not in it keep their defaults. */
+static int read_fields(PyObject *dict, jsp_model_setup *setup) {
+    for (int k = 0; k < setup->model->n_fields; k++) {
+        const jsp_model_field *field = &setup->model->fields[k];
+        setup->field[k] = field->default_value;
+        PyObject *value = PyDict_GetItemString(dict, field->name);
+        if (!value) continue;
+        setup->field[k] = PyFloat_AsDouble(value);
+        if (PyErr_Occurred()) return -1;
+    }
+    return 0;
+}
+
+static int read_prior(const char *name, jsp_scores_prior *prior) {
+    if (!strcmp(name, "uniform")) {
+        *prior = JSP_SCORES_UNIFORM;
+    } else if (!strcmp(name, "fair")) {
+        *prior = JSP_SCORES_FAIR;
+    } else {
+        PyErr_Format(PyExc_ValueError,
+                     "graph_prior must be 'uniform' or 'fair', got '%s'", name);
+        return -1;
+    }
+    return 0;
+}
+
+/* Checks x and mask and reads model, fields and data into a setup. */
+static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask, const char *model,
+                      PyObject *fields, int intercept, int n_threads, jsp_data **data,
+                      jsp_model_setup *setup) {
+    jsp_error error;
+    if (jsp_py_convert_check(x, "x", NPY_DOUBLE, 2) < 0) return -1;
+    PyArrayObject *table = (PyArrayObject *)x;
+    const uint8_t *cells = NULL;
+    if (mask != Py_None) {
+        if (jsp_py_convert_check(mask, "mask", NPY_UINT8, 2) < 0) return -1;
+        if (!PyArray_SAMESHAPE(table, (PyArrayObject *)mask)) {
+            PyErr_SetString(PyExc_ValueError, "mask must have the shape of x");
+            return -1;
+        }
+        cells = PyArray_DATA((PyArrayObject *)mask);
+    }
+    if (PyArray_DIM(table, 1) < 1 || PyArray_DIM(table, 1) > JSP_MAX_VARIABLES ||
+        PyArray_DIM(table, 0) > INT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "x must have 1 to %d columns and fewer than 2^31 rows",
+                     JSP_MAX_VARIABLES);
+        return -1;
+    }
+    *setup = (jsp_model_setup){.model = jsp_model_find(model), .intercept = intercept};
+    if (!setup->model) {
+        PyErr_Format(PyExc_ValueError, "unknown model '%s'", model);
+        return -1;
+    }
+    if (read_fields(fields, setup) < 0) return -1;
+    jsp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_data_create(PyArray_DATA(table), cells, (int)PyArray_DIM(table, 0),
+                             (int)PyArray_DIM(table, 1), n_threads, data, &error);
+    setup->data = *data;
+    if (status == JSP_OK) status = setup->model->check(setup, &error);
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return 0;
+    jsp_py_convert_raise(type, &error);
+    return -1;
+}
+
+/* Candidate lists from a list of lists; `flat` [D, D] holds them one per row. */
+static int read_candidates(PyObject *lists, int D, int *flat, const int **rows, int *counts) {
+    if (!PyList_Check(lists) || PyList_GET_SIZE(lists) != D) {
+        PyErr_Format(PyExc_ValueError, "candidates must be a list of %d lists", D);
+        return -1;
+    }
+    for (int j = 0; j < D; j++) {
+        PyObject *list = PyList_GET_ITEM(lists, j);
+        if (!PyList_Check(list) || PyList_GET_SIZE(list) >= D) {
+            PyErr_Format(PyExc_ValueError,
+                         "candidates[%d] must be a list of at most %d columns", j, D - 1);
+            return -1;
+        }
+        rows[j] = flat + j * D;
+        counts[j] = (int)PyList_GET_SIZE(list);
+        for (int k = 0; k < counts[j]; k++) {
+            long i = PyLong_AsLong(PyList_GET_ITEM(list, k));
+            if (i == -1 && PyErr_Occurred()) return -1;
+            if (i < 0 || i >= D || i == j) {
+                PyErr_Format(PyExc_ValueError, "candidates[%d] holds %ld, not a parent", j, i);
+                return -1;
+            }
+            flat[j * D + k] = (int)i;
+        }
+    }
+    return 0;
+}
+
+/* ---- candidates --------------------------------------------------------------------- */
+
+static PyObject *list_candidates(int D, int K, const int *flat, const int *counts) {
+    PyObject *lists = PyList_New(D);
+    for (int j = 0; lists && j < D; j++) {
+        PyObject *list = PyList_New(counts[j]);
+        if (!list) {
+            Py_CLEAR(lists);
+            break;
+        }
+        PyList_SET_ITEM(lists, j, list);
+        for (int k = 0; k < counts[j]; k++) {
+            PyObject *item = PyLong_FromLong(flat[(size_t)j * (size_t)K + (size_t)k]);
+            if (!item) {
+                Py_CLEAR(lists);
+                break;
+            }
+            PyList_SET_ITEM(list, k, item);
+        }
+    }
+    return lists;
+}
+
+PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
+                                          PyObject *kwargs) {
+    static char *names[] = {"x",         "mask",      "model",       "model_fields",
+                            "graph_prior", "n_candidates", "intercept", "n_threads", NULL};
+    PyObject *x, *mask, *fields, *lists = NULL;
+    const char *model, *prior_name;
+    int K, intercept, n_threads, counts[JSP_MAX_VARIABLES];
+    jsp_scores_prior prior;
+    jsp_model_setup setup;
+    jsp_data *data = NULL;
+    jsp_error error;
+    jsp_py_module_state *state = PyModule_GetState(module);
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sipi:select_candidates", names, &x,
+                                     &mask, &model, &PyDict_Type, &fields, &prior_name, &K,
+                                     &intercept, &n_threads) ||
+        read_prior(prior_name, &prior) < 0) {
+        return NULL;
+    }
+    if (K < 1 || K > JSP_MAX_CANDIDATES) {
+        return PyErr_Format(PyExc_ValueError, "n_candidates must be 1 to %d, got %d",
+                            JSP_MAX_CANDIDATES, K);
+    }
+    if (read_setup(state->scores_type, x, mask, model, fields, intercept, n_threads, &data,
+                   &setup) < 0) {
+        jsp_data_destroy(data);
+        return NULL;
+    }
+    const int D = jsp_data_n_variables(data);
+    int *flat = jsp_memory_alloc((size_t)D * (size_t)K, sizeof *flat);
+    if (!flat) {
+        PyErr_NoMemory();
+    } else {
+        jsp_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = jsp_candidates_select(&setup, prior, K, n_threads, flat, counts, &error);
+        Py_END_ALLOW_THREADS
+        lists = status == JSP_OK ? list_candidates(D, K, flat, counts)
+                                 : jsp_py_convert_raise(state->scores_type, &error);
+    }
+    jsp_memory_free(flat);
+    jsp_data_destroy(data);
+    return lists;
+}
+
+/* ---- life --------------------------------------------------------------------------- */
+
+static int build_tables(jsp_py_scores *self, jsp_scores_prior prior, int max_parents,
+                        PyObject *lists) {
+    const int D = jsp_data_n_variables(self->data);
+    const int *rows[JSP_MAX_VARIABLES];
+    int counts[JSP_MAX_VARIABLES];
+    jsp_error error;
+    jsp_status status;
+    int *flat = jsp_memory_alloc((size_t)(D * D), sizeof *flat);
+    if (!flat) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (read_candidates(lists, D, flat, rows, counts) < 0) {
+        jsp_memory_free(flat);
+        return -1;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_scores_create(&self->setup, prior, max_parents, rows, counts,
+                               self->n_threads, &self->scores, &error);
+    Py_END_ALLOW_THREADS
+    jsp_memory_free(flat);
+    if (status == JSP_OK) return 0;
+    jsp_py_convert_raise(Py_TYPE(self), &error);
+    return -1;
+}
+
+static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"x",           "mask",       "model",     "model_fields",
+                            "graph_prior", "max_parents", "candidates", "intercept",
+                            "n_threads",   NULL};
+    PyObject *x, *mask, *fields, *lists;
+    const char *model, *prior_name;
+    int max_parents, intercept, n_threads;
+    jsp_scores_prior prior;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!siOpi:Scores", names, &x, &mask,
+                                     &model, &PyDict_Type, &fields, &prior_name,
+                                     &max_parents, &lists, &intercept, &n_threads)) {
+        return NULL;
+    }
+    if (read_prior(prior_name, &prior) < 0) return NULL;
+    jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    self->n_threads = n_threads;
+    if (read_setup(type, x, mask, model, fields, intercept, n_threads, &self->data,
+                   &self->setup) < 0 ||
+        build_tables(self, prior, max_parents, lists) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void scores_dealloc(PyObject *object) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    jsp_scores_destroy(self->scores);
+    jsp_data_destroy(self->data);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* ---- methods ------------------------------------------------------------------------ */
+
+/* The node number in `argument`, or -1 with an exception. */
+static int read_node(const jsp_py_scores *self, long node) {
+    if (node >= 0 && node < self->scores->n_variables) return (int)node;
+    PyErr_Format(PyExc_ValueError, "node must be 0 to %d, got %ld",
+                 self->scores->n_variables - 1, node);
+    return -1;
+}
+
+static PyObject *scores_candidates(PyObject *object, PyObject *argument) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    long number = PyLong_AsLong(argument);
+    if (number == -1 && PyErr_Occurred()) return NULL;
+    int node = read_node(self, number);
+    if (node < 0) return NULL;
+    const jsp_scores_node *table = &self->scores->node[node];
+    PyObject *list = PyList_New(table->K);
+    for (int k = 0; list && k < table->K; k++) {
+        PyObject *item = PyLong_FromLong(table->candidate[k]);
+        if (!item) {
+            Py_DECREF(list);
+            return NULL;
+        }
+        PyList_SET_ITEM(list, k, item);
+    }
+    return list;
+}
+
+static PyObject *scores_local_scores(PyObject *object, PyObject *argument) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    long number = PyLong_AsLong(argument);
+    if (number == -1 && PyErr_Occurred()) return NULL;
+    int node = read_node(self, number);
+    if (node < 0) return NULL;
+    const jsp_scores_node *table = &self->scores->node[node];
+    npy_intp size = (npy_intp)1 << table->K;
+    PyObject *copy = PyArray_SimpleNew(1, &size, NPY_DOUBLE);
+    if (!copy) return NULL;
+    memcpy(PyArray_DATA((PyArrayObject *)copy), table->score,
+           (size_t)size * sizeof(double));
+    return copy;
+}
+
+static PyObject *scores_restricted_sum(PyObject *object, PyObject *args) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    long number;
+    unsigned int S, U;
+    if (!PyArg_ParseTuple(args, "lII:restricted_sum", &number, &S, &U)) return NULL;
+    int node = read_node(self, number);
+    if (node < 0) return NULL;
+    if ((S & U) || ((uint64_t)(S | U) >> self->scores->node[node].K)) {
+        PyErr_SetString(PyExc_ValueError,
+                        "parents and undecided must be disjoint masks of candidates");
+        return NULL;
+    }
+    return PyFloat_FromDouble(jsp_scores_restricted_sum(self->scores, node, S, U));
+}
+
+static PyObject *scores_log_reward(PyObject *object, PyObject *graphs) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    const size_t D = (size_t)self->scores->n_variables;
+    uint32_t *masks;
+    uint8_t *possible;
+    if (jsp_py_convert_check_graphs(graphs, (int)D) < 0) return NULL;
+    npy_intp n = PyArray_DIM((PyArrayObject *)graphs, 0);
+    PyObject *result = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
+    if (!result) return NULL;
+    if (jsp_py_convert_masks(self->scores, (PyArrayObject *)graphs, &masks, &possible) < 0) {
+        Py_DECREF(result);
+        return NULL;
+    }
+    double *log_reward = PyArray_DATA((PyArrayObject *)result);
+    for (npy_intp s = 0; s < n; s++) {
+        log_reward[s] = possible[s] ? jsp_scores_log_reward(self->scores, masks + s * (npy_intp)D)
+                                    : -INFINITY;
+    }
+    jsp_memory_free(masks);
+    jsp_memory_free(possible);
+    return result;
+}
+
+/* Index of the first edge of every graph, [n + 1]; caller frees. NULL without memory. */
+static long *count_edges(PyArrayObject *graphs) {
+    const npy_intp n = PyArray_DIM(graphs, 0);
+    const npy_intp cells = PyArray_DIM(graphs, 1) * PyArray_DIM(graphs, 2);
+    const uint8_t *cell = PyArray_DATA(graphs);
+    long *first = jsp_memory_alloc((size_t)n + 1, sizeof *first);
+    for (npy_intp s = 0; first && s < n; s++) {
+        first[s + 1] = first[s];
+        for (npy_intp k = 0; k < cells; k++) first[s + 1] += *cell++ != 0;
+    }
+    return first;
+}
+
+static PyObject *scores_draw_parameters(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"graphs", "seed", "first_draw", NULL};
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    PyObject *graphs;
+    unsigned long long seed;
+    long first_draw = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|l:draw_parameters", names, &graphs,
+                                     &seed, &first_draw)) {
+        return NULL;
+    }
+    if (jsp_py_convert_check_graphs(graphs, self->scores->n_variables) < 0) return NULL;
+    PyArrayObject *array = (PyArrayObject *)graphs;
+    long *first_edge = count_edges(array);
+    if (!first_edge) return PyErr_NoMemory();
+    const npy_intp shape[2] = {PyArray_DIM(array, 0), PyArray_DIM(array, 1)};
+    const npy_intp n_edges = first_edge[shape[0]];
+    PyObject *weights = PyArray_SimpleNew(1, &n_edges, NPY_DOUBLE);
+    PyObject *intercepts = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
+    PyObject *noise = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
+    PyObject *density = PyArray_SimpleNew(1, shape, NPY_DOUBLE);
+    jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
+    jsp_status status = JSP_ERROR_MEMORY;
+    if (weights && intercepts && noise && density) {
+        Py_BEGIN_ALLOW_THREADS
+        status = jsp_draws_parameters(
+            &self->setup, (long)shape[0], PyArray_DATA(array), seed, first_draw,
+            self->n_threads, first_edge, PyArray_DATA((PyArrayObject *)weights),
+            PyArray_DATA((PyArrayObject *)intercepts), PyArray_DATA((PyArrayObject *)noise),
+            PyArray_DATA((PyArrayObject *)density), &error);
+        Py_END_ALLOW_THREADS
+    }
+    jsp_memory_free(first_edge);
+    if (status == JSP_OK) return Py_BuildValue("NNNN", weights, intercepts, noise, density);
+    Py_XDECREF(weights);
+    Py_XDECREF(intercepts);
+    Py_XDECREF(noise);
+    Py_XDECREF(density);
+    return PyErr_Occurred() ? NULL : jsp_py_convert_raise(Py_TYPE(object), &error);
+}
+
+static PyObject *get_n_variables(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromLong(((jsp_py_scores *)object)->scores->n_variables);
+}
+
+static PyObject *get_n_bytes(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromSize_t(((jsp_py_scores *)object)->scores->n_bytes);
+}
+
+static PyMethodDef scores_methods[] = {
+    {"candidates", scores_candidates, METH_O, "Candidate parents of a node."},
+    {"local_scores", scores_local_scores, METH_O, "Copy of the local scores of a node."},
+    {"restricted_sum", scores_restricted_sum, METH_VARARGS, "Restricted sum, for tests."},
+    {"log_reward", scores_log_reward, METH_O, "log R of graphs; -inf when excluded."},
+    {"draw_parameters", (PyCFunction)(void (*)(void))scores_draw_parameters,
+     METH_VARARGS | METH_KEYWORDS, "Exact draws of parameters given graphs."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef scores_getset[] = {
+    {"n_variables", get_n_variables, NULL, "Number of variables.", NULL},
+    {"n_bytes", get_n_bytes, NULL, "Memory held by the tables.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot scores_slots[] = {
+    {Py_tp_doc, "Local scores of all parent sets of all nodes."},
+    {Py_tp_new, scores_new},
+    {Py_tp_dealloc, scores_dealloc},
+    {Py_tp_methods, scores_methods},
+    {Py_tp_getset, scores_getset},
+    {0, NULL},
+};
+
+PyType_Spec jsp_py_scores_spec = {
+    .name = "jspgfn._core.Scores",
+    .basicsize = sizeof(jsp_py_scores),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = scores_slots,
+};

@@ -1,0 +1,480 @@
+/* The type Trainer: the edges generator in training, and the policy it has reached. */
+#include <math.h>
+#include <stdatomic.h>
+
+#include "jsp_memory.h"
+#include "jsp_py.h"
+
+typedef struct jsp_py_trainer {
+    PyObject_HEAD
+    PyObject *scores;     /* owned reference: the tables must outlive the trainer */
+    jsp_trainer *trainer; /* owned */
+    atomic_int busy;      /* 1 while a call works on the trainer */
+} jsp_py_trainer;
+
+/* ---- one call at a time ------------------------------------------------------------- */
+
+/* Calls release the interpreter lock, so two threads could meet in one trainer: the second
+ * gets an error instead of a race. */
+static int enter(jsp_py_trainer *self) {
+    int idle = 0;
+    if (atomic_compare_exchange_strong(&self->busy, &idle, 1)) return 0;
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this object is in use by another thread; one call at a time");
+    return -1;
+}
+
+static void leave(jsp_py_trainer *self) { atomic_store(&self->busy, 0); }
+
+static const jsp_scores *scores_of(const jsp_py_trainer *self) {
+    return ((jsp_py_scores *)self->scores)->scores;
+}
+
+/* ---- life --------------------------------------------------------------------------- */
+
+static int check_positive(const char *name, long value) {
+    if (value >= 1) return 0;
+    PyErr_Format(PyExc_ValueError, "%s must be at least 1, got %ld", name, value);
+    return -1;
+}
+
+static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"scores", "n_iter", "batch_size", "learning_rate",
+                            "likelihood_fraction", "seed", "n_threads", NULL};
+    jsp_trainer_config config = {0};
+    unsigned long long seed;
+    PyObject *scores;
+    jsp_error error;
+    jsp_py_module_state *state = jsp_py_module_state_of(type);
+    if (!state) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!$liddKi:Trainer", names,
+                                     state->scores_type, &scores, &config.schedule.n_updates,
+                                     &config.batch_size, &config.schedule.learning_rate,
+                                     &config.schedule.likelihood_fraction, &seed,
+                                     &config.n_threads)) {
+        return NULL;
+    }
+    config.seed = seed;
+    if (check_positive("n_iter", config.schedule.n_updates) < 0 ||
+        check_positive("batch_size", config.batch_size) < 0 ||
+        check_positive("n_threads", config.n_threads) < 0) {
+        return NULL;
+    }
+    jsp_py_trainer *self = (jsp_py_trainer *)type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    self->scores = Py_NewRef(scores);
+    jsp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_trainer_create(scores_of(self), &config, &self->trainer, &error);
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return (PyObject *)self;
+    jsp_py_convert_raise(type, &error);
+    Py_DECREF(self);
+    return NULL;
+}
+
+static void trainer_dealloc(PyObject *object) {
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    jsp_trainer_destroy(self->trainer);
+    Py_XDECREF(self->scores);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* ---- training ----------------------------------------------------------------------- */
+
+static PyObject *trainer_step(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"n_updates", "time_fraction", NULL};
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    long n_updates, n_done;
+    double time_fraction = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "l|d:step", names, &n_updates,
+                                     &time_fraction) ||
+        check_positive("n_updates", n_updates) < 0) {
+        return NULL;
+    }
+    const npy_intp shape[2] = {n_updates, JSP_TRAINER_METRICS};
+    PyObject *records = PyArray_ZEROS(2, shape, NPY_DOUBLE, 0);
+    if (!records || enter(self) < 0) {
+        Py_XDECREF(records);
+        return NULL;
+    }
+    jsp_error error;
+    jsp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_trainer_step(self->trainer, n_updates, time_fraction,
+                              PyArray_DATA((PyArrayObject *)records), &n_done, &error);
+    Py_END_ALLOW_THREADS
+    leave(self);
+    if (status == JSP_OK) return records;
+    Py_DECREF(records);
+    return jsp_py_convert_raise(Py_TYPE(object), &error);
+}
+
+static PyObject *trainer_set_schedule(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"first_iteration", "n_iter", "likelihood_fraction", NULL};
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    long first, n_updates;
+    double fraction;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "lld:set_schedule", names, &first,
+                                     &n_updates, &fraction) ||
+        check_positive("n_iter", n_updates) < 0 || enter(self) < 0) {
+        return NULL;
+    }
+    jsp_schedule *schedule = jsp_trainer_open(self->trainer).schedule;
+    schedule->first = first;
+    schedule->n_updates = n_updates;
+    schedule->likelihood_fraction = fraction;
+    leave(self);
+    Py_RETURN_NONE;
+}
+
+/* ---- using the policy --------------------------------------------------------------- */
+
+static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"n", "seed", "n_threads", "first_draw", NULL};
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    const size_t D = (size_t)scores_of(self)->n_variables;
+    Py_ssize_t n;
+    unsigned long long seed;
+    int n_threads;
+    long first_draw = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nKi|l:sample", names, &n, &seed,
+                                     &n_threads, &first_draw) ||
+        check_positive("n", (long)n) < 0) {
+        return NULL;
+    }
+    const npy_intp length = n;
+    PyObject *log_q = PyArray_SimpleNew(1, &length, NPY_DOUBLE);
+    PyObject *log_reward = PyArray_SimpleNew(1, &length, NPY_DOUBLE);
+    PyObject *graphs = NULL;
+    uint32_t *parents = jsp_memory_alloc((size_t)n * D, sizeof *parents);
+    if (!parents) PyErr_NoMemory();
+    if (parents && log_q && log_reward && enter(self) == 0) {
+        jsp_error error;
+        jsp_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = jsp_trainer_sample(self->trainer, (long)n, seed, first_draw, n_threads,
+                                    parents, PyArray_DATA((PyArrayObject *)log_q),
+                                    PyArray_DATA((PyArrayObject *)log_reward), &error);
+        Py_END_ALLOW_THREADS
+        leave(self);
+        graphs = status == JSP_OK ? jsp_py_convert_graphs(scores_of(self), length, parents)
+                                  : jsp_py_convert_raise(Py_TYPE(object), &error);
+    }
+    jsp_memory_free(parents);
+    if (graphs) return Py_BuildValue("NNN", graphs, log_q, log_reward);
+    Py_XDECREF(log_q);
+    Py_XDECREF(log_reward);
+    return NULL;
+}
+
+static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"graphs", "n_threads", NULL};
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    PyObject *graphs;
+    int n_threads;
+    uint32_t *masks;
+    uint8_t *possible;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi:log_prob", names, &graphs,
+                                     &n_threads) ||
+        jsp_py_convert_check_graphs(graphs, scores_of(self)->n_variables) < 0) {
+        return NULL;
+    }
+    PyArrayObject *array = (PyArrayObject *)graphs;
+    const npy_intp n = PyArray_DIM(array, 0);
+    PyObject *result = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
+    if (!result || jsp_py_convert_masks(scores_of(self), array, &masks, &possible) < 0) {
+        Py_XDECREF(result);
+        return NULL;
+    }
+    double *log_q = PyArray_DATA((PyArrayObject *)result);
+    if (enter(self) < 0) {
+        Py_CLEAR(result);
+    } else {
+        jsp_error error;
+        jsp_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = jsp_trainer_log_prob(self->trainer, (long)n, masks, n_threads, log_q, &error);
+        Py_END_ALLOW_THREADS
+        leave(self);
+        if (status != JSP_OK) {
+            Py_CLEAR(result);
+            jsp_py_convert_raise(Py_TYPE(object), &error);
+        }
+    }
+    for (npy_intp s = 0; result && s < n; s++) {
+        if (!possible[s]) log_q[s] = -INFINITY;
+    }
+    jsp_memory_free(masks);
+    jsp_memory_free(possible);
+    return result;
+}
+
+static PyObject *trainer_chain_graphs(PyObject *object, PyObject *unused) {
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    (void)unused;
+    if (enter(self) < 0) return NULL;
+    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    PyObject *graphs = jsp_py_convert_graphs(view.scores, view.n_chains, view.chain_parents);
+    leave(self);
+    return graphs;
+}
+
+/* ---- parameters and state ----------------------------------------------------------- */
+
+static PyObject *copy_block(const void *source, int n_dims, const npy_intp *shape, int type) {
+    PyObject *copy = PyArray_SimpleNew(n_dims, shape, type);
+    if (copy) {
+        PyArrayObject *array = (PyArrayObject *)copy;
+        memcpy(PyArray_DATA(array), source, (size_t)PyArray_NBYTES(array));
+    }
+    return copy;
+}
+
+/* dict[name] = value, taking over the reference to value (NULL = failed already). */
+static int put(PyObject *dict, const char *name, PyObject *value) {
+    if (!value) return -1;
+    int failed = PyDict_SetItemString(dict, name, value);
+    Py_DECREF(value);
+    return failed;
+}
+
+static PyObject *trainer_parameters(PyObject *object, PyObject *unused) {
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    (void)unused;
+    PyObject *dict = PyDict_New();
+    if (!dict || enter(self) < 0) {
+        Py_XDECREF(dict);
+        return NULL;
+    }
+    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    int failed = 0;
+    for (int k = 0; k < view.layout->n_tensors && !failed; k++) {
+        const jsp_params_tensor *tensor = &view.layout->tensor[k];
+        const npy_intp shape[2] = {tensor->shape[0], tensor->shape[1]};
+        failed = put(dict, tensor->name,
+                     copy_block(view.average + tensor->offset, 2, shape, JSP_PY_REAL));
+    }
+    leave(self);
+    if (failed) Py_CLEAR(dict);
+    return dict;
+}
+
+static PyObject *trainer_perturb(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"scale", "seed", NULL};
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    double scale;
+    unsigned long long seed;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "dK:perturb", names, &scale, &seed) ||
+        enter(self) < 0) {
+        return NULL;
+    }
+    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    for (int k = 0; k < view.layout->n_tensors; k++) {
+        const jsp_params_tensor *tensor = &view.layout->tensor[k];
+        jsp_rng rng;
+        jsp_rng_init(&rng, seed, 0, (uint32_t)k, JSP_RNG_TEST);
+        for (int m = 0; m < tensor->shape[0] * tensor->shape[1]; m++) {
+            view.average[tensor->offset + (size_t)m] +=
+                (jsp_real)(scale * jsp_rng_normal(&rng));
+        }
+    }
+    leave(self);
+    Py_RETURN_NONE;
+}
+
+/* The four blocks of numbers that a saved state holds, by name. */
+enum { N_BLOCKS = 4 };
+static const char *const block_name[N_BLOCKS] = {"params", "average", "first_moment",
+                                                 "second_moment"};
+
+static void list_blocks(const jsp_trainer_view *view, jsp_real *block[N_BLOCKS]) {
+    block[0] = view->params;
+    block[1] = view->average;
+    block[2] = view->first_moment;
+    block[3] = view->second_moment;
+}
+
+static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    (void)unused;
+    PyObject *dict = PyDict_New();
+    if (!dict || enter(self) < 0) {
+        Py_XDECREF(dict);
+        return NULL;
+    }
+    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    jsp_real *block[N_BLOCKS];
+    list_blocks(&view, block);
+    const npy_intp size = (npy_intp)view.layout->size;
+    const npy_intp chains[2] = {view.n_chains, view.scores->n_variables};
+    int failed = 0;
+    for (int k = 0; k < N_BLOCKS && !failed; k++) {
+        failed = put(dict, block_name[k], copy_block(block[k], 1, &size, JSP_PY_REAL));
+    }
+    failed = failed ||
+             put(dict, "chains", copy_block(view.chain_parents, 2, chains, NPY_UINT32)) ||
+             put(dict, "iteration", PyLong_FromLong(*view.update)) ||
+             put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
+             put(dict, "gradient_norm_mean", PyFloat_FromDouble(*view.gradient_norm_mean)) ||
+             put(dict, "first_iteration", PyLong_FromLong(view.schedule->first)) ||
+             put(dict, "n_iter", PyLong_FromLong(view.schedule->n_updates)) ||
+             put(dict, "likelihood_fraction",
+                 PyFloat_FromDouble(view.schedule->likelihood_fraction)) ||
+             put(dict, "learning_rate", PyFloat_FromDouble(view.schedule->learning_rate));
+    leave(self);
+    if (failed) Py_CLEAR(dict);
+    return dict;
+}
+
+/* The array state[name] of this type and shape, borrowed; NULL with an exception. */
+static const void *state_array(PyObject *state, const char *name, int type, int n_dims,
+                               const npy_intp *shape) {
+    PyObject *value = PyDict_GetItemString(state, name);
+    if (!value) {
+        PyErr_Format(PyExc_ValueError, "the state lacks '%s'", name);
+        return NULL;
+    }
+    if (jsp_py_convert_check(value, name, type, n_dims) < 0) return NULL;
+    if (!PyArray_CompareLists(PyArray_DIMS((PyArrayObject *)value), shape, n_dims)) {
+        PyErr_Format(PyExc_ValueError, "'%s' of the state belongs to another problem", name);
+        return NULL;
+    }
+    return PyArray_DATA((PyArrayObject *)value);
+}
+
+static double state_number(PyObject *state, const char *name) {
+    PyObject *value = PyDict_GetItemString(state, name);
+    if (!value) {
+        PyErr_Format(PyExc_ValueError, "the state lacks '%s'", name);
+        return -1;
+    }
+    return PyFloat_AsDouble(value);
+}
+
+/* Every chain of a saved state must hold allowed parent sets. */
+static int check_chains(const jsp_trainer_view *view, const uint32_t *chains) {
+    const int D = view->scores->n_variables;
+    for (int k = 0; k < view->n_chains * D; k++) {
+        const jsp_scores_node *node = &view->scores->node[k % D];
+        if (!((uint64_t)chains[k] >> node->K) && isfinite(node->score[chains[k]])) continue;
+        PyErr_SetString(PyExc_ValueError, "'chains' of the state belongs to another problem");
+        return -1;
+    }
+    return 0;
+}
+
+static int write_state(const jsp_trainer_view *view, PyObject *state) {
+    static const char *const number_name[] = {
+        "iteration",       "adam_steps", "gradient_norm_mean",
+        "first_iteration", "n_iter",     "likelihood_fraction", "learning_rate"};
+    const npy_intp size = (npy_intp)view->layout->size;
+    const npy_intp shape[2] = {view->n_chains, view->scores->n_variables};
+    const void *source[N_BLOCKS];
+    jsp_real *block[N_BLOCKS];
+    double number[7];
+    for (int k = 0; k < N_BLOCKS; k++) {
+        source[k] = state_array(state, block_name[k], JSP_PY_REAL, 1, &size);
+        if (!source[k]) return -1;
+    }
+    const uint32_t *chains = state_array(state, "chains", NPY_UINT32, 2, shape);
+    if (!chains || check_chains(view, chains) < 0) return -1;
+    for (int k = 0; k < 7; k++) {
+        number[k] = state_number(state, number_name[k]);
+        if (PyErr_Occurred()) return -1;
+    }
+    /* everything is checked: from here on nothing fails */
+    list_blocks(view, block);
+    for (int k = 0; k < N_BLOCKS; k++) {
+        memcpy(block[k], source[k], (size_t)size * sizeof(jsp_real));
+    }
+    memcpy(view->chain_parents, chains, (size_t)(shape[0] * shape[1]) * sizeof *chains);
+    *view->update = (long)number[0];
+    *view->adam_steps = (long)number[1];
+    *view->gradient_norm_mean = number[2];
+    *view->schedule = (jsp_schedule){(long)number[3], (long)number[4], number[5], number[6]};
+    return 0;
+}
+
+static PyObject *trainer_set_state(PyObject *object, PyObject *state) {
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
+    if (!PyDict_Check(state)) {
+        PyErr_SetString(PyExc_TypeError, "state must be a dict made by get_state");
+        return NULL;
+    }
+    if (enter(self) < 0) return NULL;
+    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    int failed = write_state(&view, state);
+    if (!failed) jsp_trainer_sync_chains(self->trainer);
+    leave(self);
+    if (failed) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_iteration(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromLong(*jsp_trainer_open(((jsp_py_trainer *)object)->trainer).update);
+}
+
+static PyObject *get_n_parameters(PyObject *object, void *unused) {
+    (void)unused;
+    const jsp_params *layout = jsp_trainer_open(((jsp_py_trainer *)object)->trainer).layout;
+    long n = 0;
+    for (int k = 0; k < layout->n_tensors; k++) {
+        n += (long)layout->tensor[k].shape[0] * layout->tensor[k].shape[1];
+    }
+    return PyLong_FromLong(n);
+}
+
+static PyObject *get_counters(PyObject *object, void *unused) {
+    (void)unused;
+    jsp_trainer_counters counters = jsp_trainer_count(((jsp_py_trainer *)object)->trainer);
+    return Py_BuildValue("{sKsKsK}", "n_options", (unsigned long long)counters.n_options,
+                         "n_rows", (unsigned long long)counters.n_rows, "n_rows_computed",
+                         (unsigned long long)counters.n_rows_computed);
+}
+
+#define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)
+
+static PyMethodDef trainer_methods[] = {
+    {"set_schedule", WITH_KEYWORDS(trainer_set_schedule), METH_VARARGS | METH_KEYWORDS,
+     "Lets the schedules run over n_iter updates from first_iteration."},
+    {"step", WITH_KEYWORDS(trainer_step), METH_VARARGS | METH_KEYWORDS,
+     "Runs updates; one row of metrics per update."},
+    {"sample", WITH_KEYWORDS(trainer_sample), METH_VARARGS | METH_KEYWORDS,
+     "Draws of the averaged policy: graphs, log q, log R."},
+    {"log_prob", WITH_KEYWORDS(trainer_log_prob), METH_VARARGS | METH_KEYWORDS,
+     "log q of acyclic graphs; -inf for excluded ones."},
+    {"chain_graphs", trainer_chain_graphs, METH_NOARGS, "States of the chains."},
+    {"parameters", trainer_parameters, METH_NOARGS, "Averaged parameters by name."},
+    {"perturb", WITH_KEYWORDS(trainer_perturb), METH_VARARGS | METH_KEYWORDS,
+     "Adds normal noise to the averaged policy, for tests."},
+    {"get_state", trainer_get_state, METH_NOARGS, "Everything needed to go on."},
+    {"set_state", trainer_set_state, METH_O, "Goes back to a state of get_state."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef trainer_getset[] = {
+    {"iteration", get_iteration, NULL, "Updates done.", NULL},
+    {"n_parameters", get_n_parameters, NULL, "Numbers in the network.", NULL},
+    {"counters", get_counters, NULL, "Work done so far, for profiles.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot trainer_slots[] = {
+    {Py_tp_doc, "The edges generator with its schedules, chains, optimiser and streams."},
+    {Py_tp_new, trainer_new},
+    {Py_tp_dealloc, trainer_dealloc},
+    {Py_tp_methods, trainer_methods},
+    {Py_tp_getset, trainer_getset},
+    {0, NULL},
+};
+
+PyType_Spec jsp_py_trainer_spec = {
+    .name = "jspgfn._core.Trainer",
+    .basicsize = sizeof(jsp_py_trainer),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = trainer_slots,
+};
