@@ -1,5 +1,6 @@
+#include "jsp_py.h" /* first: Python.h sets feature macros */
+
 #include "jsp_memory.h"
-#include "jsp_py.h"
 
 int jsp_py_convert_check(PyObject *object, const char *name, int type, int n_dims) {
     if (!PyArray_Check(object)) {

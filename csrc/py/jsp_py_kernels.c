@@ -1,6 +1,7 @@
 /* Calls of single kernels from Python, so that tests can hold them against slow twins. */
+#include "jsp_py.h" /* first: Python.h sets feature macros */
+
 #include "jsp_kernels.h"
-#include "jsp_py.h"
 
 /* Up to 8 arrays of reals; None stands for NULL. */
 enum { MAX_ARRAYS = 8 };

@@ -1,10 +1,11 @@
 /* The extension module jspgfn._core: multi-phase initialisation, heap types, no globals
  * besides static tables. */
 #define JSP_PY_IMPORT_ARRAY
+#include "jsp_py.h" /* first: Python.h sets feature macros */
+
 #include "jsp_dag.h"
 #include "jsp_kernels.h"
 #include "jsp_parallel.h"
-#include "jsp_py.h"
 
 #ifndef JSPGFN_VERSION
 #define JSPGFN_VERSION "unknown"

@@ -1,10 +1,11 @@
 /* The type Scores: data, model and prior of one problem, tabulated. */
+#include "jsp_py.h" /* first: Python.h sets feature macros */
+
 #include <math.h>
 
 #include "jsp_candidates.h"
 #include "jsp_draws.h"
 #include "jsp_memory.h"
-#include "jsp_py.h"
 
 /* ---- arguments ---------------------------------------------------------------------- */
 

@@ -1,9 +1,10 @@
 /* The type Trainer: the edges generator in training, and the policy it has reached. */
+#include "jsp_py.h" /* first: Python.h sets feature macros */
+
 #include <math.h>
 #include <stdatomic.h>
 
 #include "jsp_memory.h"
-#include "jsp_py.h"
 
 typedef struct jsp_py_trainer {
     PyObject_HEAD
