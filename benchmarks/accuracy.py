@@ -6,11 +6,11 @@
     python benchmarks/accuracy.py sachs      11 proteins, 853 cells
     python benchmarks/accuracy.py all
 
-Total variation is half the sum of |q - p| over all DAGs. KL is
-log Z - mean(log R - log q) over draws, in nats; one draw far out in the tail can carry it, so the median is printed
-too. Edge errors are |frequency in the draws - exact probability|; 10,000 independent
-draws alone have errors of 0.002 to 0.003 (RMSE) and about 0.01 (largest). The seconds are
-wall time of the whole fit, tables and chains included.
+Total variation is half the sum of |q - p| over all DAGs. KL is log Z - mean(log R -
+log q) over draws, in nats; one draw far out in the tail can carry it, so the median is
+printed too. Edge errors are |frequency in the draws - exact probability|; 10,000
+independent draws alone have errors of 0.002 to 0.003 (RMSE) and about 0.01 (largest).
+The seconds are wall time of the whole fit, tables and chains included.
 """
 
 import argparse

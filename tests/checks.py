@@ -90,11 +90,13 @@ def chi_square_p(counts, probabilities):
 
 def uniform_p(values):
     """p-value that rows of (n, k) are independent uniforms: every column by
-    Kolmogorov-Smirnov, every pair of columns by correlation; Bonferroni."""
+    Kolmogorov-Smirnov and by its spread, every pair by correlation; Bonferroni."""
     n, k = values.shape
     p = [stats.kstest(column, "uniform").pvalue for column in values.T]
+    scores = stats.norm.ppf(np.clip(values, 1e-12, 1 - 1e-12))
+    squares = (scores**2).sum(axis=0)
+    p.extend(2 * np.minimum(stats.chi2.cdf(squares, n), stats.chi2.sf(squares, n)))
     if k > 1:
-        scores = stats.norm.ppf(np.clip(values, 1e-12, 1 - 1e-12))
         correlation = np.corrcoef(scores.T)[np.triu_indices(k, 1)]
         p.extend(2 * stats.norm.sf(np.abs(np.arctanh(correlation)) * np.sqrt(n - 3)))
     return min(1.0, min(p) * len(p))

@@ -107,10 +107,10 @@ def test_arrays_are_checked(trainer, graphs):
 
 def test_empty_batch(trainer):
     assert trainer.log_prob(np.zeros((0, 4, 4), np.uint8), 1).shape == (0,)
-    graphs, log_q, log_reward = trainer.sample(0, 1, 1)
-    assert graphs.shape == (0, 4, 4)
-    assert log_q.shape == log_reward.shape == (0,)
-    assert trainer.step(0).shape == (0, len(_core.METRICS))
+    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+        trainer.sample(0, 1, 1)
+    with pytest.raises(ValueError, match="n_updates must be at least 1, got 0"):
+        trainer.step(0)
 
 
 def test_one_variable():
