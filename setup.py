@@ -1,9 +1,9 @@
 """Builds the extension jspgfn._core and nothing else; metadata is in pyproject.toml.
 
 Switches, read from the environment at build time (1 = on):
-    JSPGFN_NO_OPENMP  one thread only          JSPGFN_SANITIZE  address and UB sanitizers
-    JSPGFN_NATIVE     -march=native            JSPGFN_COVERAGE  gcov counters
-    JSPGFN_WERROR     warnings are errors      JSPGFN_REAL      float (default) or double
+    JSPGFN_NO_OPENMP  one thread only         JSPGFN_SANITIZE  address and UB sanitizers
+    JSPGFN_NATIVE     -march=native           JSPGFN_COVERAGE  gcov counters
+    JSPGFN_WERROR     warnings are errors     JSPGFN_REAL      float (default) or double
     JSPGFN_JOBS       number of compilers side by side
 """
 
@@ -33,7 +33,9 @@ OPENMP_CHOICES = [
     (["-fopenmp"], ["-fopenmp"]),
     (["-Xpreprocessor", "-fopenmp"], ["-lomp"]),  # Apple clang with libomp
 ]
-OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 0; }\n"
+OPENMP_PROBE = (
+    "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 0; }\n"
+)
 
 
 def switch(name: str) -> bool:
@@ -128,8 +130,14 @@ setup(
         Extension(
             "jspgfn._core",
             sources=sorted(glob("csrc/*/*.c")),
-            depends=sorted(glob("csrc/*.h") + glob("csrc/*/*.h") + glob("csrc/*/*.inc")),
-            include_dirs=["csrc", *(f"csrc/{name}" for name in LAYERS), np.get_include()],
+            depends=sorted(
+                glob("csrc/*.h") + glob("csrc/*/*.h") + glob("csrc/*/*.inc")
+            ),
+            include_dirs=[
+                "csrc",
+                *(f"csrc/{name}" for name in LAYERS),
+                np.get_include(),
+            ],
             define_macros=macros,
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,

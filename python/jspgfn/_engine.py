@@ -1,0 +1,244 @@
+"""The compiled objects of one fit, and the loop that trains them.
+
+`Engine` holds arrays and settings from which the compiled objects can be rebuilt, so
+that an estimator can be pickled. `train` is the loop: the core runs about a tenth of a
+second of updates per call, without the interpreter's lock; Python decides when to stop.
+How the updates are cut into calls never changes a result.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+
+SECONDS_PER_CALL = 0.1
+
+# Share of the first schedule that trains by maximum likelihood on structure chains.
+LIKELIHOOD_FRACTION = 0.5
+
+# Early stop of the default schedule: the mean of the gap between chain states and own
+# draws over the last CHECK_EVERY updates of the balance phase is below GOOD_GAP (nats).
+CHECK_EVERY = 100
+GOOD_GAP = 0.005
+
+# Stands for "until the time is over" where the core wants a number of updates.
+UNLIMITED = 10**9
+
+
+def default_n_iter(n_variables: int) -> int:
+    """Updates when neither n_iter nor max_time is given; an early stop may come first."""
+    return 2000 + 50 * n_variables
+
+
+def default_batch_size(n_variables: int) -> int:
+    """Own draws per update, and as many chain states."""
+    return 64 if n_variables < 50 else 32
+
+
+@dataclass
+class Plan:
+    """A schedule of updates, and how far it has got."""
+
+    first: int  # iteration at which it begins
+    n_iter: int  # updates it may take at most
+    seconds: float | None = None  # of training, None = no limit
+    may_stop_early: bool = False
+    seconds_used: float = 0.0
+    finished: bool = False
+    stopped_early: bool = False
+
+    @property
+    def last(self) -> int:
+        return self.first + self.n_iter
+
+    @property
+    def is_timed(self) -> bool:
+        """Time alone ends it."""
+        return self.seconds is not None and self.n_iter >= UNLIMITED
+
+
+@dataclass
+class Engine:
+    """Scores and trainer of one fit, built when first needed."""
+
+    x: NDArray[np.float64]
+    mask: NDArray[np.uint8] | None
+    scores_settings: dict[str, Any]
+    trainer_settings: dict[str, Any]
+    n_threads: int
+    history: list[NDArray[np.float64]] = field(default_factory=list)
+    _scores: Any = None
+    _trainer: Any = None
+    _trainer_state: dict[str, Any] | None = None
+
+    @property
+    def scores(self) -> _core.Scores:
+        if self._scores is None:
+            self._scores = _core.Scores(
+                self.x, self.mask, n_threads=self.n_threads, **self.scores_settings
+            )
+        return self._scores  # type: ignore[no-any-return]
+
+    @property
+    def trainer(self) -> _core.Trainer:
+        if self._trainer is None:
+            self._trainer = _core.Trainer(
+                self.scores, n_threads=self.n_threads, **self.trainer_settings
+            )
+            if self._trainer_state is not None:
+                self._trainer.set_state(self._trainer_state)
+                self._trainer_state = None
+        return self._trainer  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self._trainer is not None:
+            state["_trainer_state"] = self._trainer.get_state()
+        state["_trainer"] = state["_scores"] = None
+        return state
+
+    def metrics(self) -> NDArray[np.float64]:
+        """One row per update, columns as in _core.METRICS."""
+        if len(self.history) != 1:
+            rows = self.history or [np.empty((0, len(_core.METRICS)))]
+            self.history = [np.concatenate(rows)]
+        return self.history[0]
+
+
+def certificate(metrics: NDArray[np.float64], column: str = "gap") -> float:
+    """Mean of a metric over the last CHECK_EVERY updates; NaN outside the balance phase."""
+    recent = metrics[-CHECK_EVERY:]
+    phase = recent[:, _core.METRICS.index("phase")]
+    if len(recent) < CHECK_EVERY or not np.all(phase == 1):
+        return math.nan
+    return float(recent[:, _core.METRICS.index(column)].mean())
+
+
+class InterruptFlag:
+    """Remembers Ctrl-C; a second one is not held back."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.is_set:
+            raise KeyboardInterrupt
+        self.is_set = True
+
+
+@contextmanager
+def held_interrupts() -> Iterator[InterruptFlag]:
+    """Turns Ctrl-C into a flag, so that no call of the core is torn apart.
+
+    Only in the main thread and only where Ctrl-C means KeyboardInterrupt; elsewhere the
+    flag is never set.
+    """
+    flag = InterruptFlag()
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    signal.signal(signal.SIGINT, flag)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def train(engine: Engine, plan: Plan, progress: bool) -> bool:
+    """Runs the plan on; returns False when Ctrl-C stopped it before its end."""
+    trainer = engine.trainer
+    begin = time.perf_counter()
+    already_used = plan.seconds_used
+    chunk = 1
+    with held_interrupts() as interrupt, progress_bar(plan, progress) as bar:
+        while True:
+            iteration = trainer.iteration
+            plan.seconds_used = already_used + time.perf_counter() - begin
+            update_finished(engine, plan, iteration)
+            if plan.finished or interrupt.is_set:
+                return plan.finished
+            n_updates = min(chunk, plan.last - iteration)
+            if plan.may_stop_early:  # calls end where the certificate is looked at
+                n_updates = min(n_updates, CHECK_EVERY - iteration % CHECK_EVERY)
+            called = time.perf_counter()
+            engine.history.append(trainer.step(n_updates, time_fraction(plan)))
+            seconds = max(time.perf_counter() - called, 1e-6) / n_updates
+            chunk = next_chunk(plan, seconds, chunk)
+            bar.advance(n_updates, engine.history[-1][-1])
+
+
+def update_finished(engine: Engine, plan: Plan, iteration: int) -> None:
+    if iteration >= plan.last:
+        plan.finished = True
+    elif plan.seconds is not None and iteration > plan.first:
+        plan.finished = plan.seconds_used >= plan.seconds
+    elif plan.may_stop_early and iteration and iteration % CHECK_EVERY == 0:
+        plan.finished = plan.stopped_early = certificate(engine.metrics()) < GOOD_GAP
+
+
+def time_fraction(plan: Plan) -> float:
+    if plan.seconds is None:
+        return 0.0
+    return min(1.0, plan.seconds_used / plan.seconds) if plan.seconds > 0 else 1.0
+
+
+def next_chunk(plan: Plan, seconds_per_update: float, chunk: int) -> int:
+    wanted = SECONDS_PER_CALL
+    if plan.seconds is not None:
+        wanted = min(wanted, plan.seconds - plan.seconds_used)
+    return int(max(1, min(wanted / seconds_per_update, 4 * chunk)))
+
+
+class ProgressBar:
+    """tqdm, fed with updates, or with seconds when time is the limit."""
+
+    def __init__(self, plan: Plan, bar: Any) -> None:
+        self.plan = plan
+        self.bar = bar
+
+    def advance(self, n_updates: int, last_row: NDArray[np.float64]) -> None:
+        if self.bar is None:
+            return
+        named = dict(zip(_core.METRICS, last_row, strict=True))
+        words = {"loss": f"{named['loss']:.3g}"}
+        if named["phase"] == 1:
+            words = {"gap": f"{named['gap']:.3f}", "ess": f"{named['own_ess']:.3f}"}
+        self.bar.set_postfix(words, refresh=False)
+        done = self.plan.seconds_used if self.plan.is_timed else self.bar.n + n_updates
+        self.bar.update(min(done, self.bar.total) - self.bar.n)
+
+
+@contextmanager
+def progress_bar(plan: Plan, wanted: bool) -> Iterator[ProgressBar]:
+    """A bar where someone can see it: on a terminal, or as a widget in a notebook."""
+    if not wanted:
+        yield ProgressBar(plan, None)
+        return
+    from tqdm import auto, autonotebook, std
+
+    in_notebook = autonotebook.tqdm is not std.tqdm
+    bar = auto.tqdm(
+        total=plan.seconds if plan.is_timed else plan.n_iter,
+        unit="s" if plan.is_timed else "updates",
+        desc="jspgfn",
+        disable=False if in_notebook else None,  # None = only on a terminal
+        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} "
+        "[{elapsed}<{remaining}{postfix}]",
+    )
+    try:
+        yield ProgressBar(plan, bar)
+    finally:
+        bar.close()

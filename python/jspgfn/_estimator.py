@@ -1,0 +1,666 @@
+"""JSPGFN: the estimator that trains a sampler of graphs and draws from it."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _core
+from ._config import check_n_jobs
+from ._engine import (
+    GOOD_GAP,
+    LIKELIHOOD_FRACTION,
+    UNLIMITED,
+    Engine,
+    Plan,
+    certificate,
+    default_batch_size,
+    default_n_iter,
+    train,
+)
+from ._exceptions import TimeBudgetWarning
+from ._models import Model, ModelSettings, check_model
+from ._posterior import Posterior
+from ._preprocess import Preprocessing, check_preprocess, warn_about_noise_scale
+from ._priors import check_graph_prior
+from ._validation import (
+    CandidatePlan,
+    Table,
+    check_candidates,
+    check_choice,
+    check_graphs,
+    check_integer,
+    check_interventions,
+    check_max_parents,
+    check_memory,
+    check_real,
+    check_seed,
+    check_table,
+    count_bytes,
+)
+
+# Streams of random numbers that grow out of one seed.
+STREAM_FIT, STREAM_GRAPHS, STREAM_PARAMETERS, STREAM_SUMMARY = range(4)
+
+# Bytes of tables per parent set: a double and two floats (csrc/score/jsp_scores.h).
+BYTES_PER_PARENT_SET = 16
+
+
+def stream_seed(seed: int, stream: int) -> int:
+    """Independent 63-bit seeds from one."""
+    words = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
+class JSPGFN(BaseEstimator):  # type: ignore[misc]
+    """Sample the joint posterior over graphs and parameters of a Bayesian network.
+
+    A generative flow network builds a directed acyclic graph edge by edge; parameters
+    are then drawn given the graph. It is trained until graphs come out with probability
+    proportional to their reward, ``exp(log_reward)`` = prior weight times evidence of
+    the data. Draws are independent, each with its exact log-probability, so that they
+    can be reweighted and the fit can be judged (`history_`, ``sample().weights``).
+
+    In graphs, ``A[i, j] = 1`` means the edge i -> j: i is a parent of j.
+
+    Parameters
+    ----------
+    model : {"bge", "linear"} or BGe or LinearGaussian
+        How a variable depends on its parents. "bge" learns the noise; "linear" fixes
+        it.
+    generator : {"edges", "auto"}
+        How graphs are built. "edges" visits the pairs of variables in a fixed order, so
+        that every graph arises in exactly one way and its log-probability is exact. It
+        is an extension of this package, not the paper's generator.
+    graph_prior : {"fair", "uniform"}
+        Weight w(G) of a graph: "uniform" is 1 for every graph, which favours dense
+        graphs as most graphs are dense; "fair" is the product over nodes of 1 / C(D -
+        1, number of parents).
+    constraints : None
+        Reserved.
+    max_parents : int or None
+        Largest number of parents of any node; None = no limit.
+    candidates : None, int or dict
+        Parents that are considered for each node. None: all others up to 16 variables,
+        else the 12 best; an integer: that many, the best; a dict from a variable to the
+        list of its candidates (variables left out are treated as with None). Variables
+        are column names, or integers when X is an array. At most 24.
+    preprocess : {"auto", "standardize", "center"} or None
+        "center" subtracts the mean of each column, "standardize" also divides by its
+        standard deviation (ddof 0); both add an intercept per node that is integrated
+        out. None takes data as stored, without intercept. "auto" is "standardize" for
+        models that learn the noise, else "center". Results come back in the units of X.
+    n_iter : int or None
+        Gradient updates.
+    max_time : float or None
+        Wall seconds of the whole fit, tables and structure chains included; results
+        then depend on the machine's speed. With both, whatever ends first. With
+        neither, a number of updates that depends on D, with an early stop when the
+        certificate is good: the mean gap over the last 100 updates is below 0.005 nats.
+    batch_size : int or None
+        Own draws per update, and as many states of structure chains. None: 64, from 50
+        variables on 32.
+    learning_rate : float
+        Peak learning rate of Adam.
+    n_jobs : int or None
+        Threads. None: what OpenMP would use, at most the processors of the cgroup; -1:
+        all processors. Results are the same bits for any number of threads.
+    random_state : int, numpy generator or None
+        None draws a seed, found in `random_seed_` afterwards.
+    verbose : int
+        1 prints the plan and shows a progress bar where there is a terminal or
+        notebook.
+
+    Attributes
+    ----------
+    history_ : dict of ndarray
+        One entry per update of each of: phase (0 maximum likelihood, 1 balance), loss,
+        gap (mean of log reward - log q on chain states minus the same on own draws, an
+        estimate of both Kullback-Leibler divergences together, in nats; NaN in phase
+        0), own_gap_median, own_ess (effective sample size of own draws, a fraction),
+        acceptance (of own draws by the chains), chain_log_q, gradient_norm,
+        learning_rate, progress and n_edges.
+    n_iter_ : int
+        Updates made.
+    random_seed_ : int
+        The seed of this fit: ``random_state=est.random_seed_`` repeats it.
+    n_features_in_ : int
+        Number of variables D.
+    feature_names_in_ : ndarray of str
+        Column names; only when X has them.
+    candidates_ : list of list of int
+        Candidate parents of each node, as column numbers.
+    preprocess_ : str or None
+        What "auto" came to.
+
+    Notes
+    -----
+    Ctrl-C during `fit` stops at the end of the running tenth of a second, leaves a
+    usable estimator and then raises KeyboardInterrupt as usual; `resume` without
+    arguments goes on to the same bits as an uninterrupted fit.
+
+    References
+    ----------
+    Deleu et al., "Joint Bayesian Inference of Graphical Structure and Parameters with a
+    Single Generative Flow Network", NeurIPS 2023, arXiv 2305.19366.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> sim = jspgfn.simulate.linear_gaussian(
+    ...     n_variables=4, n_samples=100, random_state=0)
+    >>> est = jspgfn.JSPGFN(model="linear", n_iter=200, random_state=0).fit(sim.X)
+    >>> post = est.sample(500)
+    >>> post.graphs.shape
+    (500, 4, 4)
+    >>> post.edge_probabilities().shape
+    (4, 4)
+    """
+
+    def __init__(
+        self,
+        model: Model = "bge",
+        *,
+        generator: str = "edges",
+        graph_prior: Any = "fair",
+        constraints: Any = None,
+        max_parents: int | None = None,
+        candidates: Any = None,
+        preprocess: str | None = "auto",
+        n_iter: int | None = None,
+        max_time: float | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 2e-3,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.generator = generator
+        self.graph_prior = graph_prior
+        self.constraints = constraints
+        self.max_parents = max_parents
+        self.candidates = candidates
+        self.preprocess = preprocess
+        self.n_iter = n_iter
+        self.max_time = max_time
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # --- fitting ---------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, *, interventions: Any = None) -> JSPGFN:
+        """Learn to sample the posterior given a table of data. Starts afresh.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (N, D)
+            One row per observation, one numeric column per variable; no missing values.
+        y : ignored
+            Present for scikit-learn's conventions.
+        interventions : None, array-like of shape (N, D), or sequence of N targets
+            What was set by an experimenter rather than observed. Either a 0/1 mask, 1 =
+            this cell was set; or one target per row: a column name (an integer when X
+            is an array), a tuple for several, None, NaN or "" for none. Rows in which a
+            variable was set do not count for the mechanism of that variable.
+
+        Returns
+        -------
+        JSPGFN
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data or settings that cannot be used, before any work is done. The
+            message names the column or the argument.
+        jspgfn.NumericalError
+            When training diverges.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, interventions=0.5, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0)
+        >>> est.fit(sim.X, interventions=sim.interventions).n_iter_
+        50
+        """
+        started = time.perf_counter()
+        table = check_table(X)
+        mask = check_interventions(interventions, table)
+        settings = self._check_settings(table)
+        validate_data(
+            self, X, skip_check_array=True
+        )  # n_features_in_, feature_names_in_
+        warn_about_noise_scale(settings.model, settings.preprocessing, table, mask)
+
+        x = settings.preprocessing.apply(table.values)
+        self.random_seed_ = check_seed(self.random_state)
+        self.preprocess_ = settings.preprocessing.kind
+        scores_settings = settings.scores_settings()
+        self.candidates_ = select_candidates(x, mask, settings, scores_settings)
+        scores_settings["candidates"] = self.candidates_
+        self._labelled = table.labelled
+        self._names = table.names
+        self._preprocessing = settings.preprocessing
+        self._engine = Engine(
+            x,
+            mask,
+            scores_settings,
+            trainer_settings={
+                "n_iter": settings.n_iter,
+                "batch_size": settings.batch_size,
+                "learning_rate": settings.learning_rate,
+                "likelihood_fraction": LIKELIHOOD_FRACTION,
+                "seed": stream_seed(self.random_seed_, STREAM_FIT),
+            },
+            n_threads=settings.n_threads,
+        )
+        self._n_drawn = 0
+        self._plan = Plan(
+            first=0,
+            n_iter=settings.n_iter,
+            seconds=settings.max_time,
+            may_stop_early=settings.may_stop_early,
+        )
+        if self.verbose:
+            print_plan(self, settings, table, mask)
+        trainer = self._engine.trainer  # builds tables and chains
+        if settings.max_time is not None:
+            self._plan.seconds = settings.max_time - (time.perf_counter() - started)
+            if self._plan.seconds <= 0:
+                self._plan.seconds = 0.0
+                warnings.warn(
+                    f"max_time={settings.max_time:g} s was over before training began "
+                    f"({trainer.n_parameters} parameters are untrained but for one update);"
+                    " allow more time or fewer candidates",
+                    TimeBudgetWarning,
+                    stacklevel=2,
+                )
+        self._run()
+        return self
+
+    def resume(
+        self, n_iter: int | None = None, max_time: float | None = None
+    ) -> JSPGFN:
+        """Go on training the same fit.
+
+        Parameters
+        ----------
+        n_iter, max_time : number or None
+            A new schedule of that many more updates or wall seconds. Without both, an
+            interrupted fit runs its own schedule to the end, to the same bits as if it
+            had not been interrupted (unless `max_time` rules it).
+
+        Returns
+        -------
+        JSPGFN
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            When the fit has come to the end of its schedule and no new one is given.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
+        >>> est.resume(n_iter=25).n_iter_
+        75
+        """
+        check_is_fitted(self, "_engine")
+        if n_iter is None and max_time is None:
+            if self._plan.finished:
+                raise ValueError(
+                    "the fit has come to the end of its schedule; give n_iter or max_time "
+                    "to train further"
+                )
+        else:
+            updates, seconds = check_schedule(n_iter, max_time)
+            trainer = self._engine.trainer
+            trainer.set_schedule(
+                first_iteration=trainer.iteration,
+                n_iter=updates,
+                likelihood_fraction=0.0,
+            )
+            self._plan = Plan(first=trainer.iteration, n_iter=updates, seconds=seconds)
+        self._run()
+        return self
+
+    def _run(self) -> None:
+        try:
+            ran_to_the_end = train(
+                self._engine, self._plan, progress=bool(self.verbose)
+            )
+        finally:
+            metrics = self._engine.metrics()
+            self.history_ = {
+                name: metrics[:, k].copy() for k, name in enumerate(_core.METRICS)
+            }
+            self.n_iter_ = int(self._engine.trainer.iteration)
+        if self.verbose:
+            print_outcome(self, metrics)
+        if not ran_to_the_end:
+            raise KeyboardInterrupt
+
+    def _check_settings(self, table: Table) -> FitSettings:
+        check_choice(
+            "generator",
+            self.generator,
+            {"edges": "pairs in a fixed order", "auto": "the same"},
+        )
+        if self.constraints is not None:
+            raise ValueError("constraints must be None: they are not available yet")
+        model = check_model(self.model, table.n_variables)
+        candidates = check_candidates(self.candidates, table.names, table.labelled)
+        check_memory(
+            sum(2.0**count for count in candidates.counts) * BYTES_PER_PARENT_SET,
+            f"tables of {max(candidates.counts)} candidate parents per variable",
+            "set candidates to a smaller number",
+        )
+        may_stop_early = self.n_iter is None and self.max_time is None
+        n_iter, max_time = check_schedule(self.n_iter, self.max_time)
+        return FitSettings(
+            model=model,
+            preprocessing=check_preprocess(self.preprocess, model, table.values),
+            graph_prior=check_graph_prior(self.graph_prior),
+            candidates=candidates,
+            max_parents=check_max_parents(self.max_parents, table.n_variables),
+            n_iter=default_n_iter(table.n_variables) if may_stop_early else n_iter,
+            max_time=max_time,
+            may_stop_early=may_stop_early,
+            batch_size=(
+                default_batch_size(table.n_variables)
+                if self.batch_size is None
+                else check_integer("batch_size", self.batch_size, at_least=2)
+            ),
+            learning_rate=check_real("learning_rate", self.learning_rate, above=0),
+            n_threads=check_n_jobs(self.n_jobs),
+        )
+
+    # --- draws and densities ---------------------------------------------------------
+
+    def sample(
+        self, n: int = 1000, random_state: Any = None, refine: bool = False
+    ) -> Posterior:
+        """Draw graphs with parameters.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+        random_state : int, numpy generator or None
+            None goes on with the stream of the fit's own seed: every call brings new
+            draws, and a program that is run again with the same seed brings the same
+            ones. A seed of your own brings the same draws at every call.
+        refine : bool
+            Reserved, must be False.
+
+        Returns
+        -------
+        Posterior
+            Independent draws, in the units of X.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
+        >>> est.sample(10, random_state=1).coef.shape
+        (10, 3, 3)
+        """
+        check_is_fitted(self, "_engine")
+        n = check_integer("n", n, at_least=1)
+        if refine is not False:
+            raise ValueError("refine must be False: refinement is not available yet")
+        n_variables = len(self._names)
+        check_memory(
+            n * (2.0 * n_variables**2 + 64.0 * n_variables),
+            f"{n} draws of {n_variables} variables",
+            "set n to a smaller number",
+        )
+        if random_state is None:
+            seed, first_draw = self.random_seed_, self._n_drawn
+            self._n_drawn += n
+        else:
+            seed, first_draw = check_seed(random_state), 0
+        return self._draw(n, seed, first_draw)
+
+    def _draw(self, n: int, seed: int, first_draw: int) -> Posterior:
+        engine = self._engine
+        graphs, log_prob, log_reward = engine.trainer.sample(
+            n, stream_seed(seed, STREAM_GRAPHS), engine.n_threads, first_draw
+        )
+        weights, intercept, noise_scale, log_prob_theta = engine.scores.draw_parameters(
+            graphs, stream_seed(seed, STREAM_PARAMETERS), first_draw
+        )
+        return Posterior(
+            graphs.view(np.bool_),
+            *self._preprocessing.to_units_of_x(graphs, weights, intercept, noise_scale),
+            log_prob=log_prob,
+            log_prob_theta=log_prob_theta,
+            log_reward=log_reward,
+            feature_names=self._names,
+            labelled=self._labelled,
+        )
+
+    def log_prob(self, graphs: Any) -> NDArray[np.float64]:
+        """log q(G), the exact log-probability with which `sample` draws these graphs.
+
+        Parameters
+        ----------
+        graphs : array-like of shape (n, D, D) or (D, D)
+            bool or 0/1, ``graphs[s, i, j]`` = edge i -> j.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            -inf for acyclic graphs that max_parents or candidates exclude.
+
+        Raises
+        ------
+        ValueError
+            For a cycle or a self-loop, naming the row, or another shape.
+
+        Examples
+        --------
+        >>> import numpy as np, jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
+        >>> est.log_prob(np.zeros((3, 3))).shape
+        (1,)
+        """
+        check_is_fitted(self, "_engine")
+        checked = self._check_acyclic(graphs)
+        return self._engine.trainer.log_prob(checked, self._engine.n_threads)
+
+    def log_reward(self, graphs: Any) -> NDArray[np.float64]:
+        """Log of prior weight times evidence, log w(G) + log P(data | G).
+
+        The sum of ``exp(log_reward)`` over all allowed graphs is the normalising
+        constant Z of the posterior. Evidences are those of the preprocessed data.
+
+        Parameters
+        ----------
+        graphs : array-like of shape (n, D, D) or (D, D)
+            bool or 0/1, ``graphs[s, i, j]`` = edge i -> j.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            -inf for acyclic graphs that max_parents or candidates exclude.
+
+        Raises
+        ------
+        ValueError
+            For a cycle or a self-loop, naming the row, or another shape.
+
+        Examples
+        --------
+        >>> import numpy as np, jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
+        >>> post = est.sample(5)
+        >>> bool(np.allclose(est.log_reward(post.graphs), post.log_reward))
+        True
+        """
+        check_is_fitted(self, "_engine")
+        return self._engine.scores.log_reward(self._check_acyclic(graphs))
+
+    def _check_acyclic(self, graphs: Any) -> NDArray[np.uint8]:
+        checked = check_graphs(graphs, self._names)
+        row = _core.find_cycle(checked)
+        if row >= 0:
+            raise ValueError(f"graph in row {row} has a cycle")
+        return checked
+
+    def edge_probabilities(self, n: int = 10_000, weighted: bool = False) -> Any:
+        """Posterior probability of each edge, from fresh draws of a fixed seed.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws; the Monte-Carlo error is at most 0.5 / sqrt(n).
+        weighted : bool
+            Correct the draws by their importance weights.
+
+        Returns
+        -------
+        DataFrame (if X was one) or ndarray of shape (D, D)
+            Entry [i, j] is the probability that i is a parent of j.
+
+        See Also
+        --------
+        sample : the draws themselves, whose `edge_probabilities` also give errors.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
+        >>> est.edge_probabilities(1000).shape
+        (3, 3)
+        """
+        check_is_fitted(self, "_engine")
+        n = check_integer("n", n, at_least=1)
+        seed = stream_seed(self.random_seed_, STREAM_SUMMARY)
+        return self._draw(n, seed, 0).edge_probabilities(weighted=weighted)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """All settings of a fit after the checks."""
+
+    model: ModelSettings
+    preprocessing: Preprocessing
+    graph_prior: str
+    candidates: CandidatePlan
+    max_parents: int
+    n_iter: int
+    max_time: float | None
+    may_stop_early: bool
+    batch_size: int
+    learning_rate: float
+    n_threads: int
+
+    def scores_settings(self) -> dict[str, Any]:
+        """Arguments of _core.Scores but for data, candidates and threads."""
+        return {
+            "model": self.model.name,
+            "model_fields": self.model.fields,
+            "graph_prior": self.graph_prior,
+            "max_parents": self.max_parents,
+            "intercept": self.preprocessing.kind is not None
+            and not self.model.has_own_mean,
+        }
+
+
+def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]:
+    """Updates (UNLIMITED when only time counts) and wall seconds."""
+    seconds = None if max_time is None else check_real("max_time", max_time, above=0)
+    if n_iter is None:
+        return UNLIMITED, seconds
+    return check_integer("n_iter", n_iter, at_least=1, at_most=UNLIMITED), seconds
+
+
+def select_candidates(
+    x: NDArray[np.float64],
+    mask: NDArray[np.uint8] | None,
+    settings: FitSettings,
+    scores_settings: dict[str, Any],
+) -> list[list[int]]:
+    """Candidate parents of every node: named, all, or the best."""
+    n_variables = x.shape[1]
+    plan = settings.candidates
+    everyone = [[i for i in range(n_variables) if i != j] for j in range(n_variables)]
+    if plan.n_selected < n_variables - 1 and len(plan.named) < n_variables:
+        without_limit = {k: v for k, v in scores_settings.items() if k != "max_parents"}
+        everyone = _core.select_candidates(
+            x,
+            mask,
+            n_candidates=plan.n_selected,
+            n_threads=settings.n_threads,
+            **without_limit,
+        )
+    return [plan.named.get(node, everyone[node]) for node in range(n_variables)]
+
+
+def print_plan(
+    est: JSPGFN, settings: FitSettings, table: Table, mask: NDArray[np.uint8] | None
+) -> None:
+    counts = settings.candidates.counts
+    n_bytes = sum(2.0**count for count in counts) * BYTES_PER_PARENT_SET
+    considered = (
+        "all other variables"
+        if min(counts) == table.n_variables - 1
+        else f"{min(counts)} to {max(counts)} per variable"
+        if min(counts) < max(counts)
+        else f"{max(counts)} per variable, the best"
+    )
+    touched = 0 if mask is None else int((mask.sum(axis=1) > 0).sum())
+    updates = "until the time is over"
+    if settings.n_iter < UNLIMITED:
+        updates = f"{settings.n_iter} updates"
+    if settings.may_stop_early:
+        updates = f"up to {updates}, fewer when the gap falls below {GOOD_GAP}"
+    if settings.max_time is not None:
+        updates += f", {settings.max_time:g} s at most"
+    print(
+        f"data        {table.n_rows} rows, {table.n_variables} variables, "
+        f"{touched} rows with interventions\n"
+        f"model       {settings.model.name} {settings.model.fields}, graph prior "
+        f"{settings.graph_prior}, preprocess {est.preprocess_}\n"
+        f"candidates  {considered}; at most {settings.max_parents} parents; tables of "
+        f"{count_bytes(n_bytes)}\n"
+        f"training    {updates}; batches of {settings.batch_size} + {settings.batch_size}; "
+        f"{settings.n_threads} threads; seed {est.random_seed_}",
+        flush=True,
+    )
+
+
+def print_outcome(est: JSPGFN, metrics: NDArray[np.float64]) -> None:
+    gap = certificate(metrics)
+    words = "not yet known" if math.isnan(gap) else f"{gap:.4f} nats"
+    stop = "stopped early" if est._plan.stopped_early else "made"
+    if not est._plan.finished:
+        stop = "interrupted"
+    print(f"outcome     {est.n_iter_} updates {stop}; gap of the last 100: {words}")

@@ -1,0 +1,24 @@
+"""Warnings of the package. Errors are ValueError, TypeError and jspgfn.NumericalError."""
+
+
+class JspgfnWarning(UserWarning):
+    """Base class of all warnings of this package.
+
+    Examples
+    --------
+    >>> import warnings, jspgfn
+    >>> warnings.simplefilter("error", jspgfn.JspgfnWarning)   # treat them as errors
+    >>> warnings.simplefilter("default", jspgfn.JspgfnWarning)
+    """
+
+
+class NoiseScaleWarning(JspgfnWarning):
+    """A fixed noise scale does not go with the data: see `LinearGaussian`."""
+
+
+class CyclicGraphWarning(JspgfnWarning):
+    """A summary graph has a cycle: see `Posterior.median_graph`."""
+
+
+class TimeBudgetWarning(JspgfnWarning):
+    """`max_time` was over before training could begin."""

@@ -1,0 +1,139 @@
+"""Centring and scaling, and the way back to the units of the data."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._exceptions import NoiseScaleWarning
+from ._models import ModelSettings
+from ._validation import Floats, Table, check_choice, join_names
+
+# A fixed noise scale is called far from the data when it is beyond this factor below
+# the smallest, or above the largest residual standard deviation that any parents could
+# give.
+NOISE_FACTOR = 2.0
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """z = (x - shift) / scale, column by column."""
+
+    kind: str | None  # "standardize", "center" or None
+    shift: Floats  # (D,)
+    scale: Floats  # (D,)
+
+    def apply(self, values: Floats) -> Floats:
+        return np.ascontiguousarray((values - self.shift) / self.scale)
+
+    def to_units_of_x(
+        self,
+        graphs: NDArray[np.uint8],
+        weights: Floats,
+        intercept: Floats,
+        noise_scale: Floats,
+    ) -> tuple[Floats, Floats, Floats]:
+        """Weights (one per edge, in the order of nonzero(graphs)), intercepts, noise.
+
+        From z_j = c_j + sum_i b_ij z_i + e_j follows
+        x_j = shift_j + scale_j c_j + sum_i (b_ij scale_j / scale_i)(x_i - shift_i)
+        + scale_j e_j.
+        """
+        draw, parent, child = np.nonzero(graphs)
+        coef = weights * (self.scale[child] / self.scale[parent])
+        moved = np.zeros_like(intercept)
+        np.add.at(moved, (draw, child), coef * self.shift[parent])
+        return (
+            coef,
+            self.shift + self.scale * intercept - moved,
+            self.scale * noise_scale,
+        )
+
+
+def check_preprocess(
+    preprocess: object, model: ModelSettings, values: Floats
+) -> Preprocessing:
+    kind = check_choice(
+        "preprocess",
+        preprocess,
+        {
+            "auto": "standardize if the model learns the noise, else center",
+            "standardize": "mean 0, standard deviation 1",
+            "center": "mean 0",
+            None: "data as stored",
+        },
+    )
+    if kind == "auto":
+        kind = "standardize" if model.learns_noise else "center"
+    n_variables = values.shape[1]
+    shift, scale = np.zeros(n_variables), np.ones(n_variables)
+    if kind is not None:
+        largest = np.abs(values).max(axis=0)
+        shift = (values / largest).mean(axis=0) * largest
+    if kind == "standardize":
+        spread = np.abs(values - shift).max(axis=0)
+        scale = np.sqrt((((values - shift) / spread) ** 2).mean(axis=0)) * spread
+    return Preprocessing(kind, shift, scale)
+
+
+def warn_about_noise_scale(
+    model: ModelSettings,
+    preprocessing: Preprocessing,
+    table: Table,
+    mask: NDArray[np.uint8] | None,
+) -> None:
+    """Fixed noise on standardised data, or far from what the data can leave over.
+
+    Whatever its parents, the residual standard deviation of a column lies between the
+    one given all other columns and its own standard deviation.
+    """
+    if model.learns_noise:
+        return
+    noise_scale = model.fields["noise_scale"]
+    if preprocessing.kind == "standardize":
+        warnings.warn(
+            f"noise_scale={noise_scale:g} is fixed while preprocess='standardize' divides "
+            "the noise of each column by another number: the model is then misspecified. "
+            "Use preprocess='center', or a model that learns the noise (model='bge')",
+            NoiseScaleWarning,
+            stacklevel=3,
+        )
+        return
+    low, high = residual_range(preprocessing.apply(table.values), mask)
+    far = np.flatnonzero(
+        (noise_scale * NOISE_FACTOR < low) | (noise_scale > NOISE_FACTOR * high)
+    )
+    if far.size:
+        k = int(far[0])
+        warnings.warn(
+            f"noise_scale={noise_scale:g} is far from the data in columns "
+            f"{join_names([table.names[c] for c in far])}: the residual standard deviation "
+            f"of {table.names[k]!r} is between {low[k]:.3g} and {high[k]:.3g} whatever its "
+            "parents. Set LinearGaussian(noise_scale=...), rescale the columns, or use a "
+            "model that learns the noise (model='bge')",
+            NoiseScaleWarning,
+            stacklevel=3,
+        )
+
+
+def residual_range(
+    values: Floats, mask: NDArray[np.uint8] | None
+) -> tuple[Floats, Floats]:
+    """Per column: standard deviation given all other columns (0 if unknown), and alone."""
+    n_variables = values.shape[1]
+    low, high = np.zeros(n_variables), np.full(n_variables, np.inf)
+    for node in range(n_variables):
+        rows = values if mask is None else values[mask[:, node] == 0]
+        freedom = len(rows) - n_variables
+        if len(rows) < 2:
+            continue
+        high[node] = rows[:, node].std(ddof=1)
+        if freedom >= 5:
+            others = np.delete(rows - rows.mean(axis=0), node, axis=1)
+            target = rows[:, node] - rows[:, node].mean()
+            weights = np.linalg.lstsq(others, target, rcond=None)[0]
+            low[node] = np.sqrt(((target - others @ weights) ** 2).sum() / freedom)
+    return low, high
