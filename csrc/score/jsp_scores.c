@@ -24,8 +24,7 @@
 #include "jsp_parallel.h"
 
 #define LOG2 0.69314718055994530942
-#define CANCELLED 1e-4  /* relative result of inclusion-exclusion that is not trusted */
-#define DIRECT_BITS 12  /* up to 2^12 terms are added directly */
+#define DIRECT_BITS 12 /* up to 2^12 terms are added directly */
 #define ODDS_LIMIT 30
 #define CHUNK 512 /* terms of inclusion-exclusion computed at once */
 
@@ -373,6 +372,12 @@ int jsp_scores_masks_of_graph(const jsp_scores *scores, const uint8_t *graph,
 
 /* ---- restricted sums ---- */
 
+/* Inclusion-exclusion is trusted down to this part of its largest term exp(log_largest): a
+ * float log of size t carries an error of 6e-8 t, which must stay small beside it. */
+static inline double trusted_part(double log_largest) {
+    return 1e-4 + 4e-6 * fabs(log_largest);
+}
+
 /* log of the sum of exp(term[S + x]) over x subset U. */
 static double sum_directly(const float *term, uint32_t S, uint32_t U) {
     double max = -INFINITY, sum = 0;
@@ -406,7 +411,7 @@ double jsp_scores_restricted_sum(const jsp_scores *scores, int node, uint32_t S,
         result += jsp_bits_count64(x) & 1 ? -value : value;
         x = (x - S) & S;
     } while (x);
-    if (result < CANCELLED) {
+    if (result < trusted_part(largest)) {
         return n_U <= DIRECT_BITS ? sum_directly(term, S, U) : term[S];
     }
     result = largest + log(result);
@@ -485,65 +490,73 @@ static void odds_directly(const float *term, uint32_t S, uint32_t U, int n,
     write_odds(n, candidate, joins, out, odds);
 }
 
-/* total[0] = T(S, U), total[1 + k] = T(S, U - candidate[k]), all divided by
- * exp(log_sum[S + U]), by inclusion-exclusion. Rows of n + 1 terms, one per subset of S,
- * go through exp a few at a time. */
+/* Sums by inclusion-exclusion, all divided by exp(log_sum[S + U]). */
+typedef struct signed_sums {
+    jsp_real total[JSP_MAX_CANDIDATES + 1];   /* T(S, U), then T(S, U - candidate[k]) */
+    jsp_real largest[JSP_MAX_CANDIDATES + 1]; /* the largest term of each */
+} signed_sums;
+
+/* Rows of n + 1 terms, one per subset of S, go through exp a few at a time. */
 static void sum_with_signs(const float *sum, uint32_t S, uint32_t U, int n,
-                           const int *candidate, double *total) {
-    jsp_real term[CHUNK];
-    jsp_real sign[CHUNK]; /* of each row */
-    int width = n + 1, rows = 0, most = CHUNK / width;
-    float largest = sum[S | U];
-    for (int k = 0; k < width; k++) total[k] = 0;
+                           const int *candidate, signed_sums *out) {
+    jsp_real term[CHUNK], sign[CHUNK];
+    double total[JSP_MAX_CANDIDATES + 1] = {0};
+    int width = n + 1, rows = 0, most = CHUNK / width, first = 1;
+    float shift = sum[S | U];
     uint32_t x = 0;
     do {
         uint32_t all = (S | U) ^ x;
         jsp_real *row = term + rows * width;
-        row[0] = (jsp_real)(sum[all] - largest);
+        row[0] = (jsp_real)(sum[all] - shift);
         for (int k = 0; k < n; k++) {
-            row[1 + k] = (jsp_real)(sum[all ^ (uint32_t)1 << candidate[k]] - largest);
+            row[1 + k] = (jsp_real)(sum[all ^ (uint32_t)1 << candidate[k]] - shift);
         }
         sign[rows++] = jsp_bits_count64(x) & 1 ? -1 : 1;
         x = (x - S) & S;
         if (rows < most && x) continue;
         jsp_kernels_active()->exp((size_t)(rows * width), term, term);
+        for (int k = 0; first && k < width; k++) out->largest[k] = term[k];
         for (int r = 0; r < rows; r++) {
             for (int k = 0; k < width; k++) total[k] += sign[r] * term[r * width + k];
         }
-        rows = 0;
+        rows = first = 0;
     } while (x);
+    for (int k = 0; k < width; k++) out->total[k] = (jsp_real)total[k];
 }
 
-/* 1 when a total cancelled so far that the odds would be wrong. A T(S, U - k) that is
- * negligible beside T(S, U) whatever its digits are gives clipped odds anyway. */
-static int has_cancelled(const float *sum, uint32_t all, int n, const int *candidate,
-                         const double *total) {
-    if (total[0] < CANCELLED) return 1;
-    for (int k = 0; k < n; k++) {
-        double log_bound = sum[all ^ (uint32_t)1 << candidate[k]] - sum[all];
-        double bound = CANCELLED * exp(log_bound);
-        if (total[1 + k] < bound && bound > 1e-13 * total[0]) return 1;
+/* 1 when a sum cancelled so far that odds would be wrong. A T(S, U - k) that is negligible
+ * beside T(S, U) whatever its digits are gives clipped odds anyway. */
+static int has_cancelled(int n, const signed_sums *sums, jsp_real trust) {
+    jsp_real least = (jsp_real)1e-13 * sums->total[0];
+    int cancelled = sums->total[0] < trust;
+    for (int k = 1; k <= n; k++) {
+        jsp_real bound = trust * sums->largest[k];
+        cancelled |= (sums->total[k] < bound) & (bound > least);
     }
-    return 0;
+    return cancelled;
 }
 
 static void odds_with_signs(const jsp_scores_node *table, uint32_t S, uint32_t U, int n,
                             const int *candidate, float *odds) {
-    double total[JSP_MAX_CANDIDATES + 1];
+    signed_sums sums;
     jsp_real joins[JSP_MAX_CANDIDATES], out[JSP_MAX_CANDIDATES];
-    sum_with_signs(table->log_sum, S, U, n, candidate, total);
-    if (n <= DIRECT_BITS && has_cancelled(table->log_sum, S | U, n, candidate, total)) {
-        odds_directly(table->log_term, S, U, n, candidate, odds);
-        return;
+    sum_with_signs(table->log_sum, S, U, n, candidate, &sums);
+    jsp_real trust = (jsp_real)trusted_part(table->log_sum[S | U]);
+    if (has_cancelled(n, &sums, trust)) {
+        if (n <= DIRECT_BITS) {
+            odds_directly(table->log_term, S, U, n, candidate, odds);
+            return;
+        }
+        /* Too many sets: the term of S bounds every sum from below. */
+        jsp_real least = (jsp_real)exp((double)table->log_term[S] - table->log_sum[S | U]);
+        for (int k = 0; k <= n; k++) {
+            jsp_real bound = trust * sums.largest[k];
+            if (sums.total[k] < bound || sums.total[k] < least) sums.total[k] = least;
+        }
     }
-    double least = exp((double)table->log_term[S] - table->log_sum[S | U]);
-    double T = total[0] < CANCELLED ? least : total[0];
     for (int k = 0; k < n; k++) {
-        double bound = CANCELLED * exp(table->log_sum[(S | U) ^ (uint32_t)1 << candidate[k]] -
-                                       (double)table->log_sum[S | U]);
-        double T_k = total[1 + k] < bound || total[1 + k] < least ? least : total[1 + k];
-        out[k] = (jsp_real)T_k;
-        joins[k] = (jsp_real)(T - T_k);
+        out[k] = sums.total[1 + k];
+        joins[k] = sums.total[0] - out[k];
     }
     write_odds(n, candidate, joins, out, odds);
 }
