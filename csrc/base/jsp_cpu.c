@@ -1,6 +1,10 @@
 /* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and, for
  * the wide registers, xgetbv (whether the operating system saves them on a switch). */
+#define _POSIX_C_SOURCE 200809L /* sched_yield */
+
 #include "jsp_cpu.h"
+
+#include <sched.h>
 
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 
@@ -16,6 +20,10 @@ int jsp_cpu_has_avx512(void) {
            __builtin_cpu_supports("avx512vl");
 }
 
+void jsp_cpu_pause(void) {
+    __builtin_ia32_pause();
+}
+
 #else
 
 int jsp_cpu_has_avx2(void) {
@@ -26,4 +34,10 @@ int jsp_cpu_has_avx512(void) {
     return 0;
 }
 
+void jsp_cpu_pause(void) {}
+
 #endif
+
+void jsp_cpu_yield(void) {
+    sched_yield();
+}

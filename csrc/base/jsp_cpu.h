@@ -1,4 +1,5 @@
-/* jsp_cpu.h - what instruction sets this processor and operating system offer. */
+/* jsp_cpu.h - what this processor and operating system offer: instruction sets, and polite
+ * ways to wait. */
 #ifndef JSP_CPU_H
 #define JSP_CPU_H
 
@@ -7,5 +8,11 @@ int jsp_cpu_has_avx2(void);
 
 /* 1 when AVX-512 F, DQ, BW and VL can be used. */
 int jsp_cpu_has_avx512(void);
+
+/* Tells the processor that this is a polling loop: a few dozen cycles of rest. */
+void jsp_cpu_pause(void);
+
+/* Offers the rest of the time slice to other threads and processes. */
+void jsp_cpu_yield(void);
 
 #endif

@@ -1,8 +1,8 @@
-/* jsp_parallel.h - the only parallel construct of the core.
+/* jsp_parallel.h - the only parallel construct of the core: a loop over tasks.
  *
- * Results must not depend on the number of threads, so work is cut into a fixed number
- * of tasks, each with memory of its own; which thread runs a task is open. `worker` only
- * picks scratch memory and caches whose content never changes a result. */
+ * Results must not depend on the number of threads, so work is cut into a fixed number of
+ * tasks, each with memory of its own; which thread runs a task is open. `worker` only picks
+ * scratch memory and caches whose content never changes a result. */
 #ifndef JSP_PARALLEL_H
 #define JSP_PARALLEL_H
 
@@ -10,9 +10,22 @@
 
 typedef void (*jsp_parallel_task)(void *context, int task, int worker);
 
-/* Runs task(context, t, worker) for t = 0 .. n_tasks-1, 0 <= worker < max(1, n_threads).
- * With n_threads <= 1, without OpenMP, or with one task it is a plain loop in which no
- * OpenMP function is called (so it is safe after fork). Tasks are handed out dynamically. */
+/* Threads that stay together for many loops. */
+typedef struct jsp_parallel_team jsp_parallel_team;
+
+typedef void (*jsp_parallel_driver)(void *context, jsp_parallel_team *team);
+
+/* Runs driver(context, team) on the calling thread while up to n_threads - 1 others wait
+ * for its loops. With n_threads <= 1 or without OpenMP no OpenMP function is called (so it
+ * is safe after fork) and loops are plain. */
+void jsp_parallel_run(int n_threads, jsp_parallel_driver driver, void *context);
+
+/* Runs task(context, t, worker) for t = 0 .. n_tasks-1, 0 <= worker < n_threads of the
+ * team; to be called by the driver. Tasks are handed out one by one. */
+void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_task task,
+                           void *context);
+
+/* One loop with a team of its own, 0 <= worker < max(1, n_threads). */
 void jsp_parallel_for(int n_threads, int n_tasks, jsp_parallel_task task, void *context);
 
 /* 1 when built with OpenMP. */

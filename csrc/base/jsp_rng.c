@@ -1,9 +1,11 @@
 /* jsp_rng.c - Philox-4x32-10 and the distributions drawn from it.
  *
- * A block of four words costs ten rounds of two multiplications. One block at a time is a
- * chain of dependent instructions, so jsp_rng_fill_uniform runs FILL_BLOCKS independent
- * blocks side by side, in plain loops over the block that compilers turn into vector
- * code. It falls back to single calls where the stream stands at an odd word.
+ * A block of four words costs ten rounds of two multiplications, each round waiting for the
+ * last. Blocks do not wait for each other, so jsp_rng_fill_uniform is a loop over blocks
+ * without anything in between, and the processor works on several at once: 1.4 ns per
+ * word against 2.3 for single calls. Running 32 blocks in step, which compilers turn into
+ * vector code, brought 1.1 for long arrays but lost on short ones and with some sizes.
+ * The fill falls back to single calls where the stream stands at an odd word.
  *
  * The block number is 32 bits: a stream has 2^34 words and then repeats, far more than any
  * consumer draws. Ziggurat normals and other rejection methods were not taken (but for
@@ -12,8 +14,6 @@
 
 #include <math.h>
 #include <string.h>
-
-#define FILL_BLOCKS 8
 
 static const uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u;
 static const uint32_t weyl0 = 0x9E3779B9u, weyl1 = 0xBB67AE85u;
@@ -25,30 +25,6 @@ static double make_uniform(uint32_t high, uint32_t low) {
     double x;
     memcpy(&x, &bits, sizeof x);
     return x - (1 - 0x1p-53);
-}
-
-/* words[w, b] = word w of the block counter[0] + b */
-static void generate_blocks(const uint32_t counter[4], const uint32_t key[2],
-                            uint32_t words[4][FILL_BLOCKS]) {
-    uint32_t key0 = key[0], key1 = key[1];
-    for (int b = 0; b < FILL_BLOCKS; b++) {
-        words[0][b] = counter[0] + (uint32_t)b;
-        words[1][b] = counter[1];
-        words[2][b] = counter[2];
-        words[3][b] = counter[3];
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int b = 0; b < FILL_BLOCKS; b++) {
-            uint64_t product0 = (uint64_t)multiplier0 * words[0][b];
-            uint64_t product1 = (uint64_t)multiplier1 * words[2][b];
-            words[0][b] = (uint32_t)(product1 >> 32) ^ words[1][b] ^ key0;
-            words[1][b] = (uint32_t)product1;
-            words[2][b] = (uint32_t)(product0 >> 32) ^ words[3][b] ^ key1;
-            words[3][b] = (uint32_t)product0;
-        }
-        key0 += weyl0;
-        key1 += weyl1;
-    }
 }
 
 void jsp_rng_block(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
@@ -118,17 +94,15 @@ double jsp_rng_gamma(jsp_rng *rng, double shape) {
 }
 
 void jsp_rng_fill_uniform(jsp_rng *rng, int n, double *out) {
-    uint32_t words[4][FILL_BLOCKS];
     int k = 0;
     if (rng->used == 2 && n > 0) out[k++] = jsp_rng_uniform(rng);
     if (rng->used == 4) {
-        for (; k + 2 * FILL_BLOCKS <= n; k += 2 * FILL_BLOCKS) {
-            generate_blocks(rng->counter, rng->key, words);
-            for (int b = 0; b < FILL_BLOCKS; b++) {
-                out[k + 2 * b] = make_uniform(words[0][b], words[1][b]);
-                out[k + 2 * b + 1] = make_uniform(words[2][b], words[3][b]);
-            }
-            rng->counter[0] += FILL_BLOCKS;
+        for (; k + 2 <= n; k += 2) {
+            uint32_t words[4];
+            jsp_rng_block(rng->counter, rng->key, words);
+            rng->counter[0]++;
+            out[k] = make_uniform(words[0], words[1]);
+            out[k + 1] = make_uniform(words[2], words[3]);
         }
     }
     while (k < n) out[k++] = jsp_rng_uniform(rng);

@@ -46,6 +46,7 @@ struct jsp_trainer {
     /* per walk of an update, shard by shard: the shard's own draws, then its chain states */
     double *log_q, *log_reward, *weight; /* [2 batch] */
     double *sorted;            /* [batch] scratch of the metrics */
+    jsp_parallel_team *team;   /* threads of the present call of jsp_trainer_step */
     int has_own;               /* 1 when the present update has own draws */
     uint64_t n_options;
 };
@@ -348,7 +349,7 @@ static jsp_status check_walks(const jsp_trainer *trainer, int T, jsp_error *erro
 /* Backward pass and optimiser step. */
 static jsp_status descend(jsp_trainer *trainer, jsp_trainer_metrics *metrics,
                           jsp_error *error) {
-    jsp_parallel_for(trainer->config.n_threads, JSP_TRAINER_SHARDS, backward_shard, trainer);
+    jsp_parallel_team_for(trainer->team, JSP_TRAINER_SHARDS, backward_shard, trainer);
     sum_gradients(trainer);
     metrics->gradient_norm = jsp_adam_step(&trainer->adam, metrics->learning_rate,
                                            trainer->shards[0].d_params, trainer->params);
@@ -373,7 +374,7 @@ static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
         .own_ess = NAN,
         .acceptance = NAN,
     };
-    jsp_parallel_for(trainer->config.n_threads, JSP_TRAINER_SHARDS, forward_shard, trainer);
+    jsp_parallel_team_for(trainer->team, JSP_TRAINER_SHARDS, forward_shard, trainer);
     jsp_status status = check_walks(trainer, T, error);
     if (status != JSP_OK) return status;
     measure_chains(trainer, metrics);
@@ -396,14 +397,33 @@ static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
     return JSP_OK;
 }
 
+typedef struct step_job {
+    jsp_trainer *trainer;
+    long n_updates;
+    double time_fraction;
+    jsp_trainer_metrics *metrics; /* [n_updates] */
+    long n_done;
+    jsp_error *error;
+    jsp_status status;
+} step_job;
+
+/* One team of threads serves all updates of a call. */
+static void run_updates(void *context, jsp_parallel_team *team) {
+    step_job *job = context;
+    job->trainer->team = team;
+    for (; job->n_done < job->n_updates && job->status == JSP_OK; job->n_done++) {
+        job->status = run_update(job->trainer, job->time_fraction,
+                                 &job->metrics[job->n_done], job->error);
+    }
+    if (job->status != JSP_OK) job->n_done--;
+}
+
 jsp_status jsp_trainer_step(jsp_trainer *trainer, long n_updates, double time_fraction,
                             jsp_trainer_metrics *metrics, long *n_done, jsp_error *error) {
-    for (*n_done = 0; *n_done < n_updates; ++*n_done) {
-        jsp_status status =
-            run_update(trainer, time_fraction, &metrics[*n_done], error);
-        if (status != JSP_OK) return status;
-    }
-    return JSP_OK;
+    step_job job = {trainer, n_updates, time_fraction, metrics, 0, error, JSP_OK};
+    jsp_parallel_run(trainer->config.n_threads, run_updates, &job);
+    *n_done = job.n_done;
+    return job.status;
 }
 
 /* ---- using the averaged policy ------------------------------------------------------ */
