@@ -373,9 +373,11 @@ int jsp_scores_masks_of_graph(const jsp_scores *scores, const uint8_t *graph,
 /* ---- restricted sums ---- */
 
 /* Inclusion-exclusion is trusted down to this part of its largest term exp(log_largest): a
- * float log of size t carries an error of 6e-8 t, which must stay small beside it. */
-static inline double trusted_part(double log_largest) {
-    return 1e-4 + 4e-6 * fabs(log_largest);
+ * float log of size t carries an error of 6e-8 t, which must stay small beside it. Where
+ * the direct sum is affordable the demand is ten times higher. */
+static inline double trusted_part(double log_largest, int n_U) {
+    double part = 1e-4 + 4e-6 * fabs(log_largest);
+    return n_U <= DIRECT_BITS ? 10 * part : part;
 }
 
 /* log of the sum of exp(term[S + x]) over x subset U. */
@@ -411,7 +413,7 @@ double jsp_scores_restricted_sum(const jsp_scores *scores, int node, uint32_t S,
         result += jsp_bits_count64(x) & 1 ? -value : value;
         x = (x - S) & S;
     } while (x);
-    if (result < trusted_part(largest)) {
+    if (result < trusted_part(largest, n_U)) {
         return n_U <= DIRECT_BITS ? sum_directly(term, S, U) : term[S];
     }
     result = largest + log(result);
@@ -541,7 +543,7 @@ static void odds_with_signs(const jsp_scores_node *table, uint32_t S, uint32_t U
     signed_sums sums;
     jsp_real joins[JSP_MAX_CANDIDATES], out[JSP_MAX_CANDIDATES];
     sum_with_signs(table->log_sum, S, U, n, candidate, &sums);
-    jsp_real trust = (jsp_real)trusted_part(table->log_sum[S | U]);
+    jsp_real trust = (jsp_real)trusted_part(table->log_sum[S | U], n);
     if (has_cancelled(n, &sums, trust)) {
         if (n <= DIRECT_BITS) {
             odds_directly(table->log_term, S, U, n, candidate, odds);
