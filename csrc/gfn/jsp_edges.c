@@ -118,6 +118,7 @@ jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out, jsp_error
         return status;
     }
     register_tensors(edges);
+    for (int n = 1; n <= JSP_MAX_VARIABLES; n++) edges->half_log[n] = 0.5f * logf((float)n);
     *out = edges;
     return JSP_OK;
 }

@@ -54,6 +54,7 @@ typedef struct jsp_edges {
     jsp_params layout;
     jsp_mlp mlp;
     jsp_edges_tensors tensor;
+    float half_log[JSP_MAX_VARIABLES + 1]; /* log(n) / 2, a feature of set sizes */
     jsp_edges_state initial;  /* the empty graph, copied at the start of every walk */
     char *initial_memory;     /* owned */
 } jsp_edges;

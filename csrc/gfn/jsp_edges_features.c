@@ -1,14 +1,12 @@
 #include "jsp_edges_features.h"
 
-#include <math.h>
-
 static float clip8(float x) { return x > 8 ? 8 : x < -8 ? -8 : x; }
 
 static jsp_real count(jsp_bits set) { return (jsp_real)jsp_bits_count(set); }
 
 /* Half the log of the size of an ancestor or descendant set. */
-static jsp_real half_log_count(jsp_bits set) {
-    return (jsp_real)(0.5f * logf((float)jsp_bits_count(set)));
+static jsp_real half_log_count(const jsp_edges *edges, jsp_bits set) {
+    return (jsp_real)edges->half_log[jsp_bits_count(set)];
 }
 
 void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *state,
@@ -38,10 +36,10 @@ void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *stat
     x[10] = state->expected_parents[i] - reverse_chance;
     x[11] = state->expected_children[i] - chance;
     x[12] = state->expected_children[j] - reverse_chance;
-    x[13] = half_log_count(dag->ancestors[j]);
-    x[14] = half_log_count(dag->descendants[j]);
-    x[15] = half_log_count(dag->ancestors[i]);
-    x[16] = half_log_count(dag->descendants[i]);
+    x[13] = half_log_count(edges, dag->ancestors[j]);
+    x[14] = half_log_count(edges, dag->descendants[j]);
+    x[15] = half_log_count(edges, dag->ancestors[i]);
+    x[16] = half_log_count(edges, dag->descendants[i]);
     x[17] = (jsp_real)option->slot / (jsp_real)edges->n_slots;
     x[18] = (jsp_real)jsp_bits_has(dag->ancestors[j], i);
     x[19] = (jsp_real)0.5 * count(jsp_bits_and(dag->parents[i], dag->parents[j]));

@@ -39,6 +39,7 @@ struct jsp_edges_rollout {
     int with_record;
     jsp_edges_state *state; /* [T] */
     char *state_memory;
+    double *normaliser;     /* [T] product of normalisers not yet taken off log q */
     jsp_real *pool;         /* [T, H] sum of the embeddings of the edges so far */
 
     /* one row per option; rows of one slot are contiguous, direction 0 first */
@@ -76,6 +77,7 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
     } table[] = {
         {(void **)&r->state, T, sizeof *r->state},
         {(void **)&r->state_memory, T * state_size, 1},
+        {(void **)&r->normaliser, T, sizeof *r->normaliser},
         {(void **)&r->pool, T * H, sizeof *r->pool},
         {(void **)&r->x, rows * F, sizeof *r->x},
         {(void **)&r->hidden[0], rows * H, sizeof *r->hidden[0]},
@@ -127,7 +129,7 @@ jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_reco
 void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout) {
     if (!rollout) return;
     void *owned[] = {
-        rollout->state,     rollout->state_memory, rollout->pool,      rollout->x,
+        rollout->state,     rollout->state_memory, rollout->normaliser, rollout->pool, rollout->x,
         rollout->hidden[0], rollout->hidden[1],    rollout->slope,     rollout->row_walk,
         rollout->segment,   rollout->choice,       rollout->view,      rollout->offset,
         rollout->correction, rollout->output,      rollout->d_hidden,  rollout->d_offset,
@@ -258,6 +260,14 @@ static int draw_choice(double uniform, double total, const double e[2], const in
     return open[d] ? d : 1 - d; /* rounding at the edge of the interval */
 }
 
+/* log q -= log(total), as a product: one logarithm serves many slots. */
+static void divide_by(jsp_edges_rollout *r, int t, double total, jsp_edges_walk *walk) {
+    r->normaliser[t] *= total;
+    if (r->normaliser[t] < 1e250) return;
+    walk->log_q -= log(r->normaliser[t]);
+    r->normaliser[t] = 1;
+}
+
 /* Decides slot p in walk t; writes slopes and choice, updates the state. */
 static void decide_slot(jsp_edges_rollout *r, const jsp_real *params, jsp_edges_cache *cache,
                         int p, int t, long base, jsp_edges_walk *walk) {
@@ -273,14 +283,16 @@ static void decide_slot(jsp_edges_rollout *r, const jsp_real *params, jsp_edges_
         if (!view->open[d]) continue;
         logit[d] = view->odds[d];
         if (view->row[d] >= 0) logit[d] += (double)r->correction[view->row[d]];
-        /* capped values still get their slope, so that a wrong one can be unlearned */
-        logit[d] = fmin(logit[d], LOGIT_CAP);
+        /* capped values still get their slope, so that a wrong one can be unlearned; NaN
+         * must pass through to be reported, hence no fmin */
+        if (logit[d] > LOGIT_CAP) logit[d] = LOGIT_CAP;
         e[d] = exp(logit[d]);
     }
     double total = 1 + e[0] + e[1];
     int d = walk->target ? (wanted == -2 ? -1 : wanted)
                          : draw_choice(walk->uniform[p], total, e, view->open);
-    walk->log_q += (d >= 0 ? logit[d] : 0) - log(total);
+    if (d >= 0) walk->log_q += logit[d];
+    divide_by(r, t, total, walk);
     for (int k = 0; k < 2; k++) {
         if (view->row[k] < 0) continue;
         r->slope[base + view->row[k]] = (jsp_real)((k == d) - e[k] / total);
@@ -303,6 +315,7 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
     const jsp_edges *edges = rollout->edges;
     for (int t = 0; t < T; t++) {
         jsp_edges_state_copy(&rollout->state[t], &edges->initial);
+        rollout->normaliser[t] = 1;
         walk[t].log_q = 0;
     }
     memset(rollout->pool, 0, (size_t)T * H * sizeof *rollout->pool);
@@ -325,6 +338,7 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
     }
     rollout->n_rows = base;
     for (int t = 0; t < T; t++) {
+        walk[t].log_q -= log(rollout->normaliser[t]);
         walk[t].n_edges = rollout->state[t].dag.n_edges;
         walk[t].chosen = rollout->state[t].chosen;
     }

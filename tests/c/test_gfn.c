@@ -1,0 +1,409 @@
+/* test_gfn.c - the generator and its trainer on random score tables. */
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "jsp_dag.h"
+#include "jsp_loss.h"
+#include "jsp_memory.h"
+#include "jsp_trainer.h"
+
+enum { MAX_D = 6, CACHE = 1 << 16 };
+
+/* ---- fixtures ----------------------------------------------------------------------- */
+
+/* Tables of normal scores with standard deviation `spread`; sets with more than
+ * max_parents members are excluded. */
+static jsp_scores *random_scores(int D, double spread, int max_parents, uint64_t seed) {
+    int candidates[MAX_D][MAX_D], counts[MAX_D];
+    const int *rows[MAX_D];
+    double tables[MAX_D][1 << (MAX_D - 1)];
+    const double *table[MAX_D];
+    jsp_scores *scores = NULL;
+    for (int j = 0; j < D; j++) {
+        counts[j] = 0;
+        for (int i = 0; i < D; i++) {
+            if (i != j) candidates[j][counts[j]++] = i;
+        }
+        rows[j] = candidates[j];
+        table[j] = tables[j];
+        jsp_rng rng;
+        jsp_rng_init(&rng, seed, 0, (uint32_t)j, JSP_RNG_TEST);
+        for (int S = 0; S < 1 << counts[j]; S++) {
+            double value = spread * jsp_rng_normal(&rng);
+            tables[j][S] = jsp_bits_count64((uint64_t)S) > max_parents ? -INFINITY : value;
+        }
+    }
+    jsp_scores_create_from_tables(D, rows, counts, table, &scores, NULL);
+    return scores;
+}
+
+/* All DAGs as local masks; returns their number. */
+static int list_dags(const jsp_scores *scores, uint32_t *parents, int room) {
+    const int D = scores->n_variables;
+    uint8_t graph[MAX_D * MAX_D];
+    int n = 0;
+    for (uint32_t code = 0; code < 1u << (D * (D - 1)); code++) {
+        int bit = 0;
+        for (int i = 0; i < D; i++) {
+            for (int j = 0; j < D; j++) {
+                graph[i * D + j] = i == j ? 0 : code >> bit++ & 1;
+            }
+        }
+        if (jsp_dag_find_cycle(D, 1, graph) >= 0) continue;
+        if (n < room && jsp_scores_masks_of_graph(scores, graph, parents + n * D)) n++;
+    }
+    return n;
+}
+
+static void perturb(const jsp_edges *edges, double scale, jsp_real *params) {
+    for (int k = 0; k < edges->layout.n_tensors; k++) {
+        const jsp_params_tensor *tensor = &edges->layout.tensor[k];
+        jsp_rng rng;
+        jsp_rng_init(&rng, 77, 0, (uint32_t)k, JSP_RNG_TEST);
+        for (int m = 0; m < tensor->shape[0] * tensor->shape[1]; m++) {
+            params[tensor->offset + (size_t)m] += (jsp_real)(scale * jsp_rng_normal(&rng));
+        }
+    }
+}
+
+/* A generator with perturbed parameters and room for T walks. */
+typedef struct fixture {
+    jsp_scores *scores;
+    jsp_edges *edges;
+    jsp_edges_rollout *rollout;
+    jsp_edges_cache cache;
+    jsp_real *params;
+} fixture;
+
+static int open_fixture(fixture *f, int D, double spread, int max_parents, int T) {
+    f->scores = random_scores(D, spread, max_parents, 5);
+    CHECK(f->scores);
+    CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
+    CHECK(jsp_edges_rollout_create(f->edges, T, 1, &f->rollout, NULL) == JSP_OK);
+    CHECK(jsp_edges_cache_create(&f->cache, f->scores, CACHE, NULL) == JSP_OK);
+    f->params = jsp_memory_alloc(f->edges->layout.size, sizeof *f->params);
+    CHECK(f->params);
+    jsp_params_fill(&f->edges->layout, 3, f->params);
+    perturb(f->edges, 0.3, f->params);
+    return 0;
+}
+
+static void close_fixture(fixture *f) {
+    jsp_memory_free(f->params);
+    jsp_edges_cache_destroy(&f->cache);
+    jsp_edges_rollout_destroy(f->rollout);
+    jsp_edges_destroy(f->edges);
+    jsp_scores_destroy(f->scores);
+}
+
+/* ---- log q -------------------------------------------------------------------------- */
+
+/* Whatever the parameters, log q sums to 1 over all allowed DAGs. */
+static int check_sum(int D, double spread, int max_parents, int n_expected) {
+    static uint32_t parents[600 * MAX_D];
+    jsp_edges_walk walk[600] = {{0}};
+    fixture f;
+    CHECK(open_fixture(&f, D, spread, max_parents, 600) == 0);
+    int n = list_dags(f.scores, parents, 600);
+    CHECK(n == n_expected);
+    for (int s = 0; s < n; s++) walk[s].target = parents + s * D;
+    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, n, walk);
+    double sum = 0;
+    for (int s = 0; s < n; s++) {
+        CHECK(isfinite(walk[s].log_q));
+        CHECK(!memcmp(walk[s].chosen, walk[s].target, (size_t)D * sizeof(uint32_t)));
+        sum += exp(walk[s].log_q);
+    }
+    CHECK_NEAR(sum, 1, 1e-9);
+    close_fixture(&f);
+    return 0;
+}
+
+static int test_sum_to_one(void) {
+    CHECK(check_sum(1, 1, 0, 1) == 0);
+    CHECK(check_sum(2, 1, 1, 3) == 0);
+    CHECK(check_sum(3, 2, 2, 25) == 0);
+    CHECK(check_sum(4, 2, 3, 543) == 0);
+    CHECK(check_sum(4, 300, 3, 543) == 0); /* far beyond the range of exp */
+    CHECK(check_sum(3, 2, 1, 16) == 0); /* rooted forests on 3 nodes: 4^2 */
+    return 0;
+}
+
+/* A cyclic target has no walk. */
+static int test_impossible_target(void) {
+    uint32_t cyclic[3] = {2, 2, 1}; /* 2 -> 0, 2 -> 1, 0 -> 2 */
+    jsp_edges_walk walk = {.target = cyclic};
+    fixture f;
+    CHECK(open_fixture(&f, 3, 1, 2, 1) == 0);
+    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, 1, &walk);
+    CHECK(walk.log_q == -INFINITY);
+    close_fixture(&f);
+    return 0;
+}
+
+/* A free walk and the forced walk along its graph agree to the last bit, alone or in a
+ * group. */
+static int test_free_equals_forced(void) {
+    enum { D = 6, T = 40 };
+    static double uniform[T][D * (D - 1) / 2];
+    uint32_t drawn[T][D];
+    double log_q[T];
+    jsp_edges_walk walk[T] = {{0}};
+    fixture f;
+    CHECK(open_fixture(&f, D, 3, D - 1, T) == 0);
+    for (int t = 0; t < T; t++) {
+        jsp_rng rng;
+        jsp_rng_init(&rng, 9, 0, (uint32_t)t, JSP_RNG_TEST);
+        jsp_rng_fill_uniform(&rng, f.edges->n_slots, uniform[t]);
+        walk[t].uniform = uniform[t];
+    }
+    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, T, walk);
+    for (int t = 0; t < T; t++) {
+        memcpy(drawn[t], walk[t].chosen, sizeof drawn[t]);
+        log_q[t] = walk[t].log_q;
+    }
+    for (int t = 0; t < T; t++) {
+        jsp_edges_walk alone = {.target = drawn[t]};
+        jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, 1, &alone);
+        CHECK(alone.log_q == log_q[t]);
+        CHECK(!memcmp(alone.chosen, drawn[t], sizeof drawn[t]));
+    }
+    close_fixture(&f);
+    return 0;
+}
+
+/* ---- gradients ---------------------------------------------------------------------- */
+
+#ifdef JSP_REAL_DOUBLE
+
+enum { GRADIENT_T = 24 };
+
+/* sum_t weight[t] log q(target t) */
+static double weighted_log_q(fixture *f, const uint32_t *parents, const double *weight) {
+    jsp_edges_walk walk[GRADIENT_T] = {{0}};
+    double sum = 0;
+    for (int t = 0; t < GRADIENT_T; t++) {
+        walk[t].target = parents + t * 37 % 500 * f->scores->n_variables;
+    }
+    jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, GRADIENT_T, walk);
+    for (int t = 0; t < GRADIENT_T; t++) sum += weight[t] * walk[t].log_q;
+    return sum;
+}
+
+/* The backward pass against central differences along random directions, and along each
+ * tensor alone, so that a small one cannot hide. */
+static int test_gradient(void) {
+    static uint32_t parents[600 * MAX_D];
+    double weight[GRADIENT_T];
+    fixture f;
+    CHECK(open_fixture(&f, 4, 2, 3, GRADIENT_T) == 0);
+    CHECK(list_dags(f.scores, parents, 600) == 543);
+    const size_t size = f.edges->layout.size;
+    jsp_real *gradient = jsp_memory_alloc(size, sizeof *gradient);
+    jsp_real *direction = jsp_memory_alloc(size, sizeof *direction);
+    jsp_rng rng;
+    jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
+    for (int t = 0; t < GRADIENT_T; t++) weight[t] = jsp_rng_normal(&rng);
+    weighted_log_q(&f, parents, weight);
+    jsp_edges_rollout_backward(f.rollout, f.params, GRADIENT_T, weight, gradient);
+    for (int k = -8; k < f.edges->layout.n_tensors; k++) {
+        const jsp_params_tensor *tensor = k < 0 ? NULL : &f.edges->layout.tensor[k];
+        size_t first = tensor ? tensor->offset : 0;
+        size_t count =
+            tensor ? (size_t)tensor->shape[0] * (size_t)tensor->shape[1] : size;
+        double expected = 0, scale = 0, step = 1e-6;
+        memset(direction, 0, size * sizeof *direction);
+        for (size_t m = first; m < first + count; m++) {
+            direction[m] = jsp_rng_normal(&rng);
+            expected += direction[m] * gradient[m];
+            scale += fabs(direction[m] * gradient[m]);
+        }
+        for (size_t m = 0; m < size; m++) f.params[m] += step * direction[m];
+        double above = weighted_log_q(&f, parents, weight);
+        for (size_t m = 0; m < size; m++) f.params[m] -= 2 * step * direction[m];
+        double below = weighted_log_q(&f, parents, weight);
+        for (size_t m = 0; m < size; m++) f.params[m] += step * direction[m];
+        CHECK(scale > 1e-3); /* every tensor takes part */
+        CHECK_NEAR((above - below) / (2 * step), expected, 1e-6 * scale);
+    }
+    jsp_memory_free(gradient);
+    jsp_memory_free(direction);
+    close_fixture(&f);
+    return 0;
+}
+
+#endif
+
+/* ---- losses and schedule ------------------------------------------------------------ */
+
+static int test_losses(void) {
+    double log_q[4] = {-1, -2, -3, -4}, log_reward[4] = {9, 8, 7, 7}, weight[4], centre;
+    CHECK_NEAR(jsp_loss_likelihood(4, log_q, weight), 2.5, 1e-15);
+    CHECK(weight[0] == -0.25 && weight[3] == -0.25);
+    /* deltas -10, -10, -10, -11: mean -10.25 */
+    double loss = jsp_loss_balance(4, log_q, log_reward, weight, &centre);
+    CHECK_NEAR(centre, -10.25, 1e-12);
+    CHECK_NEAR(weight[0], 0.25 / 4, 1e-12);
+    CHECK_NEAR(weight[3], -0.75 / 4, 1e-12);
+    CHECK_NEAR(loss, (3 * 0.0625 + 0.5625) / 8, 1e-12);
+    /* one catastrophic draw pulls with 10 nats, and moves the centre little */
+    log_reward[3] = 1000;
+    jsp_loss_balance(4, log_q, log_reward, weight, &centre);
+    CHECK_NEAR(weight[3], -10.0 / 4, 1e-12);
+    CHECK(centre < -10 && centre > -270);
+    return 0;
+}
+
+static int test_schedule(void) {
+    jsp_schedule s = {.first = 100, .n_updates = 1000, .likelihood_fraction = 0.5,
+                      .learning_rate = 2};
+    CHECK(jsp_schedule_progress(&s, 100, 0) == 0);
+    CHECK(jsp_schedule_progress(&s, 600, 0) == 0.5);
+    CHECK(jsp_schedule_progress(&s, 600, 0.75) == 0.75);
+    CHECK(jsp_schedule_progress(&s, 5000, 0) == 1);
+    CHECK(jsp_schedule_is_likelihood(&s, 0.49) && !jsp_schedule_is_likelihood(&s, 0.5));
+    CHECK_NEAR(jsp_schedule_learning_rate(&s, 100, 0), 2.0 / 50, 1e-12);
+    CHECK_NEAR(jsp_schedule_learning_rate(&s, 600, 0.5), 1, 1e-12);
+    CHECK_NEAR(jsp_schedule_learning_rate(&s, 1099, 1), 0.02, 1e-12);
+    return 0;
+}
+
+/* ---- trainer ------------------------------------------------------------------------ */
+
+static jsp_trainer_config small_config(int n_threads) {
+    return (jsp_trainer_config){
+        .schedule = {.n_updates = 60, .likelihood_fraction = 0.5, .learning_rate = 2e-3},
+        .batch_size = 12,
+        .seed = 11,
+        .n_threads = n_threads,
+    };
+}
+
+/* Parameters, metrics and draws after training are the same bits for any thread count. */
+static int test_threads_same_bits(void) {
+    enum { UPDATES = 60, DRAWS = 100, D = 5 };
+    static jsp_trainer_metrics metrics[2][UPDATES];
+    static uint32_t parents[2][DRAWS * D];
+    double log_q[2][DRAWS], log_reward[2][DRAWS], again[DRAWS];
+    const int n_threads[] = {1, 2, 3, 8};
+    jsp_scores *scores = random_scores(D, 2, D - 1, 21);
+    for (int k = 0; k < 4; k++) {
+        const int at = k > 0; /* slot 0 keeps the run with one thread */
+        jsp_trainer_config config = small_config(n_threads[k]);
+        jsp_trainer *trainer;
+        long n_done;
+        CHECK(jsp_trainer_create(scores, &config, &trainer, NULL) == JSP_OK);
+        CHECK(jsp_trainer_step(trainer, UPDATES, 0, metrics[at], &n_done, NULL) == JSP_OK);
+        CHECK(n_done == UPDATES);
+        CHECK(jsp_trainer_sample(trainer, DRAWS, 4, 0, n_threads[k], parents[at], log_q[at],
+                                 log_reward[at], NULL) == JSP_OK);
+        CHECK(jsp_trainer_log_prob(trainer, DRAWS, parents[at], n_threads[k], again,
+                                   NULL) == JSP_OK);
+        CHECK(!memcmp(log_q[at], again, sizeof again));
+        CHECK(!memcmp(metrics[0], metrics[at], sizeof metrics[0]));
+        CHECK(!memcmp(parents[0], parents[at], sizeof parents[0]));
+        CHECK(!memcmp(log_q[0], log_q[at], sizeof log_q[0]));
+        CHECK(!memcmp(log_reward[0], log_reward[at], sizeof log_reward[0]));
+        CHECK(metrics[at][0].phase == 0 && metrics[at][UPDATES - 1].phase == 1);
+        jsp_trainer_destroy(trainer);
+    }
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
+/* Every allocation fails once: an error, and nothing is left behind. */
+static int test_failing_allocations(void) {
+    jsp_scores *scores = random_scores(4, 1, 3, 2);
+    jsp_trainer_config config = small_config(1);
+    jsp_trainer *trainer = NULL;
+    jsp_error error;
+    const long before = jsp_memory_live();
+    int n_failures = 0;
+    for (long n = 1; n < 2000; n++) {
+        jsp_memory_fail_at(n);
+        jsp_status status = jsp_trainer_create(scores, &config, &trainer, &error);
+        jsp_memory_fail_at(0);
+        if (status == JSP_OK) break;
+        CHECK(status == JSP_ERROR_MEMORY && error.message[0]);
+        CHECK(trainer == NULL && jsp_memory_live() == before);
+        n_failures++;
+    }
+    CHECK(trainer && n_failures > 50);
+    uint32_t parents[40 * 4];
+    double log_q[40], log_reward[40];
+    const long with_trainer = jsp_memory_live();
+    for (long n = 1; n < 2000; n++) {
+        jsp_memory_fail_at(n);
+        jsp_status status = jsp_trainer_sample(trainer, 40, 1, 0, 1, parents, log_q,
+                                               log_reward, &error);
+        jsp_memory_fail_at(0);
+        CHECK(jsp_memory_live() == with_trainer);
+        if (status == JSP_OK) break;
+        CHECK(status == JSP_ERROR_MEMORY);
+    }
+    jsp_trainer_destroy(trainer);
+    CHECK(jsp_memory_live() == before);
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
+/* NaN in a parameter is reported with update and quantity, and moves nothing. */
+static int test_numerical_error(void) {
+    jsp_scores *scores = random_scores(4, 1, 3, 2);
+    jsp_trainer_config config = small_config(1);
+    jsp_trainer *trainer;
+    jsp_trainer_metrics metrics[5];
+    jsp_error error;
+    long n_done;
+    CHECK(jsp_trainer_create(scores, &config, &trainer, NULL) == JSP_OK);
+    CHECK(jsp_trainer_step(trainer, 5, 0, metrics, &n_done, &error) == JSP_OK);
+    jsp_trainer_view view = jsp_trainer_open(trainer);
+    const jsp_params_tensor *bias = jsp_params_find(view.layout, "pair_bias");
+    CHECK(bias);
+    view.params[bias->offset] = (jsp_real)NAN;
+    CHECK(jsp_trainer_step(trainer, 5, 0, metrics, &n_done, &error) == JSP_ERROR_NUMERICAL);
+    CHECK(n_done == 0 && *view.update == 5);
+    CHECK(strstr(error.message, "update 5") && strstr(error.message, "log q"));
+    for (size_t m = 0; m < view.layout->size; m++) CHECK(isfinite(view.average[m]));
+    jsp_trainer_destroy(trainer);
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
+/* One node only: there is one graph, and training has nothing to do. */
+static int test_single_variable(void) {
+    jsp_scores *scores = random_scores(1, 1, 0, 2);
+    jsp_trainer_config config = small_config(2);
+    jsp_trainer *trainer;
+    jsp_trainer_metrics metrics[60];
+    uint32_t parents[3];
+    double log_q[3], log_reward[3];
+    long n_done;
+    CHECK(jsp_trainer_create(scores, &config, &trainer, NULL) == JSP_OK);
+    CHECK(jsp_trainer_step(trainer, 60, 0, metrics, &n_done, NULL) == JSP_OK);
+    CHECK(jsp_trainer_sample(trainer, 3, 1, 0, 1, parents, log_q, log_reward, NULL) ==
+          JSP_OK);
+    CHECK(parents[0] == 0 && log_q[2] == 0);
+    jsp_trainer_destroy(trainer);
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
+int main(void) {
+    static const check_test tests[] = {
+        {"sum_to_one", test_sum_to_one},
+        {"impossible_target", test_impossible_target},
+        {"free_equals_forced", test_free_equals_forced},
+#ifdef JSP_REAL_DOUBLE
+        {"gradient", test_gradient},
+#endif
+        {"losses", test_losses},
+        {"schedule", test_schedule},
+        {"threads_same_bits", test_threads_same_bits},
+        {"failing_allocations", test_failing_allocations},
+        {"numerical_error", test_numerical_error},
+        {"single_variable", test_single_variable},
+    };
+    return CHECK_RUN(tests);
+}
