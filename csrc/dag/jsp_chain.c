@@ -1,14 +1,15 @@
 /* jsp_chain.c - structure MCMC, made for many cheap moves.
  *
  * Nearly all moves are refused, so the order of the tests decides the speed: one table
- * look-up (scores of the current parent sets are kept at hand), then bounds of exp() that
- * need no exp(), then exp(), and only for moves that pass all of this the search for a
- * cycle. The search follows parent sets upwards, one set of nodes per round; keeping the
- * transitive closure instead would make accepted deletions expensive.
+ * look-up (scores of the current parent sets are kept at hand), then bounds of exp()
+ * that need no exp(), then exp(), and only for moves that pass all of this the search
+ * for a cycle. The search follows parent sets upwards, one set of nodes per round;
+ * keeping the transitive closure instead would make accepted deletions expensive.
  *
- * A move takes one uniform number u of 53 bits: the integer part of 2 n_moves u picks pair
- * and kind, the fraction (at least 40 bits, uniform given the integer part) decides the
- * acceptance. So a move takes two words of the random stream, whatever happens.
+ * A move takes one uniform number u of 53 bits: the integer part of 2 n_moves u picks
+ * pair and kind, the fraction (at least 40 bits, uniform given the integer part)
+ * decides the acceptance. So a move takes two words of the random stream, whatever
+ * happens.
  */
 #include "jsp_chain.h"
 
@@ -77,7 +78,9 @@ static int has_path(const jsp_bits *parents, int from, int to) {
     while (jsp_bits_any(fresh)) {
         if (jsp_bits_has(seen, from)) return 1;
         jsp_bits next = jsp_bits_empty();
-        for (int v; (v = jsp_bits_pop(&fresh)) >= 0;) next = jsp_bits_or(next, parents[v]);
+        for (int v; (v = jsp_bits_pop(&fresh)) >= 0;) {
+            next = jsp_bits_or(next, parents[v]);
+        }
         fresh = jsp_bits_minus(next, seen);
         seen = jsp_bits_or(seen, next);
     }
@@ -131,7 +134,7 @@ static int reverse(walk *w, int i, int j, int bit, double u) {
     double change = score_j - w->current[j] + (score_i - w->current[i]);
     if (!is_accepted(u, w->beta * change)) return 0;
     jsp_bits_remove(&w->parents[j], i);
-    if (has_path(w->parents, i, j)) { /* another way from i to j: j -> i closes a cycle */
+    if (has_path(w->parents, i, j)) { /* by another way: j -> i closes a cycle */
         jsp_bits_add(&w->parents[j], i);
         return 0;
     }
@@ -145,7 +148,9 @@ static int reverse(walk *w, int i, int j, int bit, double u) {
 
 long jsp_chain_step(const jsp_scores *scores, const jsp_chain_moves *moves, double beta,
                     long n_moves, jsp_rng *rng, jsp_chain_state *state) {
-    walk w = {.scores = scores, .beta = beta, .local = state->local,
+    walk w = {.scores = scores,
+              .beta = beta,
+              .local = state->local,
               .parents = state->parents};
     double u[BLOCK], range = 2.0 * moves->n_moves;
     long accepted = 0;

@@ -1,14 +1,14 @@
 /* jsp_dag.c - adjacency and transitive closure in bit words.
  *
- * i -> j may be added when i is not a descendant of j, so with the closure at hand the legal
- * parents of a node are three bit operations. Adding i -> j makes every ancestor of i an
- * ancestor of every descendant of j: one OR per affected row. When i is an ancestor of j
- * already the closure stays as it is.
+ * i -> j may be added when i is not a descendant of j, so with the closure at hand the
+ * legal parents of a node are three bit operations. Adding i -> j makes every ancestor
+ * of i an ancestor of every descendant of j: one OR per affected row. When i is an
+ * ancestor of j already the closure stays as it is.
  *
- * Undo: before a closure row grows its old value goes into a journal, and each added edge
- * ends with one entry naming the edge. A DAG's closure has at most D (D - 1) / 2 pairs, each
- * seen from both sides, and at most as many edges, which bounds the journal. The other way,
- * recomputing the closure after a removal, costs O(D E) words.
+ * Undo: before a closure row grows its old value goes into a journal, and each added
+ * edge ends with one entry naming the edge. A DAG's closure has at most D (D - 1) / 2
+ * pairs, each seen from both sides, and at most as many edges, which bounds the
+ * journal. The other way, recomputing the closure after a removal, costs O(D E) words.
  */
 #include "jsp_dag.h"
 
@@ -16,17 +16,21 @@
 
 #include "jsp_memory.h"
 
-/* Either an old closure row (row >= 0: ancestors of row, or of descendants row - D), or an
- * edge (row < 0). */
+/* Either an old closure row (row >= 0: ancestors of row, or of descendants row - D), or
+ * an edge (row < 0). */
 struct jsp_dag_change {
     jsp_bits before;
     int32_t row;
     int16_t parent, child;
 };
 
-static size_t journal_length(size_t D) { return D * (D - 1) + D * (D - 1) / 2; }
+static size_t journal_length(size_t D) {
+    return D * (D - 1) + D * (D - 1) / 2;
+}
 
-static size_t round_up(size_t size) { return (size + 63) / 64 * 64; }
+static size_t round_up(size_t size) {
+    return (size + 63) / 64 * 64;
+}
 
 size_t jsp_dag_size(int n_variables, int with_undo) {
     size_t D = (size_t)n_variables, size = round_up(4 * D * sizeof(jsp_bits));
@@ -78,7 +82,8 @@ jsp_bits jsp_dag_legal_parents(const jsp_dag *dag, int j) {
 
 /* rows[r] |= addition, remembering the old row; `first` = 0 for ancestors, D for
  * descendants. */
-static void grow_row(jsp_dag *dag, jsp_bits *rows, int first, int r, jsp_bits addition) {
+static void grow_row(jsp_dag *dag, jsp_bits *rows, int first, int r,
+                     jsp_bits addition) {
     jsp_bits before = rows[r], after = jsp_bits_or(before, addition);
     if (jsp_bits_equal(before, after)) return;
     rows[r] = after;
@@ -157,15 +162,16 @@ long jsp_dag_find_cycle(int n_variables, long n, const uint8_t *graphs) {
     return -1;
 }
 
-jsp_status jsp_dag_batch_create(jsp_dag_batch *batch, int n, int n_variables, int with_undo,
-                                jsp_error *error) {
+jsp_status jsp_dag_batch_create(jsp_dag_batch *batch, int n, int n_variables,
+                                int with_undo, jsp_error *error) {
     size_t size = jsp_dag_size(n_variables, with_undo);
     batch->n = n;
     batch->dag = jsp_memory_alloc((size_t)n, sizeof(jsp_dag));
     batch->memory = jsp_memory_alloc((size_t)n, size);
     if (!batch->dag || !batch->memory) {
         jsp_dag_batch_destroy(batch);
-        return jsp_status_no_memory(error, (size_t)n * (size + sizeof(jsp_dag)), "graphs");
+        return jsp_status_no_memory(error, (size_t)n * (size + sizeof(jsp_dag)),
+                                    "graphs");
     }
     for (int k = 0; k < n; k++) {
         jsp_dag_init(&batch->dag[k], n_variables, with_undo,

@@ -1,10 +1,10 @@
 /* jsp_dag.h - a directed acyclic graph that grows edge by edge.
  *
  * Kept up to date with every added edge: parents, children, the transitive closure
- * (ancestors and descendants, each set containing the node itself) and the mask of legal
- * edges. Adding i -> j joins every ancestor of i with every descendant of j: O(D) words.
- * Undo replays a journal of the closure rows that changed; the closure of a DAG has at most
- * D (D - 1) / 2 pairs, so the journal is bounded by 3/2 D (D - 1) entries. */
+ * (ancestors and descendants, each set containing the node itself) and the mask of
+ * legal edges. Adding i -> j joins every ancestor of i with every descendant of j: O(D)
+ * words. Undo replays a journal of the closure rows that changed; the closure of a DAG
+ * has at most D (D - 1) / 2 pairs, so the journal has at most 3/2 D (D - 1) entries. */
 #ifndef JSP_DAG_H
 #define JSP_DAG_H
 
@@ -16,10 +16,10 @@ typedef struct jsp_dag_change jsp_dag_change;
 typedef struct jsp_dag {
     int n_variables;
     int n_edges;
-    jsp_bits *parents;     /* [D] */
-    jsp_bits *children;    /* [D] */
-    jsp_bits *ancestors;   /* [D], self included */
-    jsp_bits *descendants; /* [D], self included */
+    jsp_bits *parents;       /* [D] */
+    jsp_bits *children;      /* [D] */
+    jsp_bits *ancestors;     /* [D], self included */
+    jsp_bits *descendants;   /* [D], self included */
     jsp_dag_change *journal; /* NULL when the dag was made without undo */
     int journal_used;
 } jsp_dag;
@@ -27,7 +27,8 @@ typedef struct jsp_dag {
 /* Bytes of memory one dag needs besides the struct (a multiple of 64). */
 size_t jsp_dag_size(int n_variables, int with_undo);
 
-/* Sets up the empty graph on `memory` of jsp_dag_size bytes (64-byte aligned, borrowed). */
+/* Sets up the empty graph on `memory` of jsp_dag_size bytes (64-byte aligned,
+ * borrowed). */
 void jsp_dag_init(jsp_dag *dag, int n_variables, int with_undo, void *memory);
 
 /* Back to the empty graph. */
@@ -57,8 +58,8 @@ typedef struct jsp_dag_batch {
     void *memory; /* owned */
 } jsp_dag_batch;
 
-jsp_status jsp_dag_batch_create(jsp_dag_batch *batch, int n, int n_variables, int with_undo,
-                                jsp_error *error);
+jsp_status jsp_dag_batch_create(jsp_dag_batch *batch, int n, int n_variables,
+                                int with_undo, jsp_error *error);
 void jsp_dag_batch_destroy(jsp_dag_batch *batch); /* all-zero allowed */
 
 #endif

@@ -1,9 +1,9 @@
 /* jsp_candidates.c - greedy choice of candidate parents.
  *
  * Ranking by the gain of a single parent alone loses parents that matter only beside
- * others (two causes of opposite sign); ranking by the gain on top of the greedy set alone
- * loses near-copies of a chosen parent, which the posterior may prefer. So the list is
- * filled by the larger of the two.
+ * others (two causes of opposite sign); ranking by the gain on top of the greedy set
+ * alone loses near-copies of a chosen parent, which the posterior may prefer. So the
+ * list is filled by the larger of the two.
  */
 #include "jsp_candidates.h"
 
@@ -40,7 +40,8 @@ static jsp_status score_of(search *s, int n, int extra, double *score) {
     memcpy(parents, s->chosen, (size_t)n * sizeof(int));
     if (extra >= 0) parents[n++] = extra;
     const jsp_model_setup *setup = s->job->setup;
-    jsp_status status = setup->model->evidence(setup, s->node, n, parents, score, s->error);
+    jsp_status status =
+        setup->model->evidence(setup, s->node, n, parents, score, s->error);
     *score += jsp_scores_log_prior(s->job->prior, s->job->D, n);
     return status;
 }
@@ -109,14 +110,15 @@ static void select_node(void *context, int node, int worker) {
 }
 
 jsp_status jsp_candidates_select(const jsp_model_setup *setup, jsp_scores_prior prior,
-                                 int K, int n_threads, int *candidates, int *n_candidates,
-                                 jsp_error *error) {
+                                 int K, int n_threads, int *candidates,
+                                 int *n_candidates, jsp_error *error) {
     int D = jsp_data_n_variables(setup->data);
     if (K < 0 || K > JSP_MAX_CANDIDATES) {
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "the number of candidate parents must be between 0 and %d, "
-                              "got %d",
-                              JSP_MAX_CANDIDATES, K);
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "the number of candidate parents must be between 0 and %d, "
+            "got %d",
+            JSP_MAX_CANDIDATES, K);
     }
     jsp_error *errors = jsp_memory_alloc((size_t)D, sizeof *errors);
     if (!errors) return jsp_status_no_memory(error, D * sizeof *errors, "candidates");

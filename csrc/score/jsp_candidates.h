@@ -13,9 +13,9 @@
  * greedy set (ties: smaller index).
  *   candidates   [D, K] out, increasing; row j holds n_candidates[j] variables
  *   n_candidates [D] out
- * Nodes run side by side on n_threads threads. The setup must have passed model->check. */
+ * Nodes run side by side on n_threads threads. The setup must have passed check. */
 jsp_status jsp_candidates_select(const jsp_model_setup *setup, jsp_scores_prior prior,
-                                 int K, int n_threads, int *candidates, int *n_candidates,
-                                 jsp_error *error);
+                                 int K, int n_threads, int *candidates,
+                                 int *n_candidates, jsp_error *error);
 
 #endif

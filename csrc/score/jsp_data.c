@@ -1,14 +1,14 @@
 /* jsp_data.c - moments of the table, one set per distinct intervention pattern.
  *
- * Nodes whose columns of the mask agree share one set of moments, so without a mask there
- * is a single set. The corrected two-pass algorithm is used: means first, then products of
- * centred values, then the small remainder of the mean is taken out of both. Sums of raw
- * squares would lose all digits when a column sits far from 0.
+ * Nodes whose columns of the mask agree share one set of moments, so without a mask
+ * there is a single set. The corrected two-pass algorithm is used: means first, then
+ * products of centred values, then the small remainder of the mean is taken out of
+ * both. Sums of raw squares would lose all digits when a column sits far from 0.
  *
  * Rows are cut into a number of chunks that depends on N and the mask alone; chunks are
- * added in order, so the bits do not depend on threads. Inside a chunk four rows at a time
- * are packed and added as one product [D, 4] x [4, D]: a row-by-row update would spend its
- * time loading and storing the matrix.
+ * added in order, so the bits do not depend on threads. Inside a chunk four rows at a
+ * time are packed and added as one product [D, 4] x [4, D]: a row-by-row update would
+ * spend its time loading and storing the matrix.
  */
 #include "jsp_data.h"
 
@@ -90,7 +90,8 @@ static int same_column(const uint8_t *mask, int n_rows, int D, int a, int b) {
 }
 
 /* Fills set_of[D] and node_of[n_sets]; returns the number of sets. */
-static int find_sets(const uint8_t *mask, int n_rows, int D, int *set_of, int *node_of) {
+static int find_sets(const uint8_t *mask, int n_rows, int D, int *set_of,
+                     int *node_of) {
     int n_sets = 0;
     for (int j = 0; j < D; j++) {
         int s = 0;
@@ -162,7 +163,8 @@ static jsp_status allocate(jsp_data *data, int n_sets, jsp_error *error) {
     data->mean = jsp_memory_alloc(n_sets * D, sizeof(double));
     data->scatter = jsp_memory_alloc(n_sets * D * D, sizeof(double));
     if (data->n_rows && data->mean && data->scatter) return JSP_OK;
-    return jsp_status_no_memory(error, n_sets * D * (D + 1) * sizeof(double), "moments");
+    return jsp_status_no_memory(error, n_sets * D * (D + 1) * sizeof(double),
+                                "moments");
 }
 
 jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
@@ -176,7 +178,8 @@ jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
     }
     if (n_rows < 0) {
         return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "the number of rows must not be negative, got %d", n_rows);
+                              "the number of rows must not be negative, got %d",
+                              n_rows);
     }
     jsp_data *data = jsp_memory_alloc(1, sizeof *data);
     if (!data) return jsp_status_no_memory(error, sizeof *data, "the data");
@@ -192,8 +195,12 @@ jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
     status = allocate(data, n_sets, error);
     if (status != JSP_OK) goto done;
     int n_chunks = (TASKS + n_sets - 1) / n_sets, most = 1 + n_rows / CHUNK_ROWS;
-    pass p = {.x = x, .mask = mask, .n_rows = n_rows, .D = n_variables,
-              .n_chunks = n_chunks < most ? n_chunks : most, .node_of = node_of};
+    pass p = {.x = x,
+              .mask = mask,
+              .n_rows = n_rows,
+              .D = n_variables,
+              .n_chunks = n_chunks < most ? n_chunks : most,
+              .node_of = node_of};
     status = run_both_passes(&p, n_threads, data, error);
 done:
     if (status != JSP_OK) {
@@ -213,7 +220,9 @@ void jsp_data_destroy(jsp_data *data) {
     jsp_memory_free(data);
 }
 
-int jsp_data_n_variables(const jsp_data *data) { return data->n_variables; }
+int jsp_data_n_variables(const jsp_data *data) {
+    return data->n_variables;
+}
 
 jsp_data_moments jsp_data_node(const jsp_data *data, int node) {
     size_t set = (size_t)data->set_of[node], D = (size_t)data->n_variables;

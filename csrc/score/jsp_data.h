@@ -1,8 +1,8 @@
 /* jsp_data.h - the table of numbers, reduced to what scores need; the only place that
  * sees X.
  *
- * Row r counts for node j unless j was intervened on in that row, so each node has its own
- * number of rows, means and scatter matrix (shared by all nodes when there are no
+ * Row r counts for node j unless j was intervened on in that row, so each node has its
+ * own number of rows, means and scatter matrix (shared by all nodes when there are no
  * interventions). */
 #ifndef JSP_DATA_H
 #define JSP_DATA_H
@@ -15,7 +15,7 @@ typedef struct jsp_data jsp_data;
 typedef struct jsp_data_moments {
     double n_rows;
     const double *mean;    /* [D] */
-    const double *scatter; /* [D, D]: sum over rows of (x - mean)(x - mean)^T, symmetric */
+    const double *scatter; /* [D, D] sum of (x - mean)(x - mean)^T, symmetric */
 } jsp_data_moments;
 
 /* Reads x [N, D] (row-major, finite) and mask [N, D] (1 = this cell was set by an

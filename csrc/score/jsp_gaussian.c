@@ -1,14 +1,15 @@
 /* jsp_gaussian.c - log determinants and residuals of all parent sets, and of one.
  *
- * Table: a depth-first walk over subsets that eliminates one candidate at a time. Level p
- * holds the Schur complement of p chosen candidates, restricted to candidates below the
- * last chosen one: those are the only ones that can still be added. Choosing v then costs
- * v^2 / 2 operations on the rest, and since half of all subsets end in candidate 0, a
- * quarter in 1 and so on, the mean cost of a subset is a handful of operations, whatever
- * K is. Adding a Cholesky row per subset, the obvious way, costs p^2 / 2 and was several
- * times slower at K = 19. Candidates are chosen from high to low bits so that the
- * innermost subsets are neighbours in memory. Elimination of a positive definite matrix
- * needs no pivoting; a pivot that lost 14 digits to cancellation is refused.
+ * Table: a depth-first walk over subsets that eliminates one candidate at a time. Level
+ * p holds the Schur complement of p chosen candidates, restricted to candidates below
+ * the last chosen one: those are the only ones that can still be added. Choosing v then
+ * costs v^2 / 2 operations on the rest, and since half of all subsets end in candidate
+ * 0, a quarter in 1 and so on, the mean cost of a subset is a handful of operations,
+ * whatever K is. Adding a Cholesky row per subset, the obvious way, costs p^2 / 2 and
+ * was several times slower at K = 19. Candidates are chosen from high to low bits so
+ * that the innermost subsets are neighbours in memory. Elimination of a positive
+ * definite matrix needs no pivoting; a pivot that lost 14 digits to cancellation is
+ * refused.
  *
  * One set: plain Cholesky, also the independent second opinion on the table.
  */
@@ -21,10 +22,12 @@
 #define SMALLEST_PIVOT 1e-14 /* relative to the diagonal before elimination */
 
 /* Start of row i in a packed lower triangle. */
-static inline size_t row_of(int i) { return (size_t)i * (i + 1) / 2; }
+static inline size_t row_of(int i) {
+    return (size_t)i * (i + 1) / 2;
+}
 
-static double moment(const jsp_gaussian_form *form, const jsp_data_moments *m, int D, int i,
-                     int k) {
+static double moment(const jsp_gaussian_form *form, const jsp_data_moments *m, int D,
+                     int i, int k) {
     double product = m->scatter[(size_t)i * D + k];
     return form->scale * (product + form->mean_weight * m->mean[i] * m->mean[k]);
 }
@@ -45,11 +48,12 @@ static void build(const jsp_gaussian_form *form, const jsp_data *data, int node,
 }
 
 static jsp_status refuse(int node, jsp_error *error) {
-    return jsp_status_set(error, JSP_ERROR_NUMERICAL,
-                          "a matrix of moments for variable %d is not positive definite: "
-                          "some of its possible parents are (nearly) linear combinations "
-                          "of each other, or the scales of the columns differ too much",
-                          node);
+    return jsp_status_set(
+        error, JSP_ERROR_NUMERICAL,
+        "a matrix of moments for variable %d is not positive definite: "
+        "some of its possible parents are (nearly) linear combinations "
+        "of each other, or the scales of the columns differ too much",
+        node);
 }
 
 /* ---- all subsets ---- */
@@ -65,7 +69,7 @@ typedef struct walk {
     double *log_evidence;
 } walk;
 
-/* Level `next` = Schur complement of `level` after choosing v, for candidates below v. */
+/* Level `next` = Schur complement of `level` after choosing v, below candidate v. */
 static void eliminate(const walk *w, const double *level, int v, double *next) {
     const double *restrict row = level + row_of(v), *b = level + w->b_offset;
     double inverse = 1 / row[v];
@@ -100,19 +104,26 @@ static int descend(const walk *w, int depth, int end, uint32_t S, double log_det
 }
 
 jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *data,
-                                 int node, int K, const int *candidates, int max_parents,
-                                 jsp_gaussian_evidence evidence, const void *context,
-                                 double *log_evidence, jsp_error *error) {
-    walk w = {.max_parents = max_parents, .evidence = evidence, .context = context,
+                                 int node, int K, const int *candidates,
+                                 int max_parents, jsp_gaussian_evidence evidence,
+                                 const void *context, double *log_evidence,
+                                 jsp_error *error) {
+    walk w = {.max_parents = max_parents,
+              .evidence = evidence,
+              .context = context,
               .log_evidence = log_evidence};
     w.b_offset = row_of(K);
     w.level_size = w.b_offset + (size_t)K;
     size_t length = (size_t)(K + 1) * w.level_size;
     w.levels = jsp_memory_alloc(length, sizeof(double));
-    if (!w.levels) return jsp_status_no_memory(error, length * sizeof(double), "a table");
+    if (!w.levels) {
+        return jsp_status_no_memory(error, length * sizeof(double), "a table");
+    }
     double c;
     build(form, data, node, K, candidates, w.levels, w.levels + w.b_offset, &c);
-    for (int v = 0; v < K; v++) w.smallest[v] = SMALLEST_PIVOT * w.levels[row_of(v) + v];
+    for (int v = 0; v < K; v++) {
+        w.smallest[v] = SMALLEST_PIVOT * w.levels[row_of(v) + v];
+    }
     if (max_parents < K) {
         for (size_t S = 0; S < (size_t)1 << K; S++) log_evidence[S] = -INFINITY;
     }
@@ -153,8 +164,8 @@ static void solve_transposed(int n, const double *L, double *x) {
     }
 }
 
-jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *data, int node,
-                              int n_parents, const int *parents,
+jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *data,
+                              int node, int n_parents, const int *parents,
                               jsp_gaussian_solution *solution, jsp_error *error) {
     if (n_parents < 0 || n_parents >= JSP_MAX_VARIABLES) {
         return jsp_status_set(error, JSP_ERROR_VALUE,

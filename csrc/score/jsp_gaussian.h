@@ -24,24 +24,25 @@ typedef struct jsp_gaussian_form {
 typedef double (*jsp_gaussian_evidence)(const void *context, int n_parents,
                                         double log_det, double residual);
 
-/* log_evidence[S] [2^K] for every local mask S with at most max_parents members, -inf for
- * the others. JSP_ERROR_NUMERICAL when a matrix is not positive definite. */
+/* log_evidence[S] [2^K] for every local mask S with at most max_parents members, -inf
+ * for the others. JSP_ERROR_NUMERICAL when a matrix is not positive definite. */
 jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *data,
-                                 int node, int K, const int *candidates, int max_parents,
-                                 jsp_gaussian_evidence evidence, const void *context,
-                                 double *log_evidence, jsp_error *error);
+                                 int node, int K, const int *candidates,
+                                 int max_parents, jsp_gaussian_evidence evidence,
+                                 const void *context, double *log_evidence,
+                                 jsp_error *error);
 
 /* One parent set, solved by Cholesky: A_SS = L L^T. */
 typedef struct jsp_gaussian_solution {
     int n_parents;
     double log_det;
     double residual;
-    double mean[JSP_MAX_VARIABLES];                                  /* A_SS^-1 b_S */
+    double mean[JSP_MAX_VARIABLES];                                 /* A_SS^-1 b_S */
     double factor[JSP_MAX_VARIABLES * (JSP_MAX_VARIABLES + 1) / 2]; /* rows of L */
 } jsp_gaussian_solution;
 
-jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *data, int node,
-                              int n_parents, const int *parents,
+jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *data,
+                              int node, int n_parents, const int *parents,
                               jsp_gaussian_solution *solution, jsp_error *error);
 
 /* weight = mean + scale L^-T z, a draw of N(mean, scale^2 A_SS^-1) when z is standard

@@ -1,7 +1,7 @@
 /* jsp_model_bge.c - the BGe score: Gaussian networks with unknown mean and covariance.
  *
- * Normal-Wishart prior with mean 0, alpha_mu pseudo-rows, alpha_w degrees of freedom and
- * T = t I, t = alpha_mu (alpha_w - D - 1) / (alpha_mu + 1). All DAGs of one Markov
+ * Normal-Wishart prior with mean 0, alpha_mu pseudo-rows, alpha_w degrees of freedom
+ * and T = t I, t = alpha_mu (alpha_w - D - 1) / (alpha_mu + 1). All DAGs of one Markov
  * equivalence class get the same score. Sources: Geiger and Heckerman, Ann. Stat. 30
  * (2002), with the correction of Kuipers, Moffa and Heckerman, Ann. Stat. 42 (2014).
  *
@@ -51,15 +51,16 @@ static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
     double mu = setup->field[ALPHA_MU], w = alpha_w_of(setup);
     int D = jsp_data_n_variables(setup->data);
     if (!(mu > 0 && isfinite(mu))) {
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "alpha_mu of the BGe model must be a positive number, got %g",
-                              mu);
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "alpha_mu of the BGe model must be a positive number, got %g", mu);
     }
     if (!(w > D + 1 && isfinite(w))) {
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "alpha_w of the BGe model must be greater than the number of "
-                              "variables + 1 = %d, got %g",
-                              D + 1, w);
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "alpha_w of the BGe model must be greater than the number of "
+            "variables + 1 = %d, got %g",
+            D + 1, w);
     }
     return JSP_OK;
 }
@@ -83,11 +84,13 @@ static jsp_gaussian_form form_of(const prior *q) {
 static double constant_of(const prior *q, int p) {
     double d = q->d0 + p, n = q->n;
     return -0.5 * n * LOG_PI + 0.5 * log(q->mu / (q->mu + n)) +
-           jsp_special_log_gamma(0.5 * (n + d + 1)) - jsp_special_log_gamma(0.5 * (d + 1)) +
-           0.5 * (d + p + 1) * log(q->t);
+           jsp_special_log_gamma(0.5 * (n + d + 1)) -
+           jsp_special_log_gamma(0.5 * (d + 1)) + 0.5 * (d + p + 1) * log(q->t);
 }
 
-static double power_of(const prior *q, int p) { return 0.5 * (q->n + q->d0 + p + 1); }
+static double power_of(const prior *q, int p) {
+    return 0.5 * (q->n + q->d0 + p + 1);
+}
 
 static double evidence_of(const void *context, int p, double log_det, double residual) {
     const constants *c = context;
@@ -109,8 +112,8 @@ static jsp_status tabulate(const jsp_model_setup *setup, int node, int K,
 }
 
 static jsp_status solve(const prior *q, const jsp_model_setup *setup, int node,
-                        int n_parents, const int *parents, jsp_gaussian_solution *solution,
-                        jsp_error *error) {
+                        int n_parents, const int *parents,
+                        jsp_gaussian_solution *solution, jsp_error *error) {
     jsp_gaussian_form form = form_of(q);
     jsp_status status = jsp_gaussian_solve(&form, setup->data, node, n_parents, parents,
                                            solution, error);
@@ -142,8 +145,8 @@ static double centre_of(const prior *q, const jsp_model_setup *setup, int node,
 }
 
 /* v ~ InvGamma(power, residual / 2), weights | v ~ N(R_SS^-1 R_Sj, v R_SS^-1),
- * intercept | weights, v ~ N(centre, v / (alpha_mu + n)). The gamma draw takes a varying
- * number of words, so it comes last. */
+ * intercept | weights, v ~ N(centre, v / (alpha_mu + n)). The gamma draw takes a
+ * varying number of words, so it comes last. */
 static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
                        const int *parents, jsp_rng *rng, jsp_model_draw *out,
                        jsp_error *error) {
@@ -163,7 +166,8 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
     out->intercept = centre_of(&q, setup, node, n_parents, parents, out->weight) +
                      z_intercept * s / sqrt(q.mu + q.n);
     out->noise_scale = s;
-    double weights = 0.5 * (solution.log_det - n_parents * (LOG_2PI + log(v)) - sum_squares);
+    double weights =
+        0.5 * (solution.log_det - n_parents * (LOG_2PI + log(v)) - sum_squares);
     double variance = shape * log(rate) - jsp_special_log_gamma(shape) -
                       (shape + 1) * log(v) - rate / v;
     out->log_density = weights + variance;

@@ -29,9 +29,10 @@ static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
     for (int f = NOISE_SCALE; f <= WEIGHT_SCALE; f++) {
         double value = setup->field[f];
         if (value > 0 && isfinite(value) && isfinite(1 / (value * value))) continue;
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "%s of the linear model must be a positive number, got %g",
-                              setup->model->fields[f].name, value);
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "%s of the linear model must be a positive number, got %g",
+            setup->model->fields[f].name, value);
     }
     return JSP_OK;
 }
@@ -111,8 +112,7 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
                                         jsp_rng_normal(rng));
     }
     out->noise_scale = setup->field[NOISE_SCALE];
-    out->log_density =
-        0.5 * (solution.log_det - n_parents * log(TWO_PI) - sum_squares);
+    out->log_density = 0.5 * (solution.log_det - n_parents * log(TWO_PI) - sum_squares);
     return JSP_OK;
 }
 

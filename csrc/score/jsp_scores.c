@@ -1,18 +1,18 @@
 /* jsp_scores.c - tables of local scores, and sums over them.
  *
- * log_sum is a zeta transform (for every A the sum over its subsets): K passes, each adding
- * the half without a candidate to the half with it. Scores of one node span up to 10^5 nats
- * and more, so a plain double underflows; log-add-exp would do but costs an exp and a log
- * per addition. Here each number is a mantissa (double, in [1, 2) at first and never above
- * 2^(K+1)) and a power of two (int64_t): an addition lines up the two exponents with two
- * bit operations, and one log per entry is taken at the end.
+ * log_sum is a zeta transform (for every A the sum over its subsets): K passes, each
+ * adding the half without a candidate to the half with it. Scores of one node span up
+ * to 10^5 nats and more, so a plain double underflows; log-add-exp would do but costs
+ * an exp and a log per addition. Here each number is a mantissa (double, in [1, 2) at
+ * first and never above 2^(K+1)) and a power of two (int64_t): an addition lines up the
+ * two exponents with two bit operations, and one log per entry is taken at the end.
  *
  * Restricted sums: T(S, U), the sum over sets between S and S + U, is either added up
- * directly (2^|U| terms of log_term) or by inclusion-exclusion (2^|S| terms of log_sum with
- * signs, which may cancel). jsp_scores_odds needs T(S, U) and T(S, U - k) for every k in U.
- * The direct way gets all of them from one array by folding it once per k, so it is used
- * whenever 2^|U| <= 2^|S| (|U| + 1); it never cancels. Buffers hold jsp_real because the
- * kernels' exp and log do.
+ * directly (2^|U| terms of log_term) or by inclusion-exclusion (2^|S| terms of log_sum
+ * with signs, which may cancel). jsp_scores_odds needs T(S, U) and T(S, U - k) for
+ * every k in U. The direct way gets all of them from one array by folding it once per
+ * k, so it is used whenever 2^|U| <= 2^|S| (|U| + 1); it never cancels. Buffers hold
+ * jsp_real because the kernels' exp and log do.
  */
 #include "jsp_scores.h"
 
@@ -129,25 +129,28 @@ double jsp_scores_log_prior(jsp_scores_prior prior, int n_variables, int n_paren
 static jsp_status check_candidates(int D, const int *const *candidates,
                                    const int *n_candidates, jsp_error *error) {
     if (D < 1 || D > JSP_MAX_VARIABLES) {
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "the number of variables must be between 1 and %d, got %d",
-                              JSP_MAX_VARIABLES, D);
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "the number of variables must be between 1 and %d, got %d",
+            JSP_MAX_VARIABLES, D);
     }
     for (int j = 0; j < D; j++) {
         int K = n_candidates[j], last = -1;
         if (K < 0 || K > JSP_MAX_CANDIDATES) {
-            return jsp_status_set(error, JSP_ERROR_VALUE,
-                                  "variable %d has %d candidate parents; between 0 and %d "
-                                  "are possible",
-                                  j, K, JSP_MAX_CANDIDATES);
+            return jsp_status_set(
+                error, JSP_ERROR_VALUE,
+                "variable %d has %d candidate parents; between 0 and %d "
+                "are possible",
+                j, K, JSP_MAX_CANDIDATES);
         }
         for (int k = 0; k < K; k++) {
             int i = candidates[j][k];
             if (i <= last || i >= D || i == j) {
-                return jsp_status_set(error, JSP_ERROR_VALUE,
-                                      "candidate parents of variable %d must be increasing "
-                                      "indices of other variables, got %d",
-                                      j, i);
+                return jsp_status_set(
+                    error, JSP_ERROR_VALUE,
+                    "candidate parents of variable %d must be increasing "
+                    "indices of other variables, got %d",
+                    j, i);
             }
             last = i;
         }
@@ -160,7 +163,8 @@ size_t jsp_scores_size(int n_variables, const int *n_candidates) {
     size_t size = sizeof(jsp_scores) + D * sizeof(jsp_scores_node) + D * D;
     for (int j = 0; j < n_variables; j++) {
         size_t n = (size_t)1 << n_candidates[j];
-        size += n * (sizeof(double) + 2 * sizeof(float)) + n_candidates[j] * sizeof(int);
+        size +=
+            n * (sizeof(double) + 2 * sizeof(float)) + n_candidates[j] * sizeof(int);
     }
     return size;
 }
@@ -176,7 +180,8 @@ static int allocate_node(jsp_scores_node *node, int K) {
 }
 
 /* The tables without their numbers; NULL when memory ran out. */
-static jsp_scores *allocate(int D, const int *const *candidates, const int *n_candidates) {
+static jsp_scores *allocate(int D, const int *const *candidates,
+                            const int *n_candidates) {
     jsp_scores *scores = jsp_memory_alloc(1, sizeof *scores);
     if (!scores) return NULL;
     scores->n_variables = D;
@@ -232,7 +237,7 @@ typedef struct job {
     const jsp_model_setup *setup;
     jsp_scores *scores;
     scratch scratch;
-    jsp_error *errors; /* [D] one per node, so that the first node in order is reported */
+    jsp_error *errors; /* [D], so that the first node in order is reported */
     double log_prior[JSP_MAX_VARIABLES];
 } job;
 
@@ -311,9 +316,10 @@ jsp_status jsp_scores_create_from_tables(int n_variables, const int *const *cand
         jsp_scores_node *node = &scores->node[j];
         memcpy(node->score, table[j], sizeof(double) << node->K);
         if (!isfinite(node->score[0])) {
-            status = jsp_status_set(error, JSP_ERROR_VALUE,
-                                    "the empty parent set of variable %d must be allowed",
-                                    j);
+            status =
+                jsp_status_set(error, JSP_ERROR_VALUE,
+                               "the empty parent set of variable %d must be allowed",
+                               j);
         } else {
             status = derive(node, j, scratch_of(&s, 0), error);
         }
@@ -345,7 +351,9 @@ void jsp_scores_destroy(jsp_scores *scores) {
 
 double jsp_scores_log_reward(const jsp_scores *scores, const uint32_t *parents) {
     double sum = 0;
-    for (int j = 0; j < scores->n_variables; j++) sum += scores->node[j].score[parents[j]];
+    for (int j = 0; j < scores->n_variables; j++) {
+        sum += scores->node[j].score[parents[j]];
+    }
     return sum;
 }
 
@@ -372,9 +380,9 @@ int jsp_scores_masks_of_graph(const jsp_scores *scores, const uint8_t *graph,
 
 /* ---- restricted sums ---- */
 
-/* Inclusion-exclusion is trusted down to this part of its largest term exp(log_largest): a
- * float log of size t carries an error of 6e-8 t, which must stay small beside it. Where
- * the direct sum is affordable the demand is ten times higher. */
+/* Inclusion-exclusion is trusted down to this part of its largest term
+ * exp(log_largest): a float log of size t carries an error of 6e-8 t, which must stay
+ * small beside it. Where the direct sum is affordable ten times more is asked. */
 static inline double trusted_part(double log_largest, int n_U) {
     double part = 1e-4 + 4e-6 * fabs(log_largest);
     return n_U <= DIRECT_BITS ? 10 * part : part;
@@ -431,7 +439,9 @@ static void write_odds(int n, const int *candidate, const jsp_real *joins,
     for (int k = 0; k < n; k++) {
         jsp_real value = ratio[k];
         if (!(joins[k] > 0) || value < -ODDS_LIMIT) value = -ODDS_LIMIT;
-        if (value > ODDS_LIMIT || (!(stays_out[k] > 0) && joins[k] > 0)) value = ODDS_LIMIT;
+        if (value > ODDS_LIMIT || (!(stays_out[k] > 0) && joins[k] > 0)) {
+            value = ODDS_LIMIT;
+        }
         odds[candidate[k]] = (float)value;
     }
 }
@@ -466,12 +476,13 @@ static jsp_real sum_of(size_t n, const jsp_real *x) {
            ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
-/* All 2^|U| terms in an array whose index bits are the members of U; for each member from
- * the last on, one half holds the sets with it and one those without, then the halves are
- * added and the member is gone. n <= DIRECT_BITS. */
+/* All 2^|U| terms in an array whose index bits are the members of U; for each member
+ * from the last on, one half holds the sets with it and one those without, then the
+ * halves are added and the member is gone. n <= DIRECT_BITS. */
 static void odds_directly(const float *term, uint32_t S, uint32_t U, int n,
                           const int *candidate, float *odds) {
-    jsp_real value[1 << DIRECT_BITS], joins[JSP_MAX_CANDIDATES], out[JSP_MAX_CANDIDATES];
+    jsp_real value[1 << DIRECT_BITS];
+    jsp_real joins[JSP_MAX_CANDIDATES], out[JSP_MAX_CANDIDATES];
     size_t size = (size_t)1 << n;
     float max = -INFINITY;
     uint32_t x = 0;
@@ -526,8 +537,8 @@ static void sum_with_signs(const float *sum, uint32_t S, uint32_t U, int n,
     for (int k = 0; k < width; k++) out->total[k] = (jsp_real)total[k];
 }
 
-/* 1 when a sum cancelled so far that odds would be wrong. A T(S, U - k) that is negligible
- * beside T(S, U) whatever its digits are gives clipped odds anyway. */
+/* 1 when a sum cancelled so far that odds would be wrong. A T(S, U - k) that is
+ * negligible beside T(S, U) whatever its digits are gives clipped odds anyway. */
 static int has_cancelled(int n, const signed_sums *sums, jsp_real trust) {
     jsp_real least = (jsp_real)1e-13 * sums->total[0];
     int cancelled = sums->total[0] < trust;
@@ -550,7 +561,8 @@ static void odds_with_signs(const jsp_scores_node *table, uint32_t S, uint32_t U
             return;
         }
         /* Too many sets: the term of S bounds every sum from below. */
-        jsp_real least = (jsp_real)exp((double)table->log_term[S] - table->log_sum[S | U]);
+        jsp_real least =
+            (jsp_real)exp((double)table->log_term[S] - table->log_sum[S | U]);
         for (int k = 0; k <= n; k++) {
             jsp_real bound = trust * sums.largest[k];
             if (sums.total[k] < bound || sums.total[k] < least) sums.total[k] = least;
@@ -567,7 +579,9 @@ void jsp_scores_odds(const jsp_scores *scores, int node, uint32_t S, uint32_t U,
                      float *odds) {
     const jsp_scores_node *table = &scores->node[node];
     int candidate[JSP_MAX_CANDIDATES], n = 0;
-    for (uint32_t left = U; left; left &= left - 1) candidate[n++] = jsp_bits_lowest64(left);
+    for (uint32_t left = U; left; left &= left - 1) {
+        candidate[n++] = jsp_bits_lowest64(left);
+    }
     if (n == 0) return;
     int n_S = jsp_bits_count64(S);
     if (n_S == 0) {

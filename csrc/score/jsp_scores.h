@@ -4,13 +4,14 @@
  *     l_j(S) = log evidence of parents S for node j + log prior weight of S
  *     log R(G) = sum over nodes of l_j(Pa_j)
  *
- * l_j is kept in double. For restricted sums two float tables hold logarithms relative to
- * the best entry of the node,
- *     log_term_j(S) = l_j(S) - max l_j,    log_sum_j(A) = log sum_{S subset A} exp(l_j(S)) - max l_j.
+ * l_j is kept in double. For restricted sums two float tables hold logarithms relative
+ * to the best entry of the node,
+ *     log_term_j(S) = l_j(S) - max l_j
+ *     log_sum_j(A) = log sum_{S subset A} exp(l_j(S)) - max l_j
  * Logarithms rather than plain doubles: in posteriors with far-apart modes a node uses
- * parent sets thousands of nats below its best one, where exp() of a double is 0 and whole
- * modes would vanish. The rounding of float only touches base odds, which define q and
- * never log R. */
+ * parent sets thousands of nats below its best one, where exp() of a double is 0 and
+ * whole modes would vanish. The rounding of float only touches base odds, which define
+ * q and never log R. */
 #ifndef JSP_SCORES_H
 #define JSP_SCORES_H
 
@@ -26,33 +27,33 @@ typedef enum jsp_scores_prior {
 double jsp_scores_log_prior(jsp_scores_prior prior, int n_variables, int n_parents);
 
 typedef struct jsp_scores_node {
-    int K;               /* candidate parents */
-    int *candidate;      /* [K] variables, increasing; owned */
-    double *score;       /* [2^K] l_j(S), -inf when excluded; owned */
-    float *log_term;     /* [2^K] owned */
-    float *log_sum;      /* [2^K] owned */
-    double max_score;    /* max over S of l_j(S) */
+    int K;            /* candidate parents */
+    int *candidate;   /* [K] variables, increasing; owned */
+    double *score;    /* [2^K] l_j(S), -inf when excluded; owned */
+    float *log_term;  /* [2^K] owned */
+    float *log_sum;   /* [2^K] owned */
+    double max_score; /* max over S of l_j(S) */
 } jsp_scores_node;
 
 typedef struct jsp_scores {
     int n_variables;
     int max_parents;
     jsp_scores_node *node; /* [D] */
-    int8_t *local_index;   /* [D, D]: local_index[i * D + j] = bit of parent i at node j, or -1 */
+    int8_t *local_index;   /* [D, D] [i * D + j] = bit of parent i at node j, or -1 */
     size_t n_bytes;        /* memory held by the tables */
 } jsp_scores;
 
 /* Builds all tables, nodes side by side on n_threads threads.
- *   candidates [D] lists, n_candidates [D]; each list increasing, without the node itself,
- *   at most JSP_MAX_CANDIDATES long (JSP_ERROR_VALUE otherwise).
+ *   candidates [D] lists, n_candidates [D]; each list increasing, without the node
+ *   itself, at most JSP_MAX_CANDIDATES long (JSP_ERROR_VALUE otherwise).
  * The setup is only used during the call. */
 jsp_status jsp_scores_create(const jsp_model_setup *setup, jsp_scores_prior prior,
                              int max_parents, const int *const *candidates,
                              const int *n_candidates, int n_threads, jsp_scores **out,
                              jsp_error *error);
 
-/* Tables given directly, for tests: table[j] has 2^n_candidates[j] scores (copied; -inf =
- * excluded, the empty set must be finite). */
+/* Tables given directly, for tests: table[j] has 2^n_candidates[j] scores (copied; -inf
+ * = excluded, the empty set must be finite). */
 jsp_status jsp_scores_create_from_tables(int n_variables, const int *const *candidates,
                                          const int *n_candidates,
                                          const double *const *table, jsp_scores **out,
@@ -65,23 +66,28 @@ size_t jsp_scores_size(int n_variables, const int *n_candidates);
 /* log R of parent sets given as local masks [D]. */
 double jsp_scores_log_reward(const jsp_scores *scores, const uint32_t *parents);
 
-/* Local masks of a graph [D, D] (bytes, A[i, j] != 0 is i -> j). Returns 1, or 0 when an
- * edge is outside the candidates or a parent set has score -inf (masks are then partial). */
+/* Local masks of a graph [D, D] (bytes, A[i, j] != 0 is i -> j). Returns 1, or 0 when
+ * an edge is outside the candidates or a parent set has score -inf (masks are then
+ * partial). */
 int jsp_scores_masks_of_graph(const jsp_scores *scores, const uint8_t *graph,
                               uint32_t *parents);
 
-/* log T_j(S, U) - max l_j,  T_j(S, U) = sum over S subset S' subset S + U of exp l_j(S').
- * S and U are disjoint local masks. -inf when every term is excluded.
- * Inclusion-exclusion over the subsets of S, or the plain sum when that is shorter. A result
- * that cancelled below 1e-3 of its largest term t (and 4e-5 |log t| more, where float logs
- * carry fewer digits) is summed afresh when U has at most 12 members; else, below a tenth
- * of that, it is replaced by the term of S (a lower bound; base odds may be approximate). */
-double jsp_scores_restricted_sum(const jsp_scores *scores, int node, uint32_t S, uint32_t U);
+/* log T_j(S, U) - max l_j,  T_j(S, U) = sum over S subset S' subset S + U of exp
+ * l_j(S'). S and U are disjoint local masks. -inf when every term is excluded.
+ * Inclusion-exclusion over the subsets of S, or the plain sum when that is shorter. A
+ * result that cancelled below 1e-3 of its largest term t (and 4e-5 |log t| more, where
+ * float logs carry fewer digits) is summed afresh when U has at most 12 members; else,
+ * below a tenth of that, it is replaced by the term of S (a lower bound; base odds may
+ * be approximate). */
+double jsp_scores_restricted_sum(const jsp_scores *scores, int node, uint32_t S,
+                                 uint32_t U);
 
-/* odds[k] for every k in U:  log[(T(S, U) - T(S, U - k)) / T(S, U - k)], the log-odds that
- * candidate k joins the parents S if other nodes did not matter, clipped to +-30. As
- * probabilities they are good to about 0.01, and to rounding where sums are short.
- * odds [K]; entries outside U are left alone. Requires S + k to be allowed for all k in U. */
-void jsp_scores_odds(const jsp_scores *scores, int node, uint32_t S, uint32_t U, float *odds);
+/* odds[k] for every k in U:  log[(T(S, U) - T(S, U - k)) / T(S, U - k)], the log-odds
+ * that candidate k joins the parents S if other nodes did not matter, clipped to +-30.
+ * As probabilities they are good to about 0.01, and to rounding where sums are short.
+ * odds [K]; entries outside U are left alone. Requires S + k to be allowed for all k in
+ * U. */
+void jsp_scores_odds(const jsp_scores *scores, int node, uint32_t S, uint32_t U,
+                     float *odds);
 
 #endif

@@ -2,7 +2,8 @@
 #ifndef JSP_SPECIAL_H
 #define JSP_SPECIAL_H
 
-/* log Gamma(x) for x > 0, relative error about 1e-15 (absolute near the zeros at 1 and 2). */
+/* log Gamma(x) for x > 0, relative error about 1e-15 (absolute near the zeros at 1 and
+ * 2). */
 double jsp_special_log_gamma(double x);
 
 #endif

@@ -1,8 +1,8 @@
 /* test_dag.c - the DAG state and the structure chain.
  *
- * The state is compared with naive recomputation after random adds and undos. The chain is
- * compared with the exact posterior over the 25 DAGs of three nodes by chi-square; chains
- * that are wrong on purpose must fail the same test.
+ * The state is compared with naive recomputation after random adds and undos. The chain
+ * is compared with the exact posterior over the 25 DAGs of three nodes by chi-square;
+ * chains that are wrong on purpose must fail the same test.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -132,7 +132,8 @@ static int test_state(void) {
         CHECK(jsp_dag_batch_create(&batch, 2, D, 1, NULL) == JSP_OK);
         for (int adds = 5; adds <= 8; adds += 3) {
             int steps = D < 20 ? 500 : 60 * D;
-            if (walk(&batch.dag[1], steps, adds, D < 20 ? 1 : 500, (uint64_t)(adds + D))) {
+            if (walk(&batch.dag[1], steps, adds, D < 20 ? 1 : 500,
+                     (uint64_t)(adds + D))) {
                 printf("with D = %d\n", D);
                 return 1;
             }
@@ -143,8 +144,8 @@ static int test_state(void) {
     return 0;
 }
 
-/* The longest journal: a chain written from its end, one row more per edge, then all the
- * rest. ASan sees an overrun. */
+/* The longest journal: a chain written from its end, one row more per edge, then all
+ * the rest. ASan sees an overrun. */
 static int test_journal_bound(void) {
     int D = 40, edges = 0;
     size_t size = jsp_dag_size(D, 1);
@@ -214,10 +215,10 @@ static int test_find_cycle(void) {
 
 /* ---- chain ---- */
 
-/* Tables for D nodes, candidates as given by `allowed`; 1 in 8 sets is excluded when asked
- * for. */
-static jsp_scores *make_scores(int D, const uint8_t *allowed, int exclude, double spread,
-                               uint64_t seed) {
+/* Tables for D nodes, candidates as given by `allowed`; 1 in 8 sets is excluded when
+ * asked for. */
+static jsp_scores *make_scores(int D, const uint8_t *allowed, int exclude,
+                               double spread, uint64_t seed) {
     static int member[MOST][MOST];
     const int *list[MOST];
     int n[MOST];
@@ -237,7 +238,8 @@ static jsp_scores *make_scores(int D, const uint8_t *allowed, int exclude, doubl
         }
     }
     jsp_scores *scores = NULL;
-    jsp_scores_create_from_tables(D, list, n, (const double *const *)table, &scores, NULL);
+    jsp_scores_create_from_tables(D, list, n, (const double *const *)table, &scores,
+                                  NULL);
     for (int j = 0; j < D; j++) free(table[j]);
     return scores;
 }
@@ -258,7 +260,8 @@ static void begin(run *r, const jsp_scores *scores) {
 static int code_of(const run *r) {
     int code = 0;
     for (int j = 0; j < 3; j++) {
-        for (int i = 0; i < 3; i++) code |= jsp_bits_has(r->parents[j], i) << (3 * i + j);
+        for (int i = 0; i < 3; i++)
+            code |= jsp_bits_has(r->parents[j], i) << (3 * i + j);
     }
     return code;
 }
@@ -297,7 +300,7 @@ static double chi_square(const jsp_scores *scores, const double *visits, double 
     return sum;
 }
 
-/* Upper quantile of chi-square by Wilson and Hilferty, at 1e-4 (normal quantile 3.719). */
+/* Upper 1e-4 quantile of chi-square by Wilson and Hilferty (normal: 3.719). */
 static double limit_of(int cells) {
     double k = cells - 1, a = 2 / (9 * k);
     return k * pow(1 - a + 3.719 * sqrt(a), 3);
@@ -341,7 +344,8 @@ static int test_stationary(void) {
 
 /* Uniform over DAGs at beta 0, whatever the scores: also a test of the cycle search. */
 static int test_hot_chain(void) {
-    jsp_scores *scores = make_scores(3, NULL, 0, 50, 30), *flat = make_scores(3, NULL, 0, 0, 1);
+    jsp_scores *scores = make_scores(3, NULL, 0, 50, 30),
+               *flat = make_scores(3, NULL, 0, 0, 1);
     static double visits[512];
     jsp_chain_moves moves;
     jsp_rng rng;
@@ -364,8 +368,8 @@ static int test_hot_chain(void) {
     return 0;
 }
 
-/* Large graphs: both forms of the state agree, stay acyclic and inside the candidates; a
- * run cut in two gives the same bits as one run. */
+/* Large graphs: both forms of the state agree, stay acyclic and inside the candidates;
+ * a run cut in two gives the same bits as one run. */
 static int test_large_chain(void) {
     int sizes[] = {1, 2, 30, 64, 65, 100};
     for (int k = 0; k < 6; k++) {

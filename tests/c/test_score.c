@@ -1,8 +1,8 @@
 /* test_score.c - data moments, local models, draws, candidates.
  *
- * Every figure is checked along another path: evidences as densities of whole columns with
- * N x N covariance matrices or by determinants from Gauss elimination, draws by the
- * moments of the conjugate posterior. Score tables are in test_scores.c.
+ * Every figure is checked along another path: evidences as densities of whole columns
+ * with N x N covariance matrices or by determinants from Gauss elimination, draws by
+ * the moments of the conjugate posterior. Score tables are in test_scores.c.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -16,12 +16,12 @@
 #include "jsp_special.h"
 
 #define TWO_PI 6.28318530717958647693
-#define MOST 16 /* rows or variables of the small cases */
+#define MOST 16     /* rows or variables of the small cases */
 #define Z_LIMIT 4.9 /* two-sided rate 1e-6 each; fewer than 100 values per test */
 
 /* ---- an independent little linear algebra ---- */
 
-/* Gauss-Jordan with pivoting: returns log |det a|, and a^-1 when inverse is not NULL. */
+/* Gauss-Jordan with pivoting: log |det a|, and a^-1 when inverse is not NULL. */
 static double eliminate(int n, const double *matrix, double *inverse) {
     double a[MOST][2 * MOST] = {{0}}, log_det = 0;
     for (int i = 0; i < n; i++) {
@@ -74,8 +74,8 @@ typedef struct table {
     jsp_data *data;
 } table;
 
-/* Correlated columns away from 0; with a mask about one cell in five is intervened on, and
- * variable D - 1 in every row. */
+/* Correlated columns away from 0; with a mask about one cell in five is intervened on,
+ * and variable D - 1 in every row. */
 static int make_table(table *t, int N, int D, uint64_t seed, int with_mask) {
     jsp_rng rng;
     jsp_rng_init(&rng, seed, 0, 0, JSP_RNG_TEST);
@@ -120,7 +120,8 @@ static int test_moments(void) {
         x[k] = 1e6 + jsp_rng_normal(&rng);
         mask[k] = k % D != 2 && jsp_rng_uniform(&rng) < 0.3;
     }
-    for (int r = 0; r < N; r++) mask[r * D + 5] = mask[r * D + 4]; /* a shared pattern */
+    for (int r = 0; r < N; r++)
+        mask[r * D + 5] = mask[r * D + 4]; /* a shared pattern */
     for (int with_mask = 0; with_mask < 2; with_mask++) {
         jsp_data *one, *three;
         const uint8_t *used = with_mask ? mask : NULL;
@@ -174,9 +175,9 @@ static int test_special(void) {
 /* ---- evidences ---- */
 
 /* Linear model as the density of the whole column: N(0, s^2 I + w^2 X_S X_S^T), with an
- * intercept that of n - 1 orthonormal contrasts (Helmert), which do not see the mean. */
-static double linear_evidence(const table *t, int node, int p, const int *parents, double s,
-                              double w, int intercept) {
+ * intercept that of n - 1 orthonormal contrasts (Helmert), blind to the mean. */
+static double linear_evidence(const table *t, int node, int p, const int *parents,
+                              double s, double w, int intercept) {
     double column[1 + MOST][MOST], covariance[MOST * MOST], zero[MOST] = {0};
     int n = 0;
     for (int r = 0; r < t->N; r++) {
@@ -215,7 +216,8 @@ static int test_linear_evidence(void) {
             for (uint32_t S = 0; S < 16; S++) {
                 int parents[MOST], p = members(t.D, j, S, parents);
                 double value;
-                CHECK(setup.model->evidence(&setup, j, p, parents, &value, NULL) == JSP_OK);
+                CHECK(setup.model->evidence(&setup, j, p, parents, &value, NULL) ==
+                      JSP_OK);
                 double expected = 0; /* no row counts for the last variable */
                 if (j < t.D - 1) {
                     expected = linear_evidence(&t, j, p, parents, 0.8, 1.7, intercept);
@@ -228,8 +230,8 @@ static int test_linear_evidence(void) {
     return 0;
 }
 
-/* R = t I + sum over rows that count of x x^T + ... written with raw sums; fills R [D, D],
- * returns n. */
+/* R = t I + sum over rows that count of x x^T + ... written with raw sums; fills R [D,
+ * D], returns n. */
 static double bge_matrix(const table *t, int node, double mu, double scale, double *R) {
     int D = t->D;
     double n = 0, mean[MOST] = {0};
@@ -238,9 +240,11 @@ static double bge_matrix(const table *t, int node, double mu, double scale, doub
         if (t->mask[r * D + node]) continue;
         n++;
         for (int i = 0; i < D; i++) mean[i] += t->x[r * D + i];
-        for (int c = 0; c < D * D; c++) R[c] += t->x[r * D + c / D] * t->x[r * D + c % D];
+        for (int c = 0; c < D * D; c++)
+            R[c] += t->x[r * D + c / D] * t->x[r * D + c % D];
     }
-    /* sum x x^T - n m m^T + mu n / (mu + n) m m^T = sum x x^T - (n m)(n m)^T / (mu + n) */
+    /* sum x x^T - n m m^T + mu n / (mu + n) m m^T = sum x x^T - (n m)(n m)^T / (mu + n)
+     * */
     for (int c = 0; c < D * D; c++) {
         R[c] += (c / D == c % D ? scale : 0) - mean[c / D] * mean[c % D] / (mu + n);
     }
@@ -256,15 +260,16 @@ static double sub_determinant(int D, const double *R, int n, const int *list) {
 }
 
 /* The formula of the papers, with determinants of R_SS and R_QQ. */
-static double bge_evidence(const table *t, int node, int p, const int *parents, double mu,
-                           double w) {
+static double bge_evidence(const table *t, int node, int p, const int *parents,
+                           double mu, double w) {
     int D = t->D, family[MOST];
     double R[MOST * MOST], scale = mu * (w - D - 1) / (mu + 1);
     double n = bge_matrix(t, node, mu, scale, R), d = w - D + p;
     memcpy(family, parents, sizeof(int) * p);
     family[p] = node;
-    return -n / 2 * log(TWO_PI / 2) + 0.5 * log(mu / (mu + n)) + lgamma((n + d + 1) / 2) -
-           lgamma((d + 1) / 2) + (d + p + 1) / 2 * log(scale) +
+    return -n / 2 * log(TWO_PI / 2) + 0.5 * log(mu / (mu + n)) +
+           lgamma((n + d + 1) / 2) - lgamma((d + 1) / 2) +
+           (d + p + 1) / 2 * log(scale) +
            (n + d) / 2 * sub_determinant(D, R, p, parents) -
            (n + d + 1) / 2 * sub_determinant(D, R, p + 1, family);
 }
@@ -284,7 +289,8 @@ static int test_bge_evidence(void) {
             for (uint32_t S = 0; S < 16; S++) {
                 int parents[MOST], p = members(t.D, j, S, parents);
                 double value;
-                CHECK(setup.model->evidence(&setup, j, p, parents, &value, NULL) == JSP_OK);
+                CHECK(setup.model->evidence(&setup, j, p, parents, &value, NULL) ==
+                      JSP_OK);
                 CHECK_NEAR(value, bge_evidence(&t, j, p, parents, mu, w), 1e-9);
                 if (j == t.D - 1) CHECK_NEAR(value, 0, 1e-12);
             }
@@ -294,7 +300,7 @@ static int test_bge_evidence(void) {
     return 0;
 }
 
-/* The walk over all subsets against one set at a time, in both orders of size limits. */
+/* The walk over all subsets against one set at a time, with limits on the size. */
 static int test_tabulate(void) {
     table t;
     CHECK(make_table(&t, 16, 9, 4, 1) == JSP_OK);
@@ -303,8 +309,8 @@ static int test_tabulate(void) {
         for (int limit = 0; limit <= 7; limit++) {
             int candidates[7] = {0, 1, 2, 4, 5, 7, 8};
             double values[128];
-            CHECK(setup.model->tabulate(&setup, 3, 7, candidates, limit, values, NULL) ==
-                  JSP_OK);
+            CHECK(setup.model->tabulate(&setup, 3, 7, candidates, limit, values,
+                                        NULL) == JSP_OK);
             for (uint32_t S = 0; S < 128; S++) {
                 int parents[7], p = 0;
                 for (int k = 0; k < 7; k++) {
@@ -353,7 +359,7 @@ static int test_score_equivalence(void) {
     for (int code = 0; code < 512; code++) {
         int a[3][3];
         for (int c = 0; c < 9; c++) a[c / 3][c % 3] = code >> c & 1;
-        if (has_cycle((const int(*)[3])a)) continue;
+        if (has_cycle((const int (*)[3])a)) continue;
         CHECK(n < 25);
         memcpy(graph[n], a, sizeof a);
         score[n] = 0;
@@ -374,7 +380,8 @@ static int test_score_equivalence(void) {
         for (int b = 0; b < a; b++) {
             int equal = fabs(score[a] - score[b]) < 1e-9;
             n_pairs += equal;
-            CHECK(equal == same_class((const int(*)[3])graph[a], (const int(*)[3])graph[b]));
+            CHECK(equal ==
+                  same_class((const int (*)[3])graph[a], (const int (*)[3])graph[b]));
         }
     }
     /* 11 classes: 3 of 2 DAGs, 3 of 3, 1 of 6, the others alone */
@@ -402,7 +409,8 @@ static void conjugate(const table *t, int node, int p, const int *parents, int b
     double s = sqrt(0.1), n = bge_matrix(t, node, bge ? 1 : 0, bge ? 0.5 : 0, R);
     double scale = bge ? 1 : 1 / (s * s);
     for (int i = 0; i < p; i++) {
-        for (int k = 0; k < p; k++) A[i * p + k] = scale * R[parents[i] * D + parents[k]];
+        for (int k = 0; k < p; k++)
+            A[i * p + k] = scale * R[parents[i] * D + parents[k]];
         if (!bge) A[i * p + i] += 1;
         b[i] = scale * R[parents[i] * D + node];
     }
@@ -433,11 +441,12 @@ static int near(double mean, double expected, double variance, double n) {
 
 static double log_density_of(const posterior *q, int bge, const jsp_model_draw *draw) {
     double covariance[MOST * MOST], v = draw->noise_scale * draw->noise_scale;
-    for (int k = 0; k < q->p * q->p; k++) covariance[k] = q->covariance[k] * (bge ? v : 1);
+    for (int k = 0; k < q->p * q->p; k++)
+        covariance[k] = q->covariance[k] * (bge ? v : 1);
     double value = q->p ? log_normal(q->p, draw->weight, q->mean, covariance) : 0;
     if (!bge) return value;
-    return value + q->shape * log(q->rate) - lgamma(q->shape) - (q->shape + 1) * log(v) -
-           q->rate / v;
+    return value + q->shape * log(q->rate) - lgamma(q->shape) -
+           (q->shape + 1) * log(v) - q->rate / v;
 }
 
 /* Sample means of weights, their products, intercept and precision. */
@@ -449,12 +458,14 @@ static int check_draws(const table *t, int bge, int node, uint32_t S) {
     conjugate(t, node, p, parents, bge, &q);
     double v = bge ? q.rate / (q.shape - 1) : 0.1; /* mean of the noise variance */
     double spread = bge ? v : 1, weight[MOST];
-    double m[MOST] = {0}, square[MOST] = {0}, intercept = 0, intercept2 = 0, precision = 0;
+    double m[MOST] = {0}, square[MOST] = {0}, intercept = 0, intercept2 = 0,
+           precision = 0;
     double centre = q.centre[p], centre_variance = v / q.rows;
     for (int i = 0; i < p; i++) {
         centre -= q.mean[i] * q.centre[i];
         for (int k = 0; k < p; k++) {
-            centre_variance += spread * q.covariance[i * p + k] * q.centre[i] * q.centre[k];
+            centre_variance +=
+                spread * q.covariance[i * p + k] * q.centre[i] * q.centre[k];
         }
     }
     for (int s = 0; s < DRAWS; s++) {
@@ -500,8 +511,8 @@ static int test_draws(void) {
     return 0;
 }
 
-/* Columns moved by constants: same weights, intercept moved by shift_j - weight . shift_S.
- * Centred columns: with and without an intercept the weights are the same. */
+/* Columns moved by constants: same weights, intercept moved by shift_j - weight .
+ * shift_S. Centred columns: with and without an intercept the weights are the same. */
 static int test_shifted_draws(void) {
     table t;
     CHECK(make_table(&t, 16, 5, 7, 0) == JSP_OK);
@@ -516,7 +527,8 @@ static int test_shifted_draws(void) {
     for (int k = 0; k < 16 * 5; k++) moved.x[k] += shift[k % 5];
     CHECK(jsp_data_create(t.x, NULL, 16, 5, 1, &t.data, NULL) == JSP_OK);
     CHECK(jsp_data_create(moved.x, NULL, 16, 5, 1, &moved.data, NULL) == JSP_OK);
-    jsp_model_setup a = setup_of("linear", t.data, 1), b = setup_of("linear", moved.data, 1);
+    jsp_model_setup a = setup_of("linear", t.data, 1),
+                    b = setup_of("linear", moved.data, 1);
     jsp_model_setup none = setup_of("linear", t.data, 0);
     for (int s = 0; s < 10; s++) {
         int parents[2] = {0, 4};
@@ -650,8 +662,10 @@ static int test_candidates(void) {
     CHECK(jsp_data_create(x, NULL, N, D, 1, &data, NULL) == JSP_OK);
     jsp_model_setup setup = setup_of("bge", data, 0);
     int list[D * K], n[D], list3[D * K], n3[D];
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, K, 1, list, n, NULL) == JSP_OK);
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, K, 3, list3, n3, NULL) == JSP_OK);
+    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, K, 1, list, n, NULL) ==
+          JSP_OK);
+    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, K, 3, list3, n3, NULL) ==
+          JSP_OK);
     CHECK(memcmp(list, list3, sizeof list) == 0 && memcmp(n, n3, sizeof n) == 0);
     int found = 0;
     for (int j = 0; j < D; j++) {
