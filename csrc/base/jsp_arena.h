@@ -16,7 +16,8 @@ jsp_status jsp_arena_create(jsp_arena *arena, size_t capacity, jsp_error *error)
 /* Frees the block; an all-zero arena is allowed. */
 void jsp_arena_destroy(jsp_arena *arena);
 
-/* The next `count * size` bytes, aligned to 64 and not cleared; NULL when it does not fit. */
+/* The next `count * size` bytes, aligned to 64 and not cleared; NULL when it does
+ * not fit. */
 void *jsp_arena_take(jsp_arena *arena, size_t count, size_t size);
 
 /* Bytes that jsp_arena_take(count, size) uses up, alignment included: sum these to

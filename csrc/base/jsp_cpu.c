@@ -1,5 +1,6 @@
-/* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and, for
- * the wide registers, xgetbv (whether the operating system saves them on a switch). */
+/* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and,
+ * for the wide registers, xgetbv (whether the operating system saves them on a
+ * switch). */
 #define _POSIX_C_SOURCE 200809L /* sched_yield */
 
 #include "jsp_cpu.h"

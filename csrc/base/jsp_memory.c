@@ -1,8 +1,9 @@
 /* jsp_memory.c - aligned, zeroed blocks, a count of live ones, and a planned failure.
  *
  * The count and the fault are atomic because independent objects may be created from
- * several threads. They are the only mutable globals of this folder and exist for tests;
- * two relaxed operations per allocation cost nothing next to clearing the memory. */
+ * several threads. They are the only mutable globals of this folder and exist for
+ * tests; two relaxed operations per allocation cost nothing next to clearing the
+ * memory. */
 #include "jsp_memory.h"
 
 #include <stdatomic.h>
@@ -31,7 +32,8 @@ void *jsp_memory_alloc(size_t count, size_t size) {
     size_t bytes = count * size;
     if (bytes == 0) bytes = 1;
     /* aligned_alloc wants a multiple of the alignment */
-    bytes = (bytes + JSP_MEMORY_ALIGNMENT - 1) / JSP_MEMORY_ALIGNMENT * JSP_MEMORY_ALIGNMENT;
+    bytes = (bytes + JSP_MEMORY_ALIGNMENT - 1) / JSP_MEMORY_ALIGNMENT *
+            JSP_MEMORY_ALIGNMENT;
     void *pointer = aligned_alloc(JSP_MEMORY_ALIGNMENT, bytes);
     if (!pointer) return NULL;
     memset(pointer, 0, bytes);

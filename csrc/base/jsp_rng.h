@@ -49,7 +49,8 @@ double jsp_rng_normal(jsp_rng *rng);
  * or give it a stream of its own. */
 double jsp_rng_gamma(jsp_rng *rng, double shape);
 
-/* n uniforms of jsp_rng_uniform, written as a flat loop: out[k] equals what n calls give. */
+/* n uniforms of jsp_rng_uniform, written as a flat loop: out[k] equals what n calls
+ * give. */
 void jsp_rng_fill_uniform(jsp_rng *rng, int n, double *out);
 
 #endif

@@ -16,6 +16,6 @@ jsp_status jsp_status_set(jsp_error *error, jsp_status code, const char *format,
 }
 
 jsp_status jsp_status_no_memory(jsp_error *error, size_t size, const char *what) {
-    return jsp_status_set(error, JSP_ERROR_MEMORY, "could not allocate %zu bytes for %s",
-                          size, what);
+    return jsp_status_set(error, JSP_ERROR_MEMORY,
+                          "could not allocate %zu bytes for %s", size, what);
 }

@@ -33,7 +33,8 @@ static const jsp_kernels *find_widest(void) {
 }
 
 const jsp_kernels *jsp_kernels_active(void) {
-    const jsp_kernels *table = atomic_load_explicit(&active_table, memory_order_acquire);
+    const jsp_kernels *table =
+        atomic_load_explicit(&active_table, memory_order_acquire);
     if (!table) {
         table = find_widest();
         atomic_store_explicit(&active_table, table, memory_order_release);

@@ -1,11 +1,11 @@
 /* jsp_kernels.h - flat loops on raw arrays; the only place for SIMD code.
  *
  * One table of function pointers per instruction set. All of them are compiled from
- * jsp_kernels_template.inc; the widest one that the processor offers is chosen once, or
- * the one that the caller names. Matrices are row-major without gaps; no alignment is
- * assumed; outputs must not overlap inputs unless said. Every row of a result is computed
- * in the same order of operations whatever B is, so a row's bits do not depend on the
- * rows beside it. */
+ * jsp_kernels_template.inc; the widest one that the processor offers is chosen once,
+ * or the one that the caller names. Matrices are row-major without gaps; no
+ * alignment is assumed; outputs must not overlap inputs unless said. Every row of a
+ * result is computed in the same order of operations whatever B is, so a row's bits
+ * do not depend on the rows beside it. */
 #ifndef JSP_KERNELS_H
 #define JSP_KERNELS_H
 
@@ -14,39 +14,41 @@
 
 typedef struct jsp_kernels_adam {
     jsp_real learning_rate;
-    jsp_real beta1, beta2;      /* decay of the first and second moment */
-    jsp_real correction1;       /* 1 / (1 - beta1^t) */
-    jsp_real correction2;       /* 1 / (1 - beta2^t) */
+    jsp_real beta1, beta2; /* decay of the first and second moment */
+    jsp_real correction1;  /* 1 / (1 - beta1^t) */
+    jsp_real correction2;  /* 1 / (1 - beta2^t) */
     jsp_real epsilon;
-    jsp_real gradient_scale;    /* multiplies the gradient first (clipping) */
-    jsp_real average_decay;     /* decay of the running average of the parameters */
+    jsp_real gradient_scale; /* multiplies the gradient first (clipping) */
+    jsp_real average_decay;  /* decay of the running average of the parameters */
 } jsp_kernels_adam;
 
 typedef struct jsp_kernels {
     const char *name; /* "base", "avx2", "avx512" */
 
-    /* y[k] = exp(x[k]); in place allowed. At most 2 ulp; exp(-inf) = 0, exp(inf) = inf, NaN
-     * stays NaN; overflow gives inf, results below the smallest normal number give 0. */
+    /* y[k] = exp(x[k]); in place allowed. At most 2 ulp; exp(-inf) = 0, exp(inf) =
+     * inf, NaN stays NaN; overflow gives inf, results below the smallest normal
+     * number give 0. */
     void (*exp)(size_t n, const jsp_real *x, jsp_real *y);
 
     /* y[k] = log(x[k]); in place allowed. At most 2 ulp; log(0) = -inf, negative or NaN
      * gives NaN, log(inf) = inf. Subnormal input counts as 0. */
     void (*log)(size_t n, const jsp_real *x, jsp_real *y);
 
-    /* y[k] = log(1 + exp(x[k])); in place allowed. At most 4 ulp. */
+    /* y[k] = log(1 + exp(x[k])); in place allowed. At most 4 ulp;
+     * results below the smallest normal number may be 0, NaN stays NaN. */
     void (*softplus)(size_t n, const jsp_real *x, jsp_real *y);
 
-    /* log of the sum of exp(x[k]) over k with mask[k] != 0 (mask NULL = all).
-     * -inf when nothing is selected or everything selected is -inf; inf if any is inf. */
+    /* log of the sum of exp(x[k]) over k with mask[k] != 0 (mask NULL = all). -inf
+     * when nothing is selected or everything selected is -inf; inf if any is inf. */
     double (*log_sum_exp)(size_t n, const jsp_real *x, const uint8_t *mask);
 
     /* y = act(x W + b + offset) + skip,    act = relu if relu != 0, else the identity
      *   x [B, n_in]  W [n_in, n_out]  b [n_out] or NULL  offset [B, n_out] or NULL
      *   skip [B, n_out] or NULL  y [B, n_out] overwritten
      * Any n_in, n_out >= 1 works; n_out a multiple of 16 is fast. */
-    void (*dense_forward)(int B, int n_in, int n_out, const jsp_real *x, const jsp_real *W,
-                          const jsp_real *b, const jsp_real *offset, int relu,
-                          const jsp_real *skip, jsp_real *y);
+    void (*dense_forward)(int B, int n_in, int n_out, const jsp_real *x,
+                          const jsp_real *W, const jsp_real *b, const jsp_real *offset,
+                          int relu, const jsp_real *skip, jsp_real *y);
 
     /* dx = dy W^T (accumulate = 0) or dx += dy W^T (accumulate = 1)
      *   dy [B, n_out]  W [n_in, n_out]  dx [B, n_in] */
@@ -68,18 +70,20 @@ typedef struct jsp_kernels {
     /* y[k] += x[k] */
     void (*add)(size_t n, const jsp_real *x, jsp_real *y);
 
-    /* dz[k] = dh[k] where h[k] > skip[k] (skip NULL: h[k] > 0), else 0, for h = relu(z) + skip;
-     * dz may be dh. Where relu(z) is so small that h rounds to skip, the gradient is 0. */
+    /* dz[k] = dh[k] where h[k] > skip[k] (skip NULL: h[k] > 0), else 0, for h =
+     * relu(z) + skip; dz may be dh. Where relu(z) is so small that h rounds to skip,
+     * the gradient is 0. */
     void (*relu_backward)(size_t n, const jsp_real *h, const jsp_real *skip,
                           const jsp_real *dh, jsp_real *dz);
 
     /* One Adam step (Kingma and Ba 2015) on flat blocks of n numbers, and the running
      * average of the parameters:
-     *   g = gradient_scale dp,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+     *   g = gradient_scale dp,  m = beta1 m + (1 - beta1) g,
+     *   v = beta2 v + (1 - beta2) g^2,
      *   p -= learning_rate (m correction1) / (sqrt(v correction2) + epsilon),
      *   average = average_decay average + (1 - average_decay) p */
-    void (*adam)(size_t n, const jsp_kernels_adam *step, const jsp_real *dp, jsp_real *p,
-                 jsp_real *m, jsp_real *v, jsp_real *average);
+    void (*adam)(size_t n, const jsp_kernels_adam *step, const jsp_real *dp,
+                 jsp_real *p, jsp_real *m, jsp_real *v, jsp_real *average);
 
     /* sum_k x[k]^2 in double, in a fixed order */
     double (*sum_squares)(size_t n, const jsp_real *x);
@@ -89,9 +93,9 @@ typedef struct jsp_kernels {
  * chose another. Never NULL. */
 const jsp_kernels *jsp_kernels_active(void);
 
-/* Chooses a table by name, or the widest for "auto". Returns 0, or -1 (nothing changed)
- * when the name is unknown or this processor or build does not offer it. Not to be called
- * while another thread uses kernels. */
+/* Chooses a table by name, or the widest for "auto". Returns 0, or -1 (nothing
+ * changed) when the name is unknown or this processor or build does not offer it.
+ * Not to be called while another thread uses kernels. */
 int jsp_kernels_select(const char *name);
 
 /* Names of the tables that can be selected here; NULL after the last. */

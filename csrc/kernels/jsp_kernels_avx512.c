@@ -7,9 +7,9 @@
 #include <math.h>
 
 #ifdef __clang__
-#pragma clang attribute push( \
-    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), \
-    apply_to = function)
+#pragma clang attribute push(__attribute__((target(                                    \
+                                 "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))),     \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
@@ -52,7 +52,8 @@ static INLINE void store_part(float *p, int n, vec v) {
 }
 
 static INLINE float sum_lanes(vec v) {
-    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m256 half =
+        _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
     __m128 quarter =
         _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
     quarter = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));

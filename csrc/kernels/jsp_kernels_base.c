@@ -1,8 +1,9 @@
 /* jsp_kernels_base.c - the table that every processor can run: vectors of 16 bytes in
  * the compiler's portable notation (SSE2 on x86, NEON on ARM).
  *
- * There is no fused multiply-add here: a product is rounded, then a sum. That is what
- * SSE2 offers, and a multiply-add emulated in software would be a hundred times slower. */
+ * There is no fused multiply-add here: a product is rounded, then a sum. That is
+ * what SSE2 offers, and a multiply-add emulated in software would be a hundred times
+ * slower. */
 #include <math.h>
 
 #include "jsp_kernels_tables.h"
@@ -22,9 +23,11 @@ typedef lane_bits ivec __attribute__((vector_size(16)));
 #define INLINE inline __attribute__((always_inline))
 
 static INLINE vec splat(jsp_real x) {
-    vec v;
-    for (int l = 0; l < LANES; l++) v[l] = x;
-    return v;
+#ifdef JSP_REAL_DOUBLE
+    return (vec){x, x};
+#else
+    return (vec){x, x, x, x}; /* a loop over the lanes would cost ten instructions */
+#endif
 }
 
 /* a b + c */

@@ -1,7 +1,8 @@
 /* jsp_kernels_tables.h - the table of each instruction set, for jsp_kernels.c only.
  *
- * JSP_KERNELS_X86 says whether this build has the AVX tables: 64-bit x86, gcc or clang,
- * float numbers. The double build exists to check gradients and has the base table only. */
+ * JSP_KERNELS_X86 says whether this build has the AVX tables: 64-bit x86, gcc or
+ * clang, float numbers. The double build exists to check gradients and has the base
+ * table only. */
 #ifndef JSP_KERNELS_TABLES_H
 #define JSP_KERNELS_TABLES_H
 

@@ -1,8 +1,9 @@
 /* jsp_adam.c - the optimiser.
  *
- * Losses of flow networks have rare huge gradients, whose size no one knows in advance;
- * so the bound on the norm follows the norms seen so far. What enters the running mean is
- * the clipped norm, so that one outlier cannot lift the bound for the next. */
+ * Losses of flow networks have rare huge gradients, whose size no one knows in
+ * advance; so the bound on the norm follows the norms seen so far. What enters the
+ * running mean is the clipped norm, so that one outlier cannot lift the bound for
+ * the next. */
 #include "jsp_adam.h"
 
 #include <math.h>
@@ -43,7 +44,8 @@ jsp_status jsp_adam_create(jsp_adam *adam, size_t size, const jsp_real *params,
     };
     if (!allocate_blocks(adam, size)) {
         jsp_adam_destroy(adam);
-        return jsp_status_no_memory(error, 3 * size * sizeof(jsp_real), "the optimiser");
+        return jsp_status_no_memory(error, 3 * size * sizeof(jsp_real),
+                                    "the optimiser");
     }
     memcpy(adam->average, params, size * sizeof *params);
     return JSP_OK;

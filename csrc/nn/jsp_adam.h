@@ -1,7 +1,8 @@
 /* jsp_adam.h - Adam with clipping by a running gradient norm and an averaged copy.
  *
- * The gradient is scaled down when its norm exceeds clip_ratio times the running mean of
- * past (clipped) norms. The averaged parameters are what a trained policy is used with. */
+ * The gradient is scaled down when its norm exceeds clip_ratio times the running
+ * mean of past (clipped) norms. The averaged parameters are what a trained policy is
+ * used with. */
 #ifndef JSP_ADAM_H
 #define JSP_ADAM_H
 
@@ -12,18 +13,18 @@ typedef struct jsp_adam {
     jsp_real *first, *second; /* moments, owned, [size] */
     jsp_real *average;        /* running average of the parameters, owned, [size] */
     long t;                   /* steps taken */
-    double norm_mean;         /* running mean of gradient norms; 0 before the first step */
+    double norm_mean; /* running mean of gradient norms; 0 before the first step */
     double beta1, beta2, epsilon, average_decay, clip_ratio;
 } jsp_adam;
 
-/* Allocates for blocks of `size`; betas 0.9 and 0.99, epsilon 1e-8, average_decay 0.995,
- * clip_ratio 5. The average starts as a copy of `params`. */
+/* Allocates for blocks of `size`; betas 0.9 and 0.99, epsilon 1e-8, average_decay
+ * 0.995, clip_ratio 5. The average starts as a copy of `params`. */
 jsp_status jsp_adam_create(jsp_adam *adam, size_t size, const jsp_real *params,
                            jsp_error *error);
 void jsp_adam_destroy(jsp_adam *adam);
 
 /* One step: params moves against the gradient block d_params. The average is warmed up:
- * its decay is min(average_decay, 1 - 1 / (1 + t / 10)).
+ * its decay is min(average_decay, 1 - 1 / (1 + t / 10)), t counting this step.
  * Returns the gradient norm before clipping; a norm that is not finite changes nothing,
  * so that the caller can raise an error with everything intact. */
 double jsp_adam_step(jsp_adam *adam, double learning_rate, const jsp_real *d_params,

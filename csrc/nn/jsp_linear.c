@@ -1,4 +1,5 @@
-/* jsp_linear.c - one dense layer: offsets into the parameter block and three kernels. */
+/* jsp_linear.c - one dense layer: offsets into the parameter block and three
+ * kernels. */
 #include "jsp_linear.h"
 
 #include "jsp_kernels.h"
@@ -15,8 +16,8 @@ jsp_linear jsp_linear_create(jsp_params *params, const char *weight_name,
 void jsp_linear_forward(const jsp_linear *layer, const jsp_real *params, int B,
                         const jsp_real *x, jsp_real *y) {
     jsp_kernels_active()->dense_forward(B, layer->n_in, layer->n_out, x,
-                                        params + layer->weight, params + layer->bias, NULL,
-                                        0, NULL, y);
+                                        params + layer->weight, params + layer->bias,
+                                        NULL, 0, NULL, y);
 }
 
 void jsp_linear_backward(const jsp_linear *layer, const jsp_real *params, int B,

@@ -20,8 +20,8 @@ jsp_linear jsp_linear_create(jsp_params *params, const char *weight_name,
 void jsp_linear_forward(const jsp_linear *layer, const jsp_real *params, int B,
                         const jsp_real *x, jsp_real *y);
 
-/* Given dy: dx [B, n_in] overwritten (may be NULL); gradients of W and b accumulate into
- * the gradient block d_params. */
+/* Given dy: dx [B, n_in] overwritten (may be NULL); gradients of W and b accumulate
+ * into the gradient block d_params. */
 void jsp_linear_backward(const jsp_linear *layer, const jsp_real *params, int B,
                          const jsp_real *x, const jsp_real *dy, jsp_real *dx,
                          jsp_real *d_params);

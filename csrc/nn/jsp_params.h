@@ -1,7 +1,8 @@
-/* jsp_params.h - all numbers of a network in one flat block, and the table that names them.
+/* jsp_params.h - all numbers of a network in one flat block, and the table that names
+ * them.
  *
- * Gradients, Adam moments and the running average are blocks of the same size. The table
- * drives initialisation, saving, the Python view and the tests. */
+ * Gradients, Adam moments and the running average are blocks of the same size. The
+ * table drives initialisation, saving, the Python view and the tests. */
 #ifndef JSP_PARAMS_H
 #define JSP_PARAMS_H
 
@@ -12,11 +13,12 @@
 #define JSP_PARAMS_MAX_TENSORS 32
 
 typedef struct jsp_params_tensor {
-    const char *name;   /* static string */
-    size_t offset;      /* first number in the block; a multiple of 16 */
-    int shape[2];       /* rows, columns; columns = 1 for vectors */
-    double init_scale;  /* standard deviation of the normal initial values; 0 = constant */
-    double init_value;  /* the constant, when init_scale is 0 */
+    const char *name; /* static string */
+    size_t offset;    /* first number in the block; a multiple of 16 */
+    int shape[2];     /* rows, columns; columns = 1 for vectors */
+    double
+        init_scale; /* standard deviation of the normal initial values; 0 = constant */
+    double init_value; /* the constant, when init_scale is 0 */
 } jsp_params_tensor;
 
 typedef struct jsp_params {

@@ -5,24 +5,24 @@
 
 #include <stdio.h>
 
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);          \
-            return 1;                                                               \
-        }                                                                           \
+#define CHECK(condition)                                                               \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);             \
+            return 1;                                                                  \
+        }                                                                              \
     } while (0)
 
 /* Two numbers that should agree; prints both when they do not. NaN never agrees. */
-#define CHECK_NEAR(a, b, tolerance)                                                 \
-    do {                                                                            \
-        double check_a = (a), check_b = (b), check_t = (tolerance);                 \
-        double check_d = check_a > check_b ? check_a - check_b : check_b - check_a; \
-        if (!(check_a == check_b || check_d <= check_t)) {                          \
-            printf("%s:%d: failed: %s = %.17g, %s = %.17g\n", __FILE__, __LINE__,   \
-                   #a, check_a, #b, check_b);                                       \
-            return 1;                                                               \
-        }                                                                           \
+#define CHECK_NEAR(a, b, tolerance)                                                    \
+    do {                                                                               \
+        double check_a = (a), check_b = (b), check_t = (tolerance);                    \
+        double check_d = check_a > check_b ? check_a - check_b : check_b - check_a;    \
+        if (!(check_a == check_b || check_d <= check_t)) {                             \
+            printf("%s:%d: failed: %s = %.17g, %s = %.17g\n", __FILE__, __LINE__, #a,  \
+                   check_a, #b, check_b);                                              \
+            return 1;                                                                  \
+        }                                                                              \
     } while (0)
 
 typedef struct check_test {

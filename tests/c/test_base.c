@@ -1,7 +1,8 @@
-/* test_base.c - errors, memory, arenas, the parallel loop, sets of bits and random numbers.
+/* test_base.c - errors, memory, arenas, the parallel loop, sets of bits and random
+ * numbers.
  *
- * Statistical tests have fixed seeds and an error rate of 1e-4: bounds are 3.9 standard
- * errors (two-sided), or the two tails of chi-square. */
+ * Statistical tests have fixed seeds and an error rate of 1e-4: bounds are 3.9
+ * standard errors (two-sided), or the two tails of chi-square. */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -81,7 +82,8 @@ static int test_arena(void) {
     CHECK(jsp_arena_size(64, 1) == 64 && jsp_arena_size(65, 1) == 128);
     CHECK(jsp_arena_size(SIZE_MAX / 2, 4) == SIZE_MAX);
     jsp_arena arena;
-    size_t capacity = jsp_arena_size(3, 4) + jsp_arena_size(17, 8) + jsp_arena_size(64, 1);
+    size_t capacity =
+        jsp_arena_size(3, 4) + jsp_arena_size(17, 8) + jsp_arena_size(64, 1);
     CHECK(jsp_arena_create(&arena, capacity, NULL) == JSP_OK);
     char *first = NULL;
     for (int round = 0; round < 3; round++) {
@@ -164,6 +166,32 @@ static int test_parallel(void) {
     return 0;
 }
 
+/* Many loops of one team, of different lengths: each task of each loop exactly once,
+ * and a loop is over before the next begins. */
+static void drive_loops(void *context, jsp_parallel_team *team) {
+    static const int n_tasks[] = {3, 0, MAX_TASKS, 1, 8, 2};
+    visits *seen = context;
+    for (int loop = 0; loop < 600; loop++) {
+        int n = n_tasks[loop % 6];
+        for (int t = 0; t < MAX_TASKS; t++) atomic_store(&seen->count[t], 0);
+        jsp_parallel_team_for(team, n, visit, seen);
+        for (int t = 0; t < MAX_TASKS; t++) {
+            if (atomic_load(&seen->count[t]) != (t < n))
+                atomic_store(&seen->bad_worker, 1);
+        }
+    }
+    atomic_store(&seen->count[0], 77);
+}
+
+static int test_parallel_team(void) {
+    for (int n_threads = 0; n_threads <= 4; n_threads++) {
+        visits seen = {.n_threads = n_threads};
+        jsp_parallel_run(n_threads, drive_loops, &seen);
+        CHECK(atomic_load(&seen.count[0]) == 77 && !atomic_load(&seen.bad_worker));
+    }
+    return 0;
+}
+
 static int test_cpu(void) {
     int avx2 = jsp_cpu_has_avx2(), avx512 = jsp_cpu_has_avx512();
     CHECK((avx2 == 0 || avx2 == 1) && (avx512 == 0 || avx512 == 1) && avx2 >= avx512);
@@ -215,10 +243,10 @@ static int test_bits(void) {
 static int test_philox(void) {
     static const uint32_t known[3][10] = {
         {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d,
-         0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09,
-         0x94fdcceb, 0x5001e420, 0x24126ea1},
+        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+         0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0,
+         0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
     };
     for (int k = 0; k < 3; k++) {
         uint32_t out[4];
@@ -268,7 +296,8 @@ static int test_fill(void) {
     return 0;
 }
 
-/* Uniforms are odd multiples of 2^-53: the extremes of the interval are never reached. */
+/* Uniforms are odd multiples of 2^-53: the extremes of the interval are never
+ * reached. */
 static int test_uniform_grid(void) {
     jsp_rng rng = {.words = {0, 0, 0xffffffffu, 0xffffffffu}, .used = 0};
     CHECK(jsp_rng_uniform(&rng) == 0x1p-53);
@@ -341,7 +370,8 @@ static double compute_trigamma(double a) {
     double shift = 0;
     for (; a < 20; a += 1) shift += 1 / (a * a);
     double i = 1 / a;
-    return shift + i + i * i / 2 + i * i * i * (1.0 / 6 - i * i * (1.0 / 30 - i * i / 42));
+    return shift + i + i * i / 2 +
+           i * i * i * (1.0 / 6 - i * i * (1.0 / 30 - i * i / 42));
 }
 
 static int test_gamma_moments(void) {
@@ -375,6 +405,7 @@ int main(void) {
         {"arena", test_arena},
         {"arena fault", test_arena_fault},
         {"parallel", test_parallel},
+        {"parallel team", test_parallel_team},
         {"cpu", test_cpu},
         {"bits", test_bits},
         {"philox", test_philox},

@@ -1,8 +1,8 @@
-/* test_kernels.c - every kernel of every table this machine offers, against plain loops in
- * double over awkward sizes; special values; bits that do not depend on the batch.
+/* test_kernels.c - every kernel of every table this machine offers, against plain loops
+ * in double over awkward sizes; special values; bits that do not depend on the batch.
  *
- * Errors of exp, log and softplus are sampled here (every 1009th float); the benchmark
- * program measures them over all floats. */
+ * Errors of exp, log and softplus are sampled here (every 1009th float); the
+ * benchmark program measures them over all floats. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +21,14 @@
 #define SMALLEST_NORMAL 0x1p-126
 #endif
 
-static const int sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 47, 64, 65};
+static const int sizes[] = {1,  2,  3,  4,  5,  7,  8,  9,  15,
+                            16, 17, 24, 31, 32, 33, 47, 64, 65};
 #define N_SIZES ((int)(sizeof sizes / sizeof sizes[0]))
 
 static jsp_rng rng;
 
-/* An array of exactly n numbers, so that the sanitizer sees every step across its end. */
+/* An array of exactly n numbers, so that the sanitizer sees every step across its
+ * end. */
 static jsp_real *make_array(size_t n) {
     jsp_real *p = malloc((n ? n : 1) * sizeof *p);
     for (size_t k = 0; k < n; k++) p[k] = (jsp_real)jsp_rng_normal(&rng);
@@ -207,7 +209,9 @@ static int check_log_sum_exp(const jsp_kernels *kernels) {
         uint8_t *mask = malloc(n + 1);
         for (size_t k = 0; k < n; k++) {
             x[k] = 20 * x[k] + 500;
-            mask[k] = jsp_rng_next(&rng) % 3 == 0 ? 0 : (uint8_t)(1 + jsp_rng_next(&rng) % 255);
+            mask[k] = jsp_rng_next(&rng) % 3 == 0
+                          ? 0
+                          : (uint8_t)(1 + jsp_rng_next(&rng) % 255);
         }
         CHECK_NEAR(kernels->log_sum_exp(n, x, NULL), compute_log_sum_exp(n, x, NULL),
                    4 * PRECISION + 1e-12); /* + the rounding of the result */
@@ -245,11 +249,13 @@ static int test_log_sum_exp(void) {
 /* The parts that may be missing: bias, offset, relu, skip. */
 static int check_forward_case(const jsp_kernels *kernels, int B, int n_in, int n_out,
                               int parts) {
-    size_t n_x = (size_t)(B * n_in), n_w = (size_t)(n_in * n_out), n_y = (size_t)(B * n_out);
+    size_t n_x = (size_t)(B * n_in), n_w = (size_t)(n_in * n_out),
+           n_y = (size_t)(B * n_out);
     jsp_real *x = make_array(n_x), *W = make_array(n_w), *b = make_array((size_t)n_out);
     jsp_real *offset = make_array(n_y), *skip = make_array(n_y), *y = make_array(n_y);
     kernels->dense_forward(B, n_in, n_out, x, W, parts & 1 ? b : NULL,
-                           parts & 2 ? offset : NULL, parts & 4, parts & 8 ? skip : NULL, y);
+                           parts & 2 ? offset : NULL, parts & 4,
+                           parts & 8 ? skip : NULL, y);
     for (int i = 0; i < B; i++) {
         for (int j = 0; j < n_out; j++) {
             double sum = 0, size = 4;
@@ -262,7 +268,8 @@ static int check_forward_case(const jsp_kernels *kernels, int B, int n_in, int n
             }
             if (parts & 4 && sum < 0) sum = 0;
             if (parts & 8) sum += (double)skip[i * n_out + j];
-            CHECK_NEAR((double)y[i * n_out + j], sum, PRECISION * size * (4 + 0.1 * n_in));
+            CHECK_NEAR((double)y[i * n_out + j], sum,
+                       PRECISION * size * (4 + 0.1 * n_in));
         }
     }
     /* each row alone has the same bits */
@@ -278,7 +285,8 @@ static int check_forward_case(const jsp_kernels *kernels, int B, int n_in, int n
 }
 
 static int check_input_case(const jsp_kernels *kernels, int B, int n_in, int n_out) {
-    size_t n_x = (size_t)(B * n_in), n_w = (size_t)(n_in * n_out), n_y = (size_t)(B * n_out);
+    size_t n_x = (size_t)(B * n_in), n_w = (size_t)(n_in * n_out),
+           n_y = (size_t)(B * n_out);
     jsp_real *W = make_array(n_w), *dy = make_array(n_y), *start = make_array(n_x);
     for (int accumulate = 0; accumulate <= 1; accumulate++) {
         jsp_real *dx = copy_array(n_x, start), *row = copy_array(n_x, start);
@@ -306,10 +314,12 @@ static int check_input_case(const jsp_kernels *kernels, int B, int n_in, int n_o
 
 static int check_weight_case(const jsp_kernels *kernels, int B, int n_in, int n_out,
                              int with_bias) {
-    size_t n_x = (size_t)(B * n_in), n_w = (size_t)(n_in * n_out), n_y = (size_t)(B * n_out);
+    size_t n_x = (size_t)(B * n_in), n_w = (size_t)(n_in * n_out),
+           n_y = (size_t)(B * n_out);
     jsp_real *x = make_array(n_x), *dy = make_array(n_y);
     jsp_real *start = make_array(n_w), *dW = copy_array(n_w, start);
-    jsp_real *start_b = make_array((size_t)n_out), *db = copy_array((size_t)n_out, start_b);
+    jsp_real *start_b = make_array((size_t)n_out),
+             *db = copy_array((size_t)n_out, start_b);
     kernels->dense_backward_weight(B, n_in, n_out, x, dy, dW, with_bias ? db : NULL);
     for (int j = 0; j < n_out; j++) {
         for (int k = 0; k < n_in; k++) {
@@ -319,7 +329,8 @@ static int check_weight_case(const jsp_kernels *kernels, int B, int n_in, int n_
                 sum += term;
                 size += fabs(term);
             }
-            CHECK_NEAR((double)dW[k * n_out + j], sum, PRECISION * size * (4 + 0.1 * B));
+            CHECK_NEAR((double)dW[k * n_out + j], sum,
+                       PRECISION * size * (4 + 0.1 * B));
         }
         double sum = (double)start_b[j], size = 4;
         for (int i = 0; with_bias && i < B; i++) {
@@ -348,15 +359,16 @@ static int check_dense(const jsp_kernels *kernels) {
     return check_forward_case(kernels, 3, 200, 150, 15) ||
            check_input_case(kernels, 5, 70, 300) ||
            check_weight_case(kernels, 300, 9, 40, 1) ||
-           check_forward_case(kernels, 0, 4, 4, 15) || check_input_case(kernels, 0, 4, 4) ||
-           check_weight_case(kernels, 0, 4, 4, 1);
+           check_forward_case(kernels, 0, 4, 4, 15) ||
+           check_input_case(kernels, 0, 4, 4) || check_weight_case(kernels, 0, 4, 4, 1);
 }
 
 static int test_dense(void) {
     return for_each_table(check_dense);
 }
 
-/* NaN in one row reaches this row's outputs, through ReLU as well, and no other row's. */
+/* NaN in one row reaches this row's outputs, through ReLU as well, and no other
+ * row's. */
 static int check_nan_rows(const jsp_kernels *kernels) {
     enum { B = 9, IN = 5, OUT = 33 };
     jsp_real x[B * IN], W[IN * OUT], y[B * OUT];
@@ -457,14 +469,16 @@ static int check_adam(const jsp_kernels *kernels) {
         kernels->adam(n, &s, dp, p, m, v, average);
         for (size_t k = 0; k < n; k++) {
             double g = 0.6 * (double)dp[k];
-            double m1 = 0.9 * (double)m0[k] + 0.1 * g, v1 = 0.99 * (double)v0[k] + 0.01 * g * g;
+            double m1 = 0.9 * (double)m0[k] + 0.1 * g,
+                   v1 = 0.99 * (double)v0[k] + 0.01 * g * g;
             double p1 = (double)p0[k] - 0.01 * m1 * 1.7 / (sqrt(v1 * 3.1) + 1e-8);
             double average1 = 0.8 * (double)average0[k] + 0.2 * p1;
             /* the constants themselves are rounded */
             CHECK_NEAR((double)m[k], m1, 20 * PRECISION * (1 + fabs(m1)));
             CHECK_NEAR((double)v[k], v1, 20 * PRECISION * (1 + fabs(v1)));
             CHECK_NEAR((double)p[k], p1, 20 * PRECISION * (1 + fabs(p1)));
-            CHECK_NEAR((double)average[k], average1, 20 * PRECISION * (1 + fabs(average1)));
+            CHECK_NEAR((double)average[k], average1,
+                       20 * PRECISION * (1 + fabs(average1)));
         }
         free(dp), free(p), free(m), free(v), free(average);
         free(p0), free(m0), free(v0), free(average0);

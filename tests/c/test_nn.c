@@ -1,8 +1,8 @@
 /* test_nn.c - the table of parameters, the layers and the optimiser.
  *
- * Gradients are checked by central differences in the double build, along every parameter
- * and every input (relative error below 1e-6); the float build runs the same layers
- * against a plain twin only. */
+ * Gradients are checked by central differences in the double build, along every
+ * parameter and every input (relative error below 1e-6); the float build runs the
+ * same layers against a plain twin only. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +47,8 @@ static int test_params(void) {
     for (size_t k = 21; k < 32; k++) CHECK(block[k] == 0);
     for (size_t k = 0; k < 16; k++) CHECK(block[b + k] == -2);
     double squares = 0;
-    for (size_t k = 0; k < 2000; k++) squares += (double)block[c + k] * (double)block[c + k];
+    for (size_t k = 0; k < 2000; k++)
+        squares += (double)block[c + k] * (double)block[c + k];
     CHECK_NEAR(squares / 2000, 4, 3.9 * 4 * sqrt(2.0 / 2000));
     /* a tensor draws from its own stream: (seed, 0, t, purpose) */
     jsp_rng stream;
@@ -75,7 +76,8 @@ static void create_network(network *net, int B, int n_in, int H, int L, int n_ou
     *net = (network){.B = B, .n_in = n_in, .H = H, .L = L, .n_out = n_out};
     jsp_params_init(&net->params);
     net->mlp = jsp_mlp_create(&net->params, n_in, H, L, scales);
-    net->head = jsp_linear_create(&net->params, "head.weight", "head.bias", H, n_out, 0.5);
+    net->head =
+        jsp_linear_create(&net->params, "head.weight", "head.bias", H, n_out, 0.5);
     net->block = make_array(net->params.size);
     net->gradient = calloc(net->params.size, sizeof(jsp_real));
     net->x = make_array((size_t)(B * n_in));
@@ -111,11 +113,12 @@ static double compare_with_twin(network *net) {
     double worst = 0, h[2][256];
     for (int b = 0; b < net->B; b++) {
         for (int l = 0; l <= net->L; l++) {
-            int rows = l == 0 ? net->n_in : net->H, columns = l == net->L ? net->n_out : net->H;
-            const jsp_real *W = net->block + (l == net->L ? net->head.weight
-                                                          : net->mlp.weight[l]);
-            const jsp_real *bias = net->block + (l == net->L ? net->head.bias
-                                                             : net->mlp.bias[l]);
+            int rows = l == 0 ? net->n_in : net->H,
+                columns = l == net->L ? net->n_out : net->H;
+            const jsp_real *W =
+                net->block + (l == net->L ? net->head.weight : net->mlp.weight[l]);
+            const jsp_real *bias =
+                net->block + (l == net->L ? net->head.bias : net->mlp.bias[l]);
             const jsp_real *result = l == net->L ? net->y : net->hidden[l];
             for (int j = 0; j < columns; j++) {
                 double z = (double)bias[j];
@@ -135,8 +138,11 @@ static double compare_with_twin(network *net) {
 }
 
 static const int shapes[][5] = {/* B, n_in, H, L, n_out */
-                                {1, 1, 1, 1, 1},   {2, 3, 5, 2, 7},   {7, 24, 32, 3, 16},
-                                {5, 17, 33, 4, 1}, {16, 24, 32, 2, 2}};
+                                {1, 1, 1, 1, 1},
+                                {2, 3, 5, 2, 7},
+                                {7, 24, 32, 3, 16},
+                                {5, 17, 33, 4, 1},
+                                {16, 24, 32, 2, 2}};
 
 static int test_forward(void) {
     for (int s = 0; s < 5; s++) {
@@ -155,21 +161,23 @@ static void compute_gradients(network *net, jsp_real *d_x, jsp_real *d_offset) {
     size_t n = (size_t)(net->B * net->H);
     jsp_real *d_out = make_array(n), *scratch = make_array(n);
     compute_loss(net);
-    jsp_linear_backward(&net->head, net->block, net->B, net->hidden[net->L - 1], net->target,
-                        d_out, net->gradient);
+    jsp_linear_backward(&net->head, net->block, net->B, net->hidden[net->L - 1],
+                        net->target, d_out, net->gradient);
     jsp_mlp_backward(&net->mlp, net->block, net->B, net->x,
                      (const jsp_real *const *)net->hidden, d_out, d_offset, d_x,
                      net->gradient, scratch);
     free(d_out), free(scratch);
 }
 
-/* Gradients of parameters accumulate, the others overwrite; NULL for dx changes nothing. */
+/* Gradients of parameters accumulate, the others overwrite; NULL for dx changes
+ * nothing. */
 static int test_accumulation(void) {
     network net;
     create_network(&net, 7, 9, 12, 3, 4);
     size_t n_x = 7 * 9, n_h = 7 * 12, P = net.params.size;
     jsp_real *d_x = make_array(n_x), *d_x2 = make_array(n_x);
-    jsp_real *d_offset = make_array(n_h), *d_offset2 = make_array(n_h), *once = make_array(P);
+    jsp_real *d_offset = make_array(n_h), *d_offset2 = make_array(n_h),
+             *once = make_array(P);
     compute_gradients(&net, d_x, d_offset);
     memcpy(once, net.gradient, P * sizeof *once);
     compute_gradients(&net, d_x2, d_offset2);
@@ -194,10 +202,10 @@ static int test_accumulation(void) {
 }
 
 #ifdef JSP_REAL_DOUBLE
-/* |analytic - numeric| relative to the larger of their sizes and 1e-2. Between kinks of ReLU
- * the loss is linear in each number, so only rounding limits the step from below. It is small
- * against the distance of most units from the kink of ReLU; a unit that crosses it would
- * fail, and with these fixed seeds none does. */
+/* |analytic - numeric| relative to the larger of their sizes and 1e-2. Between kinks
+ * of ReLU the loss is linear in each number, so only rounding limits the step from
+ * below. It is small against the distance of most units from the kink of ReLU; a
+ * unit that crosses it would fail, and with these fixed seeds none does. */
 static int check_difference(network *net, jsp_real *value, double analytic) {
     const double step = 1e-5;
     jsp_real old = *value;
@@ -224,7 +232,8 @@ static int check_gradients(network *net) {
         }
     }
     for (int k = 0; k < n_x; k++) CHECK(!check_difference(net, net->x + k, d_x[k]));
-    for (int k = 0; k < n_h; k++) CHECK(!check_difference(net, net->offset + k, d_offset[k]));
+    for (int k = 0; k < n_h; k++)
+        CHECK(!check_difference(net, net->offset + k, d_offset[k]));
     free(d_x), free(d_offset);
     return 0;
 }
