@@ -1,0 +1,21 @@
+"""scikit-learn's own checks of estimators."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import jspgfn
+
+# name of the check: why it cannot pass
+EXPECTED_FAILURES: dict[str, str] = {}
+
+
+@pytest.mark.filterwarnings("ignore::jspgfn.NoiseScaleWarning")
+@parametrize_with_checks(
+    [
+        jspgfn.JSPGFN(n_iter=2, n_jobs=1, random_state=0),
+        jspgfn.JSPGFN("linear", n_iter=2, n_jobs=1, random_state=0),
+    ],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
+)
+def test_checks(estimator, check):
+    check(estimator)

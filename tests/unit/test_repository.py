@@ -1,0 +1,110 @@
+"""Rules about the repository: docstrings run, files stay small and self-contained."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import jspgfn
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = [
+    importlib.import_module(f"jspgfn.{module.name}")
+    for module in pkgutil.iter_modules(jspgfn.__path__)
+    if module.name not in ("__main__", "_core")
+]
+PUBLIC = [getattr(jspgfn, name) for name in jspgfn.__all__ if name != "__version__"] + [
+    getattr(module, name)
+    for module in (jspgfn.datasets, jspgfn.simulate)
+    for name in module.__all__
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_docstrings_run(module):
+    pytest.importorskip("pandas")
+    result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
+
+
+def test_example_of_the_readme_runs():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names = {}
+    exec(
+        code.replace("random_state=0)\nest.fit", "random_state=0, n_iter=50)\nest.fit"),
+        names,
+    )
+    assert names["post"].graphs.shape == (1000, 6, 6)
+
+
+def public_things():
+    for thing in PUBLIC:
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            yield thing.__name__, thing
+        if inspect.isclass(thing) and thing.__module__.startswith("jspgfn"):
+            for name, member in vars(thing).items():
+                if inspect.isfunction(member) and not name.startswith("_"):
+                    yield f"{thing.__name__}.{name}", member
+
+
+@pytest.mark.parametrize(("name", "thing"), list(public_things()))
+def test_public_things_are_documented(name, thing):
+    text = inspect.getdoc(thing)
+    assert text, name
+    if inspect.isfunction(thing) or name in (
+        "JSPGFN",
+        "Posterior",
+        "BGe",
+        "LinearGaussian",
+    ):
+        assert ">>>" in text, f"{name} has no example"
+    if inspect.isfunction(thing):
+        for parameter in set(inspect.signature(thing).parameters) - {"self"}:
+            assert re.search(rf"\b{parameter}\b.* : ", text), f"{name}: {parameter}"
+
+
+def test_setup_py_is_short():
+    assert len((ROOT / "setup.py").read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_version_is_said_once_and_known():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{jspgfn.__version__}"' in text
+    assert f"## {jspgfn.__version__}" in (ROOT / "CHANGELOG.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_installed_package_is_tested():
+    assert ROOT / "python" not in Path(jspgfn.__file__).resolve().parents
+
+
+def test_types_are_marked():
+    folder = Path(jspgfn.__file__).parent
+    assert (folder / "py.typed").exists()
+    assert (folder / "_core.pyi").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        path
+        for folder in ("tests", "benchmarks", "python", "csrc")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".pyi", ".c", ".h", ".inc")
+        and "build" not in path.parts
+    ),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_files_name_no_place_outside_the_repository(path):
+    text = path.read_text(encoding="utf-8")
+    absolute = r"""["'](/(?:home|work|tmp|root|Users|mnt|data|opt|usr)\b|~/)"""
+    assert not re.search(absolute, text)
+    above = re.findall(r"parents\[(\d+)\]", text)
+    depth = len(path.relative_to(ROOT).parts) - 1
+    assert all(int(levels) <= depth for levels in above)
