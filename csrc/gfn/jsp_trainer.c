@@ -16,8 +16,8 @@
 /* Moves of every chain per update. */
 #define CHAIN_MOVES 200
 
-/* Memory of the cache of odds, per worker: about the size of an L2 cache. */
-#define CACHE_BYTES ((size_t)1 << 21)
+/* Memory of the cache of odds, per worker: rows of 20 variables need it. */
+#define CACHE_BYTES ((size_t)1 << 23)
 
 /* Walks per task when sampling or evaluating. */
 #define GROUP 32
