@@ -121,10 +121,8 @@ def run_demo(options: argparse.Namespace) -> None:
     table.insert(2, "literature", np.where(known, "yes", ""))
     print_edges(table)
     print(
-        "literature = one of the 17 edges usually drawn; directions of equivalent graphs"
-    )
-    print(
-        "cannot be told from observational data, so both directions share probability."
+        "literature = one of the 17 edges usually drawn. Observational data do not tell\n"
+        "the directions of equivalent graphs apart: both directions share probability."
     )
     print_certificate(est, post)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -192,30 +190,40 @@ def print_certificate(est: JSPGFN, post: Posterior) -> None:
     ess = 1 / (len(post) * (post.weights**2).sum())
     weighted, _ = post._edge_probabilities(weighted=True)
     shift = np.abs(weighted - post.graphs.mean(axis=0)).max()
-    print("\nHow good is the fit?")
-    print(
-        f"  gap                 {gap:.4f} nats: KL(draws | posterior) + KL(posterior | "
-        f"draws), as seen on structure chains, mean of the last {CHECK_EVERY} updates"
-    )
-    print(
-        f"  chain acceptance    {certificate(metrics, 'acceptance'):.3f}: share of draws "
-        "that the chains accept as independent proposals; 1 = perfect"
-    )
-    print(
-        f"  own sample size     {ess:.3f} of the draws, by importance weights; 1 = perfect"
-    )
-    print(
-        f"  weighting matters   {shift:.4f}: largest change of an edge probability when "
-        "the weights are used"
-    )
-    print("  None of these sees a mode that neither draws nor chains have visited.")
+    figures = [
+        (
+            "gap",
+            f"{gap:.4f} nats",
+            "KL(draws | posterior) + KL(posterior | draws), as far",
+        ),
+        (
+            "",
+            "",
+            f"as structure chains see it; mean of {CHECK_EVERY} updates; 0 = perfect",
+        ),
+        (
+            "chain acceptance",
+            f"{certificate(metrics, 'acceptance'):.3f}",
+            "share of draws that chains accept as proposals; 1 = perfect",
+        ),
+        (
+            "effective sample",
+            f"{ess:.3f}",
+            "share of the draws, by weights; 1 = perfect",
+        ),
+        ("effect of weights", f"{shift:.4f}", "largest change of an edge probability"),
+    ]
+    print("\nHow good is the fit?\n")
+    for name, figure, meaning in figures:
+        print(f"  {name:<18}{figure:<13}{meaning}")
+    print("\nNone of these sees a mode that neither draws nor chains have visited.")
 
 
 def save_pictures(post: Posterior, folder: Path) -> None:
     figure_class = import_extra("matplotlib.figure").Figure
     for name, plot, size in (
         ("edges.png", post.plot_edges, (7.5, 6.5)),
-        ("graph.png", post.plot_graph, (8, 8)),
+        ("graph.png", post.plot_graph, (7.5, 7)),
     ):
         figure = figure_class(figsize=size, layout="constrained")
         plot(ax=figure.subplots())

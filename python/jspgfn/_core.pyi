@@ -66,7 +66,9 @@ class Trainer:
     def iteration(self) -> int: ...
     @property
     def n_parameters(self) -> int: ...
-    def set_schedule(self, first_iteration: int, n_iter: int, likelihood_fraction: float) -> None:
+    def set_schedule(
+        self, first_iteration: int, n_iter: int, likelihood_fraction: float
+    ) -> None:
         """Schedules now run over n_iter updates counted from first_iteration."""
     def step(self, n_updates: int, time_fraction: float = 0.0) -> NDArray[np.float64]:
         """Runs updates without the GIL.
@@ -79,7 +81,9 @@ class Trainer:
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
         """Draws of the averaged policy: graphs, log q, log R. Draw k depends only on
         (seed, first_draw + k)."""
-    def log_prob(self, graphs: NDArray[np.uint8], n_threads: int) -> NDArray[np.float64]:
+    def log_prob(
+        self, graphs: NDArray[np.uint8], n_threads: int
+    ) -> NDArray[np.float64]:
         """log q of acyclic graphs; -inf for excluded ones."""
     def chain_graphs(self) -> NDArray[np.uint8]:
         """Present states of the structure chains."""

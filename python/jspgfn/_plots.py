@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 
 COLOURS = "Blues"
 PRINT_UP_TO = 20  # variables; beyond, a heat map has no numbers in its cells
+LABEL_UP_TO = 40  # edges; beyond, they have no numbers beside them
 
 
 def new_axes(size: float) -> Axes:
@@ -44,12 +45,14 @@ def plot_edges(probability: Floats, names: list[str], ax: Axes | None) -> Axes:
             ax.text(
                 j,
                 i,
-                f"{probability[i, j]:.2f}".removeprefix("0"),
+                short(float(probability[i, j])),
                 ha="center",
                 va="center",
                 fontsize=8,
                 color="white" if probability[i, j] > 0.6 else "black",
             )
+    for k in range(n_variables):  # no variable is its own parent
+        ax.text(k, k, "\N{MIDDLE DOT}", ha="center", va="center", color="0.6")
     ax.figure.colorbar(image, ax=ax, shrink=0.7, label="probability")
     return ax
 
@@ -64,11 +67,12 @@ def plot_graph(
     for i, j in sorted(np.argwhere(probability > threshold).tolist()):
         graph.add_edge(names[i], names[j], probability=float(probability[i, j]))
     positions = layout(networkx, probability, names)
-    size = 500 + 220 * max(len(name) for name in names)
+    size = 700 + 260 * max(len(name) for name in names)
     networkx.draw_networkx_nodes(
         graph, positions, ax=ax, node_size=size, node_color="white", edgecolors="0.3"
     )
-    networkx.draw_networkx_labels(graph, positions, ax=ax, font_size=10)
+    networkx.draw_networkx_labels(graph, positions, ax=ax, font_size=11)
+    bend = "arc3,rad=0.18"  # an edge and its reverse must not cover each other
     shown = [graph.edges[edge]["probability"] for edge in graph.edges]
     networkx.draw_networkx_edges(
         graph,
@@ -81,12 +85,33 @@ def plot_graph(
         edge_cmap=import_extra("matplotlib").colormaps[COLOURS],
         edge_vmin=-0.4,  # so that faint edges are still visible on white
         edge_vmax=1.0,
-        connectionstyle="arc3,rad=0.12",
+        connectionstyle=bend,
     )
+    if graph.number_of_edges() <= LABEL_UP_TO:
+        networkx.draw_networkx_edge_labels(
+            graph,
+            positions,
+            {edge: short(graph.edges[edge]["probability"]) for edge in graph.edges},
+            ax=ax,
+            font_size=8,
+            rotate=False,
+            label_pos=0.36,  # nearer to one end, so that two directions do not collide
+            connectionstyle=bend,
+            bbox={
+                "boxstyle": "round,pad=0.1",
+                "fc": "white",
+                "ec": "none",
+                "alpha": 0.8,
+            },
+        )
     ax.set_title(f"Edges with probability above {threshold:g}; darker is more probable")
-    ax.margins(0.12)
+    ax.margins(0.08)
     ax.set_axis_off()
     return ax
+
+
+def short(probability: float) -> str:
+    return f"{probability:.2f}".removeprefix("0")
 
 
 def layout(networkx: Any, probability: Floats, names: list[str]) -> dict[str, Floats]:

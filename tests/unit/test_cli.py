@@ -52,7 +52,14 @@ def test_demo(tmp_path, capsys):
         "graph.png",
     ]
     output = capsys.readouterr().out
-    for words in ("853 rows", "probability", "gap", "own sample size", "Raf", "seed 0"):
+    for words in (
+        "853 rows",
+        "probability",
+        "gap",
+        "effective sample",
+        "Raf",
+        "seed 0",
+    ):
         assert words in output
 
 
