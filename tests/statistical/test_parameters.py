@@ -20,7 +20,7 @@ from reference import dags, local_scores
 
 pytestmark = pytest.mark.statistical
 
-N_DRAWS = 5_000
+N_DRAWS = 20_000
 GRAPH = np.zeros((5, 5), bool)
 GRAPH[[0, 1, 0, 1, 3, 0, 3], [1, 3, 2, 2, 2, 4, 4]] = True  # node 2 has three parents
 
@@ -36,11 +36,12 @@ KINDS = [
 @functools.cache
 def drawn(model, intercept, intervened):
     """x, mask, and draws: weights (n, D, D), intercepts, noise scales, log density."""
-    x = simulate(5, 30, seed=9) + np.arange(5) / 2
+    # few rows: what is off by one row or one pseudo-row must show
+    x = simulate(5, 12, seed=9) + np.arange(5) / 2
     mask = None
     if intervened:
-        mask = np.zeros((30, 5), np.uint8)
-        mask[:10, 2] = mask[5:15, 1] = 1
+        mask = np.zeros((12, 5), np.uint8)
+        mask[:4, 2] = mask[3:8, 1] = 1
     scores = make_scores(x, mask, model=model, intercept=intercept)
     graphs = as_bytes(np.repeat(GRAPH[None], N_DRAWS, axis=0))
     values, intercepts, noise, log_density = scores.draw_parameters(graphs, 21)
