@@ -1,11 +1,12 @@
 /* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and,
  * for the wide registers, xgetbv (whether the operating system saves them on a
  * switch). */
-#define _POSIX_C_SOURCE 200809L /* sched_yield */
+#define _POSIX_C_SOURCE 200809L /* nanosleep */
 
 #include "jsp_cpu.h"
 
 #include <sched.h>
+#include <time.h>
 
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 
@@ -41,4 +42,9 @@ void jsp_cpu_pause(void) {}
 
 void jsp_cpu_yield(void) {
     sched_yield();
+}
+
+void jsp_cpu_nap(int microseconds) {
+    struct timespec time = {0, 1000L * microseconds};
+    nanosleep(&time, NULL);
 }

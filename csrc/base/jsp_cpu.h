@@ -15,4 +15,7 @@ void jsp_cpu_pause(void);
 /* Offers the rest of the time slice to other threads and processes. */
 void jsp_cpu_yield(void);
 
+/* Sleeps for about this long. */
+void jsp_cpu_nap(int microseconds);
+
 #endif

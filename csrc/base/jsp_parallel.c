@@ -35,16 +35,21 @@ struct jsp_parallel_team {
     void *context;
 };
 
-/* Polls before a waiting thread offers its core to others: some 10 microseconds, the
- * serial part between two loops of a training step. */
-#define POLLS 200
+/* How a thread waits: it polls for some tens of microseconds, the serial part between two
+ * loops of a training step; then it offers its core to others a few times; then it sleeps in
+ * short naps, so that more threads than cores, or a long serial part, cost little. */
+enum { POLLS = 500, YIELDS = 50, NAP_MICROSECONDS = 50 };
 
-static void wait_a_little(int *n_polls) {
-    if (++*n_polls < POLLS) {
+static void wait_a_little(int *n_waits) {
+    if (*n_waits < POLLS) {
         jsp_cpu_pause();
-    } else {
+    } else if (*n_waits < POLLS + YIELDS) {
         jsp_cpu_yield();
+    } else {
+        jsp_cpu_nap(NAP_MICROSECONDS);
+        return; /* the count stays: from here on only naps */
     }
+    ++*n_waits;
 }
 
 /* Claims and runs one task. Returns 0 when none is left. */
@@ -73,9 +78,9 @@ void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_ta
     atomic_store_explicit(&team->ticket, loop << 32 | (uint32_t)n_tasks,
                           memory_order_release);
     while (run_task(team, 0)) continue;
-    for (int polls = 0;
+    for (int n_waits = 0;
          atomic_load_explicit(&team->n_done, memory_order_acquire) < n_tasks;) {
-        wait_a_little(&polls);
+        wait_a_little(&n_waits);
     }
 }
 
@@ -83,12 +88,12 @@ void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_ta
 
 /* What every thread but the driver's does: tasks while there are any, until told to stop. */
 static void help(jsp_parallel_team *team, int worker) {
-    int polls = 0;
+    int n_waits = 0;
     while (!atomic_load_explicit(&team->stop, memory_order_acquire)) {
         if (run_task(team, worker)) {
-            polls = 0;
+            n_waits = 0;
         } else {
-            wait_a_little(&polls);
+            wait_a_little(&n_waits);
         }
     }
 }
