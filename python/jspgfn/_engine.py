@@ -1,7 +1,7 @@
 """The compiled objects of one fit, and the loop that trains them.
 
-`Engine` holds arrays and settings from which the compiled objects can be rebuilt, so
-that an estimator can be pickled. `train` is the loop: the core runs about a tenth of a
+`Engine` holds what the compiled trainer can be rebuilt from, so that an estimator can be
+pickled. `train` is the loop: the core runs about a tenth of a
 second of updates per call, without the interpreter's lock; Python decides when to stop.
 How the updates are cut into calls never changes a result.
 """
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._base import ScoreTables
 
 SECONDS_PER_CALL = 0.1
 
@@ -71,31 +72,21 @@ class Plan:
 
 @dataclass
 class Engine:
-    """Scores and trainer of one fit, built when first needed."""
+    """The trainer of one fit, built when first needed."""
 
-    x: NDArray[np.float64]
-    mask: NDArray[np.uint8] | None
-    scores_settings: dict[str, Any]
+    tables: ScoreTables
     trainer_settings: dict[str, Any]
-    n_threads: int
     history: list[NDArray[np.float64]] = field(default_factory=list)
-    _scores: Any = None
     _trainer: Any = None
     _trainer_state: dict[str, Any] | None = None
-
-    @property
-    def scores(self) -> _core.Scores:
-        if self._scores is None:
-            self._scores = _core.Scores(
-                self.x, self.mask, n_threads=self.n_threads, **self.scores_settings
-            )
-        return self._scores  # type: ignore[no-any-return]
 
     @property
     def trainer(self) -> _core.Trainer:
         if self._trainer is None:
             self._trainer = _core.Trainer(
-                self.scores, n_threads=self.n_threads, **self.trainer_settings
+                self.tables.scores,
+                n_threads=self.tables.n_threads,
+                **self.trainer_settings,
             )
             if self._trainer_state is not None:
                 self._trainer.set_state(self._trainer_state)
@@ -106,7 +97,7 @@ class Engine:
         state = dict(self.__dict__)
         if self._trainer is not None:
             state["_trainer_state"] = self._trainer.get_state()
-        state["_trainer"] = state["_scores"] = None
+        state["_trainer"] = None
         return state
 
     def metrics(self) -> NDArray[np.float64]:

@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._config import check_n_jobs
+from ._base import (
+    STREAM_FIT,
+    STREAM_GRAPHS,
+    STREAM_SUMMARY,
+    ScoreEstimator,
+    stream_seed,
+)
 from ._engine import (
     GOOD_GAP,
     LIKELIHOOD_FRACTION,
@@ -27,40 +32,12 @@ from ._engine import (
     train,
 )
 from ._exceptions import TimeBudgetWarning
-from ._models import Model, ModelSettings, check_model
+from ._models import Model
 from ._posterior import Posterior
-from ._preprocess import Preprocessing, check_preprocess, warn_about_noise_scale
-from ._priors import check_graph_prior
-from ._validation import (
-    CandidatePlan,
-    Table,
-    check_candidates,
-    check_choice,
-    check_graphs,
-    check_integer,
-    check_interventions,
-    check_max_parents,
-    check_memory,
-    check_real,
-    check_seed,
-    check_table,
-    count_bytes,
-)
-
-# Streams of random numbers that grow out of one seed.
-STREAM_FIT, STREAM_GRAPHS, STREAM_PARAMETERS, STREAM_SUMMARY = range(4)
-
-# Bytes of tables per parent set: a double and two floats (csrc/score/jsp_scores.h).
-BYTES_PER_PARENT_SET = 16
+from ._validation import check_choice, check_integer, check_real
 
 
-def stream_seed(seed: int, stream: int) -> int:
-    """Independent 63-bit seeds from one."""
-    words = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)
-    return int(words[0] >> np.uint64(1))
-
-
-class JSPGFN(BaseEstimator):  # type: ignore[misc]
+class JSPGFN(ScoreEstimator):
     """Sample the joint posterior over graphs and parameters of a Bayesian network.
 
     A generative flow network builds a directed acyclic graph edge by edge; parameters
@@ -238,52 +215,34 @@ class JSPGFN(BaseEstimator):  # type: ignore[misc]
         50
         """
         started = time.perf_counter()
-        table = check_table(X)
-        mask = check_interventions(interventions, table)
-        settings = self._check_settings(table)
-        validate_data(
-            self, X, skip_check_array=True
-        )  # n_features_in_, feature_names_in_
-        warn_about_noise_scale(settings.model, settings.preprocessing, table, mask)
-
-        x = settings.preprocessing.apply(table.values)
-        self.random_seed_ = check_seed(self.random_state)
-        self.preprocess_ = settings.preprocessing.kind
-        scores_settings = settings.scores_settings()
-        self.candidates_ = select_candidates(x, mask, settings, scores_settings)
-        scores_settings["candidates"] = self.candidates_
-        self._labelled = table.labelled
-        self._names = table.names
-        self._preprocessing = settings.preprocessing
+        problem = self._check_problem(X, interventions)
+        training = self._check_training(problem.n_variables)
+        self._start(problem, X)
         self._engine = Engine(
-            x,
-            mask,
-            scores_settings,
+            self._tables,
             trainer_settings={
-                "n_iter": settings.n_iter,
-                "batch_size": settings.batch_size,
-                "learning_rate": settings.learning_rate,
+                "n_iter": training.n_iter,
+                "batch_size": training.batch_size,
+                "learning_rate": training.learning_rate,
                 "likelihood_fraction": LIKELIHOOD_FRACTION,
                 "seed": stream_seed(self.random_seed_, STREAM_FIT),
             },
-            n_threads=settings.n_threads,
         )
-        self._n_drawn = 0
         self._plan = Plan(
             first=0,
-            n_iter=settings.n_iter,
-            seconds=settings.max_time,
-            may_stop_early=settings.may_stop_early,
+            n_iter=training.n_iter,
+            seconds=training.max_time,
+            may_stop_early=training.may_stop_early,
         )
         if self.verbose:
-            print_plan(self, settings, table, mask)
+            self._print_plan(problem, {"training": self._describe_training(training)})
         trainer = self._engine.trainer  # builds tables and chains
-        if settings.max_time is not None:
-            self._plan.seconds = settings.max_time - (time.perf_counter() - started)
+        if training.max_time is not None:
+            self._plan.seconds = training.max_time - (time.perf_counter() - started)
             if self._plan.seconds <= 0:
                 self._plan.seconds = 0.0
                 warnings.warn(
-                    f"max_time={settings.max_time:g} s was over before training began "
+                    f"max_time={training.max_time:g} s was over before training began "
                     f"({trainer.n_parameters} parameters are untrained but for one update);"
                     " allow more time or fewer candidates",
                     TimeBudgetWarning,
@@ -358,39 +317,37 @@ class JSPGFN(BaseEstimator):  # type: ignore[misc]
         if not ran_to_the_end:
             raise KeyboardInterrupt
 
-    def _check_settings(self, table: Table) -> FitSettings:
+    def _check_training(self, n_variables: int) -> Training:
         check_choice(
             "generator",
             self.generator,
             {"edges": "pairs in a fixed order", "auto": "the same"},
         )
-        if self.constraints is not None:
-            raise ValueError("constraints must be None: they are not available yet")
-        model = check_model(self.model, table.n_variables)
-        candidates = check_candidates(self.candidates, table.names, table.labelled)
-        check_memory(
-            sum(2.0**count for count in candidates.counts) * BYTES_PER_PARENT_SET,
-            f"tables of {max(candidates.counts)} candidate parents per variable",
-            "set candidates to a smaller number",
-        )
         may_stop_early = self.n_iter is None and self.max_time is None
         n_iter, max_time = check_schedule(self.n_iter, self.max_time)
-        return FitSettings(
-            model=model,
-            preprocessing=check_preprocess(self.preprocess, model, table.values),
-            graph_prior=check_graph_prior(self.graph_prior),
-            candidates=candidates,
-            max_parents=check_max_parents(self.max_parents, table.n_variables),
-            n_iter=default_n_iter(table.n_variables) if may_stop_early else n_iter,
+        return Training(
+            n_iter=default_n_iter(n_variables) if may_stop_early else n_iter,
             max_time=max_time,
             may_stop_early=may_stop_early,
             batch_size=(
-                default_batch_size(table.n_variables)
+                default_batch_size(n_variables)
                 if self.batch_size is None
                 else check_integer("batch_size", self.batch_size, at_least=2)
             ),
             learning_rate=check_real("learning_rate", self.learning_rate, above=0),
-            n_threads=check_n_jobs(self.n_jobs),
+        )
+
+    def _describe_training(self, training: Training) -> str:
+        updates = "until the time is over"
+        if training.n_iter < UNLIMITED:
+            updates = f"{training.n_iter} updates"
+        if training.may_stop_early:
+            updates = f"up to {updates}, fewer when the gap falls below {GOOD_GAP}"
+        if training.max_time is not None:
+            updates += f", {training.max_time:g} s at most"
+        return (
+            f"{updates}; batches of {training.batch_size} + {training.batch_size}; "
+            f"{self._tables.n_threads} threads; seed {self.random_seed_}"
         )
 
     # --- draws and densities ---------------------------------------------------------
@@ -429,35 +386,15 @@ class JSPGFN(BaseEstimator):  # type: ignore[misc]
         n = check_integer("n", n, at_least=1)
         if refine is not False:
             raise ValueError("refine must be False: refinement is not available yet")
-        n_variables = len(self._names)
-        check_memory(
-            n * (2.0 * n_variables**2 + 64.0 * n_variables),
-            f"{n} draws of {n_variables} variables",
-            "set n to a smaller number",
-        )
-        if random_state is None:
-            seed, first_draw = self.random_seed_, self._n_drawn
-            self._n_drawn += n
-        else:
-            seed, first_draw = check_seed(random_state), 0
-        return self._draw(n, seed, first_draw)
+        self._check_draws(n)
+        return self._draw(n, *self._next_draws(n, random_state))
 
     def _draw(self, n: int, seed: int, first_draw: int) -> Posterior:
-        engine = self._engine
-        graphs, log_prob, log_reward = engine.trainer.sample(
-            n, stream_seed(seed, STREAM_GRAPHS), engine.n_threads, first_draw
+        graphs, log_prob, log_reward = self._engine.trainer.sample(
+            n, stream_seed(seed, STREAM_GRAPHS), self._tables.n_threads, first_draw
         )
-        weights, intercept, noise_scale, log_prob_theta = engine.scores.draw_parameters(
-            graphs, stream_seed(seed, STREAM_PARAMETERS), first_draw
-        )
-        return Posterior(
-            graphs.view(np.bool_),
-            *self._preprocessing.to_units_of_x(graphs, weights, intercept, noise_scale),
-            log_prob=log_prob,
-            log_prob_theta=log_prob_theta,
-            log_reward=log_reward,
-            feature_names=self._names,
-            labelled=self._labelled,
+        return self._make_posterior(
+            graphs, seed, first_draw, log_prob=log_prob, log_reward=log_reward
         )
 
     def log_prob(self, graphs: Any) -> NDArray[np.float64]:
@@ -489,48 +426,7 @@ class JSPGFN(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "_engine")
         checked = self._check_acyclic(graphs)
-        return self._engine.trainer.log_prob(checked, self._engine.n_threads)
-
-    def log_reward(self, graphs: Any) -> NDArray[np.float64]:
-        """Log of prior weight times evidence, log w(G) + log P(data | G).
-
-        The sum of ``exp(log_reward)`` over all allowed graphs is the normalising
-        constant Z of the posterior. Evidences are those of the preprocessed data.
-
-        Parameters
-        ----------
-        graphs : array-like of shape (n, D, D) or (D, D)
-            bool or 0/1, ``graphs[s, i, j]`` = edge i -> j.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            -inf for acyclic graphs that max_parents or candidates exclude.
-
-        Raises
-        ------
-        ValueError
-            For a cycle or a self-loop, naming the row, or another shape.
-
-        Examples
-        --------
-        >>> import numpy as np, jspgfn
-        >>> sim = jspgfn.simulate.linear_gaussian(
-        ...     n_variables=3, n_samples=50, random_state=0)
-        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
-        >>> post = est.sample(5)
-        >>> bool(np.allclose(est.log_reward(post.graphs), post.log_reward))
-        True
-        """
-        check_is_fitted(self, "_engine")
-        return self._engine.scores.log_reward(self._check_acyclic(graphs))
-
-    def _check_acyclic(self, graphs: Any) -> NDArray[np.uint8]:
-        checked = check_graphs(graphs, self._names)
-        row = _core.find_cycle(checked)
-        if row >= 0:
-            raise ValueError(f"graph in row {row} has a cycle")
-        return checked
+        return self._engine.trainer.log_prob(checked, self._tables.n_threads)
 
     def edge_probabilities(self, n: int = 10_000, weighted: bool = False) -> Any:
         """Posterior probability of each edge, from fresh draws of a fixed seed.
@@ -567,31 +463,14 @@ class JSPGFN(BaseEstimator):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class FitSettings:
-    """All settings of a fit after the checks."""
+class Training:
+    """Settings of the training after the checks."""
 
-    model: ModelSettings
-    preprocessing: Preprocessing
-    graph_prior: str
-    candidates: CandidatePlan
-    max_parents: int
     n_iter: int
     max_time: float | None
     may_stop_early: bool
     batch_size: int
     learning_rate: float
-    n_threads: int
-
-    def scores_settings(self) -> dict[str, Any]:
-        """Arguments of _core.Scores but for data, candidates and threads."""
-        return {
-            "model": self.model.name,
-            "model_fields": self.model.fields,
-            "graph_prior": self.graph_prior,
-            "max_parents": self.max_parents,
-            "intercept": self.preprocessing.kind is not None
-            and not self.model.has_own_mean,
-        }
 
 
 def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]:
@@ -600,61 +479,6 @@ def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]
     if n_iter is None:
         return UNLIMITED, seconds
     return check_integer("n_iter", n_iter, at_least=1, at_most=UNLIMITED), seconds
-
-
-def select_candidates(
-    x: NDArray[np.float64],
-    mask: NDArray[np.uint8] | None,
-    settings: FitSettings,
-    scores_settings: dict[str, Any],
-) -> list[list[int]]:
-    """Candidate parents of every node: named, all, or the best."""
-    n_variables = x.shape[1]
-    plan = settings.candidates
-    everyone = [[i for i in range(n_variables) if i != j] for j in range(n_variables)]
-    if plan.n_selected < n_variables - 1 and len(plan.named) < n_variables:
-        without_limit = {k: v for k, v in scores_settings.items() if k != "max_parents"}
-        everyone = _core.select_candidates(
-            x,
-            mask,
-            n_candidates=plan.n_selected,
-            n_threads=settings.n_threads,
-            **without_limit,
-        )
-    return [plan.named.get(node, everyone[node]) for node in range(n_variables)]
-
-
-def print_plan(
-    est: JSPGFN, settings: FitSettings, table: Table, mask: NDArray[np.uint8] | None
-) -> None:
-    counts = settings.candidates.counts
-    n_bytes = sum(2.0**count for count in counts) * BYTES_PER_PARENT_SET
-    considered = (
-        "all other variables"
-        if min(counts) == table.n_variables - 1
-        else f"{min(counts)} to {max(counts)} per variable"
-        if min(counts) < max(counts)
-        else f"{max(counts)} per variable, the best"
-    )
-    touched = 0 if mask is None else int((mask.sum(axis=1) > 0).sum())
-    updates = "until the time is over"
-    if settings.n_iter < UNLIMITED:
-        updates = f"{settings.n_iter} updates"
-    if settings.may_stop_early:
-        updates = f"up to {updates}, fewer when the gap falls below {GOOD_GAP}"
-    if settings.max_time is not None:
-        updates += f", {settings.max_time:g} s at most"
-    print(
-        f"data        {table.n_rows} rows, {table.n_variables} variables, "
-        f"{touched} rows with interventions\n"
-        f"model       {settings.model.name} {settings.model.fields}, graph prior "
-        f"{settings.graph_prior}, preprocess {est.preprocess_}\n"
-        f"candidates  {considered}; at most {settings.max_parents} parents; tables of "
-        f"{count_bytes(n_bytes)}\n"
-        f"training    {updates}; batches of {settings.batch_size} + {settings.batch_size}; "
-        f"{settings.n_threads} threads; seed {est.random_seed_}",
-        flush=True,
-    )
 
 
 def print_outcome(est: JSPGFN, metrics: NDArray[np.float64]) -> None:

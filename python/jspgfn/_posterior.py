@@ -36,8 +36,9 @@ class Posterior:
         per edge: keep it in a variable.
     intercept, noise_scale : ndarray of shape (n, D), float64
         Intercept and standard deviation of the noise of each variable.
-    log_prob : ndarray of shape (n,), float64
-        log q(G), with which the sampler draws this graph.
+    log_prob : ndarray of shape (n,), float64, or None
+        log q(G), with which the sampler draws this graph; log P(G | data) for exact
+        draws; None for states of a chain, where it is not known.
     log_prob_theta : ndarray of shape (n,), float64
         log q(theta | G), the density of weights and noise variances of the draw in
         preprocessed units, intercepts integrated out.
@@ -47,7 +48,8 @@ class Posterior:
         log P(data | G, theta) + log P(theta | G) + log w(G). Parameters are drawn from
         their exact conditional posterior, so this is log_reward + log_prob_theta.
     weights : ndarray of shape (n,), float64
-        Importance weights, proportional to exp(log_reward - log_prob), summing to 1.
+        Importance weights, proportional to exp(log_reward - log_prob), summing to 1;
+        1/n where draws come from the posterior itself or `log_prob` is None.
     feature_names : list of str
         Names of the variables; x0, x1, ... when the data had none.
 
@@ -79,11 +81,12 @@ class Posterior:
         intercept: Floats,
         noise_scale: Floats,
         *,
-        log_prob: Floats,
+        log_prob: Floats | None,
         log_prob_theta: Floats,
         log_reward: Floats,
         feature_names: list[str],
         labelled: bool,
+        equal_weights: bool = False,
     ) -> None:
         self.graphs = graphs
         self._edge_coef = edge_coef  # one per edge, in the order of nonzero(graphs)
@@ -94,6 +97,7 @@ class Posterior:
         self.log_reward = log_reward
         self.feature_names = list(feature_names)
         self._labelled = labelled
+        self._equal_weights = equal_weights or log_prob is None
 
     def __len__(self) -> int:
         return len(self.graphs)
@@ -113,6 +117,8 @@ class Posterior:
 
     @property
     def weights(self) -> Floats:
+        if self._equal_weights or self.log_prob is None:
+            return np.full(len(self), 1 / len(self))
         log_weights = self.log_reward - self.log_prob
         weights = np.exp(log_weights - log_weights.max())
         return np.asarray(weights / weights.sum())

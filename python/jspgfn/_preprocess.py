@@ -99,7 +99,7 @@ def warn_about_noise_scale(
             "the noise of each column by another number: the model is then misspecified. "
             "Use preprocess='center', or a model that learns the noise (model='bge')",
             NoiseScaleWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return
     low, high = residual_range(preprocessing.apply(table.values), mask)
@@ -115,7 +115,7 @@ def warn_about_noise_scale(
             "parents. Set LinearGaussian(noise_scale=...), rescale the columns, or use a "
             "model that learns the noise (model='bge')",
             NoiseScaleWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -124,16 +124,28 @@ def residual_range(
 ) -> tuple[Floats, Floats]:
     """Per column: standard deviation given all other columns (0 if unknown), and alone."""
     n_variables = values.shape[1]
+    if mask is None:
+        return residual_range_of_rows(values)
     low, high = np.zeros(n_variables), np.full(n_variables, np.inf)
     for node in range(n_variables):
-        rows = values if mask is None else values[mask[:, node] == 0]
-        freedom = len(rows) - n_variables
-        if len(rows) < 2:
-            continue
-        high[node] = rows[:, node].std(ddof=1)
-        if freedom >= 5:
-            others = np.delete(rows - rows.mean(axis=0), node, axis=1)
-            target = rows[:, node] - rows[:, node].mean()
-            weights = np.linalg.lstsq(others, target, rcond=None)[0]
-            low[node] = np.sqrt(((target - others @ weights) ** 2).sum() / freedom)
+        rows = values[mask[:, node] == 0]
+        if len(rows) >= 2:
+            low_of_rows, high_of_rows = residual_range_of_rows(rows)
+            low[node], high[node] = low_of_rows[node], high_of_rows[node]
     return low, high
+
+
+def residual_range_of_rows(rows: Floats) -> tuple[Floats, Floats]:
+    """1 / (inverse correlation matrix)_jj is 1 - R^2 of column j given the others."""
+    n_rows, n_variables = rows.shape
+    high = rows.std(axis=0, ddof=1)
+    freedom = n_rows - n_variables
+    if freedom < 5 or not (high > 0).all():
+        return np.zeros(n_variables), high
+    unit = (rows - rows.mean(axis=0)) / high
+    try:
+        inflation = np.diag(np.linalg.inv(unit.T @ unit / (n_rows - 1)))
+    except np.linalg.LinAlgError:
+        return np.zeros(n_variables), high
+    left_over = 1 / np.where(inflation >= 1, inflation, np.inf)
+    return high * np.sqrt(left_over * (n_rows - 1) / freedom), high

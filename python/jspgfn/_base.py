@@ -1,0 +1,319 @@
+"""What all estimators share: settings and their checks, score tables, draws.
+
+`ScoreEstimator` turns data and settings into `_core.Scores`; a subclass adds what it
+does with them. In a subclass, `fit` goes
+
+    problem = self._check_problem(X, interventions)  # refuses bad input, does no work
+    ... checks of its own settings ...
+    self._start(problem, X)                          # fitted attributes, self._tables
+    if self.verbose:
+        self._print_plan(problem, {"training": "..."})
+    scores = self._tables.scores                     # built at the first access
+
+and draws of graphs become a posterior with `self._make_posterior`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _core
+from ._config import check_n_jobs
+from ._models import Model, ModelSettings, check_model
+from ._posterior import Posterior
+from ._preprocess import Preprocessing, check_preprocess, warn_about_noise_scale
+from ._priors import check_graph_prior
+from ._validation import (
+    CandidatePlan,
+    Table,
+    check_candidates,
+    check_graphs,
+    check_interventions,
+    check_max_parents,
+    check_memory,
+    check_seed,
+    check_table,
+    count_bytes,
+)
+
+# Streams of random numbers that grow out of one seed.
+STREAM_FIT, STREAM_GRAPHS, STREAM_PARAMETERS, STREAM_SUMMARY = range(4)
+
+# Bytes of tables per parent set: a double and two floats (csrc/score/jsp_scores.h).
+BYTES_PER_PARENT_SET = 16
+
+
+def stream_seed(seed: int, stream: int) -> int:
+    """Independent 63-bit seeds from one."""
+    words = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data and shared settings of a fit after the checks."""
+
+    table: Table
+    mask: NDArray[np.uint8] | None
+    model: ModelSettings
+    preprocessing: Preprocessing
+    graph_prior: str
+    candidates: CandidatePlan
+    max_parents: int
+    n_threads: int
+
+    @property
+    def n_variables(self) -> int:
+        return self.table.n_variables
+
+    @property
+    def n_bytes(self) -> float:
+        """Memory of the score tables."""
+        counts = self.candidates.counts
+        return sum(2.0**count for count in counts) * BYTES_PER_PARENT_SET
+
+    def scores_settings(self) -> dict[str, Any]:
+        """Arguments of _core.Scores but for data, candidates and threads."""
+        return {
+            "model": self.model.name,
+            "model_fields": self.model.fields,
+            "graph_prior": self.graph_prior,
+            "max_parents": self.max_parents,
+            "intercept": self.preprocessing.kind is not None
+            and not self.model.has_own_mean,
+        }
+
+
+@dataclass
+class ScoreTables:
+    """Arrays and settings from which _core.Scores is built when first needed.
+
+    Pickles without the tables themselves, which are built anew.
+    """
+
+    x: NDArray[np.float64]  # preprocessed
+    mask: NDArray[np.uint8] | None
+    settings: dict[str, Any]
+    n_threads: int
+    _scores: Any = None
+
+    @property
+    def scores(self) -> _core.Scores:
+        if self._scores is None:
+            self._scores = _core.Scores(
+                self.x, self.mask, n_threads=self.n_threads, **self.settings
+            )
+        return self._scores  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scores": None}
+
+
+class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators: everything from data to score tables, and back.
+
+    Subclasses list these parameters in their own constructor, as scikit-learn wants.
+    """
+
+    model: Model
+    graph_prior: Any
+    constraints: Any
+    max_parents: int | None
+    candidates: Any
+    preprocess: str | None
+    n_jobs: int | None
+    random_state: Any
+    verbose: int
+
+    # --- from data to tables ---------------------------------------------------------
+
+    def _check_problem(self, X: Any, interventions: Any) -> Problem:
+        """Checks data and shared settings; ValueError or TypeError before any work."""
+        table = check_table(X)
+        mask = check_interventions(interventions, table)
+        if self.constraints is not None:
+            raise ValueError("constraints must be None: they are not available yet")
+        model = check_model(self.model, table.n_variables)
+        problem = Problem(
+            table=table,
+            mask=mask,
+            model=model,
+            preprocessing=check_preprocess(self.preprocess, model, table.values),
+            graph_prior=check_graph_prior(self.graph_prior),
+            candidates=check_candidates(self.candidates, table.names, table.labelled),
+            max_parents=check_max_parents(self.max_parents, table.n_variables),
+            n_threads=check_n_jobs(self.n_jobs),
+        )
+        check_memory(
+            problem.n_bytes,
+            f"tables of {max(problem.candidates.counts)} candidate parents per variable",
+            "set candidates to a smaller number",
+        )
+        return problem
+
+    def _start(self, problem: Problem, X: Any) -> None:
+        """Sets the fitted attributes; to be called by `fit` itself."""
+        # n_features_in_, feature_names_in_
+        validate_data(self, X, skip_check_array=True)
+        warn_about_noise_scale(
+            problem.model, problem.preprocessing, problem.table, problem.mask
+        )
+        x = problem.preprocessing.apply(problem.table.values)
+        self.random_seed_ = check_seed(self.random_state)
+        self.preprocess_ = problem.preprocessing.kind
+        self.candidates_ = select_candidates(x, problem)
+        self._labelled = problem.table.labelled
+        self._names = problem.table.names
+        self._preprocessing = problem.preprocessing
+        self._n_drawn = 0
+        self._tables = ScoreTables(
+            x,
+            problem.mask,
+            {**problem.scores_settings(), "candidates": self.candidates_},
+            problem.n_threads,
+        )
+
+    def _print_plan(self, problem: Problem, more: dict[str, str]) -> None:
+        """The lines every plan begins with, then one per entry of `more`."""
+        table, counts = problem.table, problem.candidates.counts
+        considered = (
+            "all other variables"
+            if min(counts) == table.n_variables - 1
+            else f"{min(counts)} to {max(counts)} per variable"
+            if min(counts) < max(counts)
+            else f"{max(counts)} per variable, the best"
+        )
+        touched = 0
+        if problem.mask is not None:
+            touched = int((problem.mask.sum(axis=1) > 0).sum())
+        lines = {
+            "data": f"{table.n_rows} rows, {table.n_variables} variables, "
+            f"{touched} rows with interventions",
+            "model": f"{problem.model.name} {problem.model.fields}, graph prior "
+            f"{problem.graph_prior}, preprocess {self.preprocess_}",
+            "candidates": f"{considered}; at most {problem.max_parents} parents; tables "
+            f"of {count_bytes(problem.n_bytes)}",
+            **more,
+        }
+        for name, text in lines.items():
+            print(f"{name:<12}{text}", flush=True)
+
+    # --- from graphs to results ------------------------------------------------------
+
+    def _next_draws(self, n: int, random_state: Any) -> tuple[int, int]:
+        """Seed and number of the first of n draws.
+
+        None goes on with the stream of the fit's own seed; a seed of the caller's own
+        starts at its beginning.
+        """
+        if random_state is not None:
+            return check_seed(random_state), 0
+        first_draw = self._n_drawn
+        self._n_drawn += n
+        return self.random_seed_, first_draw
+
+    def _make_posterior(
+        self,
+        graphs: NDArray[np.uint8],
+        seed: int,
+        first_draw: int = 0,
+        *,
+        log_prob: NDArray[np.float64] | None,
+        log_reward: NDArray[np.float64] | None = None,
+        equal_weights: bool = False,
+    ) -> Posterior:
+        """Graphs (n, D, D) with parameters drawn exactly, in the units of X.
+
+        log_prob : of each graph under whatever drew it; None = unknown (chains), which
+        makes all weights equal, as equal_weights does.
+        """
+        scores = self._tables.scores
+        if log_reward is None:
+            log_reward = scores.log_reward(graphs)
+        weights, intercept, noise_scale, log_prob_theta = scores.draw_parameters(
+            graphs, stream_seed(seed, STREAM_PARAMETERS), first_draw
+        )
+        return Posterior(
+            graphs.view(np.bool_),
+            *self._preprocessing.to_units_of_x(graphs, weights, intercept, noise_scale),
+            log_prob=log_prob,
+            log_prob_theta=log_prob_theta,
+            log_reward=log_reward,
+            feature_names=self._names,
+            labelled=self._labelled,
+            equal_weights=equal_weights,
+        )
+
+    def _check_draws(self, n: int) -> None:
+        """ValueError when n draws would not fit in memory."""
+        n_variables = len(self._names)
+        check_memory(
+            n * (2.0 * n_variables**2 + 64.0 * n_variables),
+            f"{n} draws of {n_variables} variables",
+            "set n to a smaller number",
+        )
+
+    def log_reward(self, graphs: Any) -> NDArray[np.float64]:
+        """Log of prior weight times evidence, log w(G) + log P(data | G).
+
+        The sum of ``exp(log_reward)`` over all allowed graphs is the normalising
+        constant Z of the posterior. Evidences are those of the preprocessed data.
+
+        Parameters
+        ----------
+        graphs : array-like of shape (n, D, D) or (D, D)
+            bool or 0/1, ``graphs[s, i, j]`` = edge i -> j.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            -inf for acyclic graphs that max_parents or candidates exclude.
+
+        Raises
+        ------
+        ValueError
+            For a cycle or a self-loop, naming the row, or another shape.
+
+        Examples
+        --------
+        >>> import numpy as np, jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
+        >>> post = est.sample(5)
+        >>> bool(np.allclose(est.log_reward(post.graphs), post.log_reward))
+        True
+        """
+        check_is_fitted(self, "_tables")
+        return self._tables.scores.log_reward(self._check_acyclic(graphs))
+
+    def _check_acyclic(self, graphs: Any) -> NDArray[np.uint8]:
+        checked = check_graphs(graphs, self._names)
+        row = _core.find_cycle(checked)
+        if row >= 0:
+            raise ValueError(f"graph in row {row} has a cycle")
+        return checked
+
+
+def select_candidates(x: NDArray[np.float64], problem: Problem) -> list[list[int]]:
+    """Candidate parents of every node: named, all, or the best."""
+    n_variables = x.shape[1]
+    plan = problem.candidates
+    everyone = [[i for i in range(n_variables) if i != j] for j in range(n_variables)]
+    if plan.n_selected < n_variables - 1 and len(plan.named) < n_variables:
+        settings = problem.scores_settings()
+        del settings["max_parents"]
+        everyone = _core.select_candidates(
+            x,
+            problem.mask,
+            n_candidates=plan.n_selected,
+            n_threads=problem.n_threads,
+            **settings,
+        )
+    return [plan.named.get(node, everyone[node]) for node in range(n_variables)]
