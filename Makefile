@@ -49,11 +49,12 @@ types: $(VENV)/.installed-dev ## mypy, and the stub of the extension against the
 	$(BIN)/mypy
 	$(BIN)/stubtest jspgfn._core --mypy-config-file pyproject.toml
 
-bench: $(VENV)/.installed-dev ## the benchmarks; see benchmarks/
+bench: $(VENV)/.installed-dev ## kernels, threads and accuracy; see benchmarks/README.md
 	$(MAKE) -C benchmarks/c run
-	for script in $(wildcard benchmarks/bench_*.py); do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/threads.py
+	$(BIN)/python benchmarks/accuracy.py all
 
-sdist: $(VENV)/.installed-dev ## source archive in dist/, then a trial build from it
+sdist: $(VENV)/.installed-dev ## source archive and wheel in dist/
 	$(BIN)/pip install --quiet build
 	$(BIN)/python -m build --outdir dist
 

@@ -162,7 +162,7 @@ def run_fit(options: argparse.Namespace) -> None:
         intercept=post.intercept,
         noise_scale=post.noise_scale,
         weights=post.weights,
-        log_prob=post.log_prob,
+        log_prob=np.asarray(post.log_prob),
         log_prob_theta=post.log_prob_theta,
         log_reward=post.log_reward,
         feature_names=np.array(post.feature_names),

@@ -219,11 +219,10 @@ def as_numbers(column: Any, name: str) -> Floats:
             f"column {name!r} is not numeric (dtype {dtype}); "
             "drop it or encode it as numbers"
         )
-    try:
-        if hasattr(column, "to_numpy") and kind != "O":
+    if kind != "O":
+        if hasattr(column, "iloc"):  # pandas: its missing values become NaN
             return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    except TypeError:  # not pandas
-        pass
+        return np.asarray(column, dtype=np.float64)
     try:
         entries = np.asarray(column)
         if any(isinstance(entry, (str, bytes)) for entry in entries.flat):

@@ -342,3 +342,19 @@ def test_fixed_noise_on_standardised_data(data):
         pytest.raises(AssertionError, match="work was done"),
     ):
         fit(data, model="linear", preprocess="standardize")
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_residual_range_against_regressions(rng, with_mask):
+    from jspgfn._preprocess import residual_range
+
+    X = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 4)) + 3
+    mask = np.zeros((60, 4), dtype=np.uint8)
+    mask[:20, 1] = with_mask
+    low, high = residual_range(X, mask if with_mask else None)
+    for node in range(4):
+        rows = X[mask[:, node] == 0]
+        design = np.column_stack([np.ones(len(rows)), np.delete(rows, node, axis=1)])
+        squares = np.linalg.lstsq(design, rows[:, node], rcond=None)[1]
+        assert low[node] == pytest.approx(np.sqrt(squares[0] / (len(rows) - 4)))
+        assert high[node] == pytest.approx(rows[:, node].std(ddof=1))
