@@ -18,6 +18,8 @@ typedef enum jsp_rng_purpose {
     JSP_RNG_ACCEPT,     /* acceptance of independence proposals; index = chain */
     JSP_RNG_SAMPLE,     /* draws handed to the user; index = draw */
     JSP_RNG_PARAMETER,  /* draws of parameters; index = draw, step = node */
+    JSP_RNG_TEMPERING,  /* moves of a replica; step = round, index = replica */
+    JSP_RNG_SWAP,       /* swaps of replicas; step = round, index = ensemble */
 } jsp_rng_purpose;
 
 typedef struct jsp_rng {

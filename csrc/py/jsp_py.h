@@ -16,6 +16,8 @@
 #endif
 #include <numpy/arrayobject.h>
 
+#include <stdatomic.h>
+
 #include "jsp_scores.h"
 #include "jsp_trainer.h"
 
@@ -29,6 +31,7 @@ typedef struct jsp_py_module_state {
     PyObject *numerical_error;
     PyTypeObject *scores_type;
     PyTypeObject *trainer_type;
+    PyTypeObject *chains_type;
 } jsp_py_module_state;
 
 extern struct PyModuleDef jsp_py_module_def;
@@ -48,10 +51,18 @@ typedef struct jsp_py_scores {
 
 extern PyType_Spec jsp_py_scores_spec;
 extern PyType_Spec jsp_py_trainer_spec;
+extern PyType_Spec jsp_py_chain_spec;
 
 /* Functions of the module that need no object: candidates, kernels, configuration. */
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *jsp_py_kernels_call(PyObject *module, PyObject *args);
+
+/* ---- one call at a time (jsp_py_busy.c) --------------------------------------------- */
+
+/* Calls release the interpreter lock, so two threads could meet in one object: the second
+ * gets a RuntimeError (and -1) instead of a race. Every 0 is paired with a leave. */
+int jsp_py_busy_enter(atomic_int *busy);
+void jsp_py_busy_leave(atomic_int *busy);
 
 /* ---- conversions (jsp_py_convert.c) ------------------------------------------------- */
 

@@ -120,6 +120,9 @@ static int module_exec(PyObject *module) {
     state->trainer_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &jsp_py_trainer_spec, NULL);
     if (!state->trainer_type || PyModule_AddType(module, state->trainer_type) < 0) return -1;
+    state->chains_type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &jsp_py_chain_spec, NULL);
+    if (!state->chains_type || PyModule_AddType(module, state->chains_type) < 0) return -1;
     PyObject *metrics = list_metrics();
     if (!metrics) return -1;
     int failed = PyModule_AddObjectRef(module, "METRICS", metrics);
@@ -132,6 +135,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(state->numerical_error);
     Py_VISIT(state->scores_type);
     Py_VISIT(state->trainer_type);
+    Py_VISIT(state->chains_type);
     return 0;
 }
 
@@ -140,6 +144,7 @@ static int module_clear(PyObject *module) {
     Py_CLEAR(state->numerical_error);
     Py_CLEAR(state->scores_type);
     Py_CLEAR(state->trainer_type);
+    Py_CLEAR(state->chains_type);
     return 0;
 }
 

@@ -2,7 +2,6 @@
 #include "jsp_py.h" /* first: Python.h sets feature macros */
 
 #include <math.h>
-#include <stdatomic.h>
 
 #include "jsp_memory.h"
 
@@ -15,17 +14,9 @@ typedef struct jsp_py_trainer {
 
 /* ---- one call at a time ------------------------------------------------------------- */
 
-/* Calls release the interpreter lock, so two threads could meet in one trainer: the second
- * gets an error instead of a race. */
-static int enter(jsp_py_trainer *self) {
-    int idle = 0;
-    if (atomic_compare_exchange_strong(&self->busy, &idle, 1)) return 0;
-    PyErr_SetString(PyExc_RuntimeError,
-                    "this object is in use by another thread; one call at a time");
-    return -1;
-}
+static int enter(jsp_py_trainer *self) { return jsp_py_busy_enter(&self->busy); }
 
-static void leave(jsp_py_trainer *self) { atomic_store(&self->busy, 0); }
+static void leave(jsp_py_trainer *self) { jsp_py_busy_leave(&self->busy); }
 
 static const jsp_scores *scores_of(const jsp_py_trainer *self) {
     return ((jsp_py_scores *)self->scores)->scores;
