@@ -21,12 +21,16 @@ def make_scores(
     max_parents=None,
     candidates=None,
     n_threads=1,
+    edge_log_odds=None,
+    required=None,
 ):
     """_core.Scores with the arguments of reference.local_scores.tables."""
     D = x.shape[1]
     given = local_scores.fields_of(model, fields)
     if candidates is None:
         candidates = [[i for i in range(D) if i != j] for j in range(D)]
+    limits = max_parents if isinstance(max_parents, list) else [max_parents] * D
+    limits = [D - 1 if limit is None else limit for limit in limits]
     return _core.Scores(
         np.ascontiguousarray(x, np.float64),
         None if mask is None else np.ascontiguousarray(mask, np.uint8),
@@ -35,10 +39,12 @@ def make_scores(
             name: np.nan if value is None else value for name, value in given.items()
         },
         graph_prior=graph_prior,
-        max_parents=D - 1 if max_parents is None else max_parents,
+        max_parents=limits,
         candidates=candidates,
         intercept=intercept,
         n_threads=n_threads,
+        edge_log_odds=edge_log_odds,
+        required=required,
     )
 
 

@@ -53,22 +53,26 @@ void jsp_chain_moves_destroy(jsp_chain_moves *moves) {
     moves->parent = NULL;
 }
 
+static void set_parents(const jsp_scores *scores, int j, uint32_t local,
+                        jsp_chain_state *state) {
+    state->local[j] = local;
+    state->parents[j] = jsp_bits_empty();
+    for (uint32_t left = local; left; left &= left - 1) {
+        int k = jsp_bits_lowest64(left);
+        jsp_bits_add(&state->parents[j], scores->node[j].candidate[k]);
+    }
+}
+
 void jsp_chain_reset(const jsp_scores *scores, jsp_chain_state *state) {
     for (int j = 0; j < scores->n_variables; j++) {
-        state->local[j] = 0;
-        state->parents[j] = jsp_bits_empty();
+        set_parents(scores, j, scores->node[j].required, state);
     }
 }
 
 void jsp_chain_set(const jsp_scores *scores, const uint32_t *local,
                    jsp_chain_state *state) {
     for (int j = 0; j < scores->n_variables; j++) {
-        state->local[j] = local[j];
-        state->parents[j] = jsp_bits_empty();
-        for (uint32_t left = local[j]; left; left &= left - 1) {
-            int k = jsp_bits_lowest64(left);
-            jsp_bits_add(&state->parents[j], scores->node[j].candidate[k]);
-        }
+        set_parents(scores, j, local[j], state);
     }
 }
 

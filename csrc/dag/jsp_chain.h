@@ -28,7 +28,7 @@ jsp_status jsp_chain_moves_create(jsp_chain_moves *moves, const jsp_scores *scor
                                   jsp_error *error);
 void jsp_chain_moves_destroy(jsp_chain_moves *moves);
 
-/* The empty graph. */
+/* The graph of the required edges: empty when there are none. */
 void jsp_chain_reset(const jsp_scores *scores, jsp_chain_state *state);
 
 /* The graph given by local masks [D], which must be acyclic. */

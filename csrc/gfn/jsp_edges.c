@@ -18,8 +18,9 @@ typedef struct ranked_slot {
 static double free_log_odds(const jsp_scores *scores, int child, int k) {
     if (k < 0) return -INFINITY;
     uint32_t all = ((uint32_t)1 << scores->node[child].K) - 1;
-    double ratio = jsp_scores_restricted_sum(scores, child, 0, all & ~((uint32_t)1 << k)) -
-                   jsp_scores_restricted_sum(scores, child, 0, all);
+    double ratio =
+        jsp_scores_restricted_sum(scores, child, 0, all & ~((uint32_t)1 << k)) -
+        jsp_scores_restricted_sum(scores, child, 0, all);
     if (ratio > -1e-13) return -INFINITY;
     return ratio < -30 ? -ratio : log(-expm1(ratio)) - ratio;
 }
@@ -38,6 +39,11 @@ static int compare_slots(const void *left, const void *right) {
     return x->slot.b - y->slot.b;
 }
 
+static int is_required(const jsp_scores *scores, int child, int k) {
+    return k >= 0 && (scores->node[child].required >> k & 1);
+}
+
+/* A pair with a required edge is decided, so it has no slot. */
 static int collect_slots(const jsp_scores *scores, ranked_slot *ranked) {
     int D = scores->n_variables, n = 0;
     for (int a = 0; a < D; a++) {
@@ -45,9 +51,10 @@ static int collect_slots(const jsp_scores *scores, ranked_slot *ranked) {
             int8_t ab = scores->local_index[a * D + b];
             int8_t ba = scores->local_index[b * D + a];
             if (ab < 0 && ba < 0) continue;
+            if (is_required(scores, b, ab) || is_required(scores, a, ba)) continue;
             ranked[n].slot = (jsp_edges_slot){(int16_t)a, (int16_t)b, ab, ba};
-            ranked[n++].strength =
-                log_one_plus(free_log_odds(scores, b, ab), free_log_odds(scores, a, ba));
+            ranked[n++].strength = log_one_plus(free_log_odds(scores, b, ab),
+                                                free_log_odds(scores, a, ba));
         }
     }
     return n;
@@ -66,7 +73,8 @@ static jsp_status order_slots(jsp_edges *edges, jsp_error *error) {
     qsort(ranked, (size_t)edges->n_slots, sizeof *ranked, compare_slots);
     for (int p = 0; p < edges->n_slots; p++) {
         edges->slot[p] = ranked[p].slot;
-        edges->n_directed += (ranked[p].slot.bit_ab >= 0) + (ranked[p].slot.bit_ba >= 0);
+        edges->n_directed +=
+            (ranked[p].slot.bit_ab >= 0) + (ranked[p].slot.bit_ba >= 0);
     }
     jsp_memory_free(ranked);
     return JSP_OK;
@@ -89,14 +97,16 @@ static void register_tensors(jsp_edges *edges) {
     tensor->pair_output = jsp_params_add(layout, "pair_output", directions, H, 0, 0);
     tensor->pair_bias = jsp_params_add(layout, "pair_bias", directions, 1, 0, 0);
     tensor->odds_weight = jsp_params_add(layout, "odds_weight", 1, 1, 0, 0);
-    tensor->look_ahead_weight = jsp_params_add(layout, "look_ahead_weight", 1, 1, 0, 0.3);
+    tensor->look_ahead_weight =
+        jsp_params_add(layout, "look_ahead_weight", 1, 1, 0, 0.3);
 }
 
 static jsp_status prepare_initial(jsp_edges *edges, jsp_error *error) {
     jsp_edges_cache cache;
     size_t size = jsp_edges_state_size(edges->scores);
     edges->initial_memory = jsp_memory_alloc(size, 1);
-    if (!edges->initial_memory) return jsp_status_no_memory(error, size, "the initial state");
+    if (!edges->initial_memory)
+        return jsp_status_no_memory(error, size, "the initial state");
     jsp_status status =
         jsp_edges_cache_create(&cache, edges->scores, START_CACHE_BYTES, error);
     if (status != JSP_OK) return status;
@@ -106,7 +116,8 @@ static jsp_status prepare_initial(jsp_edges *edges, jsp_error *error) {
     return JSP_OK;
 }
 
-jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out, jsp_error *error) {
+jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out,
+                            jsp_error *error) {
     jsp_edges *edges = jsp_memory_alloc(1, sizeof *edges);
     *out = NULL;
     if (!edges) return jsp_status_no_memory(error, sizeof *edges, "the generator");
@@ -118,7 +129,8 @@ jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out, jsp_error
         return status;
     }
     register_tensors(edges);
-    for (int n = 1; n <= JSP_MAX_VARIABLES; n++) edges->half_log[n] = 0.5f * logf((float)n);
+    for (int n = 1; n <= JSP_MAX_VARIABLES; n++)
+        edges->half_log[n] = 0.5f * logf((float)n);
     *out = edges;
     return JSP_OK;
 }

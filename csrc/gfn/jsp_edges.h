@@ -11,7 +11,8 @@
  * so far, c corrections of a small network shared by all pairs. Every DAG has exactly one
  * walk, so log q(G) is the sum of the log-probabilities of its decisions, exactly, and the
  * backward probability of the GFlowNet is 1. Whatever the base odds are, they only define q;
- * log R always comes from the tables of doubles.
+ * log R always comes from the tables of doubles. Required edges are in every graph: they
+ * are there before the walk begins and their pairs have no slot.
  *
  * The order of the slots matters more than anything else: on a problem of 8 variables the
  * untrained policy is 1.2 nats from the posterior with the strongest pair first and 200 with
@@ -28,38 +29,39 @@
 #define JSP_EDGES_HIDDEN 32
 
 typedef struct jsp_edges_slot {
-    int16_t a, b;      /* variables, a < b */
-    int8_t bit_ab;     /* local index of a at child b, -1 when not a candidate */
-    int8_t bit_ba;     /* local index of b at child a, -1 when not a candidate */
+    int16_t a, b;  /* variables, a < b */
+    int8_t bit_ab; /* local index of a at child b, -1 when not a candidate */
+    int8_t bit_ba; /* local index of b at child a, -1 when not a candidate */
 } jsp_edges_slot;
 
 /* Offsets of the tensors in the parameter block. Direction d of slot p has row 2 p + d,
  * d = 0 for a -> b and 1 for b -> a. */
 typedef struct jsp_edges_tensors {
-    size_t parent_embedding; /* [D, H] added before the first ReLU */
-    size_t child_embedding;  /* [D, H] */
-    size_t edge_embedding;   /* [2 slots, H] summed over the edges so far */
-    size_t output;           /* [H] */
-    size_t pair_output;      /* [2 slots, H] added to `output` for one direction */
-    size_t pair_bias;        /* [2 slots] */
-    size_t odds_weight;      /* [1] weight of D clipped to +-8 in the correction */
+    size_t parent_embedding;  /* [D, H] added before the first ReLU */
+    size_t child_embedding;   /* [D, H] */
+    size_t edge_embedding;    /* [2 slots, H] summed over the edges so far */
+    size_t output;            /* [H] */
+    size_t pair_output;       /* [2 slots, H] added to `output` for one direction */
+    size_t pair_bias;         /* [2 slots] */
+    size_t odds_weight;       /* [1] weight of D clipped to +-8 in the correction */
     size_t look_ahead_weight; /* [1] weight of the look-ahead sum clipped to +-8 */
 } jsp_edges_tensors;
 
 typedef struct jsp_edges {
     const jsp_scores *scores; /* borrowed; must outlive the generator */
     int n_slots;
-    int n_directed;           /* directed candidate pairs: bound on options of one walk */
-    jsp_edges_slot *slot;     /* [n_slots] owned */
+    int n_directed;       /* directed candidate pairs: bound on options of one walk */
+    jsp_edges_slot *slot; /* [n_slots] owned */
     jsp_params layout;
     jsp_mlp mlp;
     jsp_edges_tensors tensor;
     float half_log[JSP_MAX_VARIABLES + 1]; /* log(n) / 2, a feature of set sizes */
-    jsp_edges_state initial;  /* the empty graph, copied at the start of every walk */
-    char *initial_memory;     /* owned */
+    jsp_edges_state initial; /* the required edges, copied at the start of every walk */
+    char *initial_memory;    /* owned */
 } jsp_edges;
 
-jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out, jsp_error *error);
+jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out,
+                            jsp_error *error);
 void jsp_edges_destroy(jsp_edges *edges); /* NULL allowed */
 
 #endif

@@ -11,7 +11,9 @@
 /* Forbidden edges below this log-odds are left out of the look-ahead sum. */
 #define LOOK_AHEAD_ODDS (-5.0f)
 
-static size_t pad(size_t bytes) { return (bytes + 63) / 64 * 64; }
+static size_t pad(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
 
 size_t jsp_edges_state_size(const jsp_scores *scores) {
     size_t D = (size_t)scores->n_variables;
@@ -26,7 +28,8 @@ static void *take(char **cursor, size_t bytes) {
     return here;
 }
 
-void jsp_edges_state_init(jsp_edges_state *state, const jsp_scores *scores, char *memory) {
+void jsp_edges_state_init(jsp_edges_state *state, const jsp_scores *scores,
+                          char *memory) {
     size_t D = (size_t)scores->n_variables;
     char *cursor = memory;
     *state = (jsp_edges_state){0};
@@ -69,11 +72,23 @@ static void close_excluded(jsp_edges_state *state, int child) {
     }
 }
 
+/* While a node still lacks one of them all its sets are excluded, so exclusions must not
+ * be looked at yet. */
+static void add_required(jsp_edges_state *state) {
+    const jsp_scores *scores = state->scores;
+    state->has_exclusions = 0;
+    for (int j = 0; j < scores->n_variables; j++) {
+        const jsp_scores_node *node = &scores->node[j];
+        for (uint32_t left = node->required; left; left &= left - 1) {
+            jsp_edges_state_add(state, node->candidate[jsp_bits_lowest64(left)], j);
+        }
+    }
+}
+
 void jsp_edges_state_start(jsp_edges_state *state, jsp_edges_cache *cache) {
     const jsp_scores *scores = state->scores;
     memset(state->memory, 0, jsp_edges_state_size(scores));
     jsp_dag_reset(&state->dag);
-    state->has_exclusions = find_exclusions(scores);
     state->dirty = jsp_bits_first(scores->n_variables);
     for (int j = 0; j < scores->n_variables; j++) {
         const jsp_scores_node *node = &scores->node[j];
@@ -81,7 +96,11 @@ void jsp_edges_state_start(jsp_edges_state *state, jsp_edges_cache *cache) {
         for (int k = 0; k < node->K; k++) {
             jsp_bits_add(&state->open_parents[j], node->candidate[k]);
         }
-        if (state->has_exclusions) close_excluded(state, j);
+    }
+    add_required(state);
+    state->has_exclusions = find_exclusions(scores);
+    for (int j = 0; state->has_exclusions && j < scores->n_variables; j++) {
+        close_excluded(state, j);
     }
     jsp_edges_state_refresh(state, cache);
 }
@@ -159,7 +178,8 @@ float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int c
     const int8_t *local_index = state->scores->local_index;
     int D = state->scores->n_variables;
     size_t stride = (size_t)state->stride;
-    double sum = 0, product = 1; /* logs are summed as products: one log for many factors */
+    double sum = 0,
+           product = 1; /* logs are summed as products: one log for many factors */
     jsp_bits above = state->dag.ancestors[parent];
     jsp_bits below = state->dag.descendants[child];
     for (int k; (k = jsp_bits_pop(&above)) >= 0;) {

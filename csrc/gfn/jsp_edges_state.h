@@ -18,7 +18,7 @@ typedef struct jsp_edges_state {
     float *odds;              /* [D, stride] log-odds of open candidates */
     float *exp_odds;          /* [D, stride] exp of them */
     float *gain;              /* [D, stride] change of the local score */
-    float *chance;            /* [D, stride] exp_odds / (1 + exp_odds); 0 when not open */
+    float *chance; /* [D, stride] exp_odds / (1 + exp_odds); 0 when not open */
     float *expected_parents;  /* [D] sum of chance over open candidates */
     float *expected_children; /* [D] sum of chance over open places as a parent */
     uint32_t *chosen;         /* [D] parents so far, local masks */
@@ -31,9 +31,11 @@ typedef struct jsp_edges_state {
 size_t jsp_edges_state_size(const jsp_scores *scores);
 
 /* Lays a state out on `memory` (64-byte aligned); it must be started or copied next. */
-void jsp_edges_state_init(jsp_edges_state *state, const jsp_scores *scores, char *memory);
+void jsp_edges_state_init(jsp_edges_state *state, const jsp_scores *scores,
+                          char *memory);
 
-/* The empty graph with every allowed candidate open and all rows computed. */
+/* The graph of the required edges, with every candidate that may be added open and all
+ * rows computed. */
 void jsp_edges_state_start(jsp_edges_state *state, jsp_edges_cache *cache);
 
 /* target = source, both laid out for the same scores. */

@@ -22,6 +22,14 @@ static int read_fields(PyObject *dict, jsp_model_setup *setup) {
     return 0;
 }
 
+/* Memory behind a jsp_scores_config. */
+typedef struct config_memory {
+    int max_parents[JSP_MAX_VARIABLES];
+    int n_candidates[JSP_MAX_VARIABLES];
+    const int *candidates[JSP_MAX_VARIABLES];
+    int *flat; /* [D, D] owned */
+} config_memory;
+
 static int read_prior(const char *name, jsp_scores_prior *prior) {
     if (!strcmp(name, "uniform")) {
         *prior = JSP_SCORES_UNIFORM;
@@ -35,10 +43,60 @@ static int read_prior(const char *name, jsp_scores_prior *prior) {
     return 0;
 }
 
+/* Cells of an array [D, D], or NULL for None. */
+static int read_matrix(PyObject *array, const char *name, int type, int D,
+                       const void **cells) {
+    *cells = NULL;
+    if (array == Py_None) return 0;
+    if (jsp_py_convert_check(array, name, type, 2) < 0) return -1;
+    const npy_intp shape[2] = {D, D};
+    if (!PyArray_CompareLists(PyArray_DIMS((PyArrayObject *)array), shape, 2)) {
+        PyErr_Format(PyExc_ValueError, "%s must have shape (%d, %d)", name, D, D);
+        return -1;
+    }
+    *cells = PyArray_DATA((PyArrayObject *)array);
+    return 0;
+}
+
+static int read_limits(PyObject *list, int D, int *max_parents) {
+    if (!PyList_Check(list) || PyList_GET_SIZE(list) != D) {
+        PyErr_Format(PyExc_ValueError, "max_parents must be a list of %d numbers", D);
+        return -1;
+    }
+    for (int j = 0; j < D; j++) {
+        long limit = PyLong_AsLong(PyList_GET_ITEM(list, j));
+        if (limit == -1 && PyErr_Occurred()) return -1;
+        if (limit < 0) {
+            PyErr_Format(PyExc_ValueError, "max_parents[%d] is negative: %ld", j,
+                         limit);
+            return -1;
+        }
+        max_parents[j] = limit < D ? (int)limit : D - 1;
+    }
+    return 0;
+}
+
+/* All of a config but the candidates. */
+static int read_config(const char *prior, PyObject *log_odds, PyObject *required,
+                       PyObject *max_parents, int D, config_memory *memory,
+                       jsp_scores_config *config) {
+    const void *odds_cells, *required_cells;
+    if (read_prior(prior, &config->prior) < 0 ||
+        read_matrix(log_odds, "edge_log_odds", NPY_DOUBLE, D, &odds_cells) < 0 ||
+        read_matrix(required, "required", NPY_UINT8, D, &required_cells) < 0 ||
+        read_limits(max_parents, D, memory->max_parents) < 0) {
+        return -1;
+    }
+    config->edge_log_odds = odds_cells;
+    config->required = required_cells;
+    config->max_parents = memory->max_parents;
+    return 0;
+}
+
 /* Checks x and mask and reads model, fields and data into a setup. */
-static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask, const char *model,
-                      PyObject *fields, int intercept, int n_threads, jsp_data **data,
-                      jsp_model_setup *setup) {
+static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
+                      const char *model, PyObject *fields, int intercept, int n_threads,
+                      jsp_data **data, jsp_model_setup *setup) {
     jsp_error error;
     if (jsp_py_convert_check(x, "x", NPY_DOUBLE, 2) < 0) return -1;
     PyArrayObject *table = (PyArrayObject *)x;
@@ -53,7 +111,8 @@ static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask, const cha
     }
     if (PyArray_DIM(table, 1) < 1 || PyArray_DIM(table, 1) > JSP_MAX_VARIABLES ||
         PyArray_DIM(table, 0) > INT32_MAX) {
-        PyErr_Format(PyExc_ValueError, "x must have 1 to %d columns and fewer than 2^31 rows",
+        PyErr_Format(PyExc_ValueError,
+                     "x must have 1 to %d columns and fewer than 2^31 rows",
                      JSP_MAX_VARIABLES);
         return -1;
     }
@@ -64,19 +123,19 @@ static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask, const cha
     }
     if (read_fields(fields, setup) < 0) return -1;
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = jsp_data_create(PyArray_DATA(table), cells, (int)PyArray_DIM(table, 0),
-                             (int)PyArray_DIM(table, 1), n_threads, data, &error);
+    Py_BEGIN_ALLOW_THREADS status =
+        jsp_data_create(PyArray_DATA(table), cells, (int)PyArray_DIM(table, 0),
+                        (int)PyArray_DIM(table, 1), n_threads, data, &error);
     setup->data = *data;
     if (status == JSP_OK) status = setup->model->check(setup, &error);
-    Py_END_ALLOW_THREADS
-    if (status == JSP_OK) return 0;
+    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
     jsp_py_convert_raise(type, &error);
     return -1;
 }
 
 /* Candidate lists from a list of lists; `flat` [D, D] holds them one per row. */
-static int read_candidates(PyObject *lists, int D, int *flat, const int **rows, int *counts) {
+static int fill_lists(PyObject *lists, int D, int *flat, const int **rows,
+                      int *counts) {
     if (!PyList_Check(lists) || PyList_GET_SIZE(lists) != D) {
         PyErr_Format(PyExc_ValueError, "candidates must be a list of %d lists", D);
         return -1;
@@ -85,7 +144,8 @@ static int read_candidates(PyObject *lists, int D, int *flat, const int **rows, 
         PyObject *list = PyList_GET_ITEM(lists, j);
         if (!PyList_Check(list) || PyList_GET_SIZE(list) >= D) {
             PyErr_Format(PyExc_ValueError,
-                         "candidates[%d] must be a list of at most %d columns", j, D - 1);
+                         "candidates[%d] must be a list of at most %d columns", j,
+                         D - 1);
             return -1;
         }
         rows[j] = flat + j * D;
@@ -94,13 +154,26 @@ static int read_candidates(PyObject *lists, int D, int *flat, const int **rows, 
             long i = PyLong_AsLong(PyList_GET_ITEM(list, k));
             if (i == -1 && PyErr_Occurred()) return -1;
             if (i < 0 || i >= D || i == j) {
-                PyErr_Format(PyExc_ValueError, "candidates[%d] holds %ld, not a parent", j, i);
+                PyErr_Format(PyExc_ValueError, "candidates[%d] holds %ld, not a parent",
+                             j, i);
                 return -1;
             }
             flat[j * D + k] = (int)i;
         }
     }
     return 0;
+}
+
+static int read_candidates(PyObject *lists, int D, config_memory *memory,
+                           jsp_scores_config *config) {
+    memory->flat = jsp_memory_alloc((size_t)(D * D), sizeof *memory->flat);
+    if (!memory->flat) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    config->candidates = memory->candidates;
+    config->n_candidates = memory->n_candidates;
+    return fill_lists(lists, D, memory->flat, memory->candidates, memory->n_candidates);
 }
 
 /* ---- candidates --------------------------------------------------------------------- */
@@ -128,28 +201,34 @@ static PyObject *list_candidates(int D, int K, const int *flat, const int *count
 
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
                                           PyObject *kwargs) {
-    static char *names[] = {"x",         "mask",      "model",       "model_fields",
-                            "graph_prior", "n_candidates", "intercept", "n_threads", NULL};
-    PyObject *x, *mask, *fields, *lists = NULL;
-    const char *model, *prior_name;
+    static char *names[] = {
+        "x",           "mask",          "model",        "model_fields",
+        "graph_prior", "max_parents",   "n_candidates", "intercept",
+        "n_threads",   "edge_log_odds", "required",     NULL};
+    PyObject *x, *mask, *fields, *limits, *lists = NULL;
+    PyObject *log_odds, *required;
+    const char *model, *prior;
     int K, intercept, n_threads, counts[JSP_MAX_VARIABLES];
-    jsp_scores_prior prior;
+    jsp_scores_config config = {0};
+    config_memory memory = {.flat = NULL};
     jsp_model_setup setup;
     jsp_data *data = NULL;
     jsp_error error;
     jsp_py_module_state *state = PyModule_GetState(module);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sipi:select_candidates", names, &x,
-                                     &mask, &model, &PyDict_Type, &fields, &prior_name, &K,
-                                     &intercept, &n_threads) ||
-        read_prior(prior_name, &prior) < 0) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sOipiOO:select_candidates",
+                                     names, &x, &mask, &model, &PyDict_Type, &fields,
+                                     &prior, &limits, &K, &intercept, &n_threads,
+                                     &log_odds, &required)) {
         return NULL;
     }
     if (K < 1 || K > JSP_MAX_CANDIDATES) {
         return PyErr_Format(PyExc_ValueError, "n_candidates must be 1 to %d, got %d",
                             JSP_MAX_CANDIDATES, K);
     }
-    if (read_setup(state->scores_type, x, mask, model, fields, intercept, n_threads, &data,
-                   &setup) < 0) {
+    if (read_setup(state->scores_type, x, mask, model, fields, intercept, n_threads,
+                   &data, &setup) < 0 ||
+        read_config(prior, log_odds, required, limits, jsp_data_n_variables(data),
+                    &memory, &config) < 0) {
         jsp_data_destroy(data);
         return NULL;
     }
@@ -159,11 +238,11 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
         PyErr_NoMemory();
     } else {
         jsp_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = jsp_candidates_select(&setup, prior, K, n_threads, flat, counts, &error);
-        Py_END_ALLOW_THREADS
-        lists = status == JSP_OK ? list_candidates(D, K, flat, counts)
-                                 : jsp_py_convert_raise(state->scores_type, &error);
+        Py_BEGIN_ALLOW_THREADS status =
+            jsp_candidates_select(&setup, &config, K, n_threads, flat, counts, &error);
+        Py_END_ALLOW_THREADS lists =
+            status == JSP_OK ? list_candidates(D, K, flat, counts)
+                             : jsp_py_convert_raise(state->scores_type, &error);
     }
     jsp_memory_free(flat);
     jsp_data_destroy(data);
@@ -172,56 +251,50 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
 
 /* ---- life --------------------------------------------------------------------------- */
 
-static int build_tables(jsp_py_scores *self, jsp_scores_prior prior, int max_parents,
-                        PyObject *lists) {
-    const int D = jsp_data_n_variables(self->data);
-    const int *rows[JSP_MAX_VARIABLES];
-    int counts[JSP_MAX_VARIABLES];
+static int build_tables(jsp_py_scores *self, const jsp_scores_config *config) {
     jsp_error error;
     jsp_status status;
-    int *flat = jsp_memory_alloc((size_t)(D * D), sizeof *flat);
-    if (!flat) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    if (read_candidates(lists, D, flat, rows, counts) < 0) {
-        jsp_memory_free(flat);
-        return -1;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    status = jsp_scores_create(&self->setup, prior, max_parents, rows, counts,
-                               self->n_threads, &self->scores, &error);
-    Py_END_ALLOW_THREADS
-    jsp_memory_free(flat);
-    if (status == JSP_OK) return 0;
+    Py_BEGIN_ALLOW_THREADS status =
+        jsp_scores_create(&self->setup, config, self->n_threads, &self->scores, &error);
+    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
     jsp_py_convert_raise(Py_TYPE(self), &error);
     return -1;
 }
 
 static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"x",           "mask",       "model",     "model_fields",
-                            "graph_prior", "max_parents", "candidates", "intercept",
-                            "n_threads",   NULL};
-    PyObject *x, *mask, *fields, *lists;
-    const char *model, *prior_name;
-    int max_parents, intercept, n_threads;
-    jsp_scores_prior prior;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!siOpi:Scores", names, &x, &mask,
-                                     &model, &PyDict_Type, &fields, &prior_name,
-                                     &max_parents, &lists, &intercept, &n_threads)) {
+    static char *names[] = {"x",           "mask",
+                            "model",       "model_fields",
+                            "graph_prior", "max_parents",
+                            "candidates",  "intercept",
+                            "n_threads",   "edge_log_odds",
+                            "required",    NULL};
+    PyObject *x, *mask, *fields, *limits, *lists, *log_odds, *required;
+    const char *model, *prior;
+    int intercept, n_threads;
+    jsp_scores_config config = {0};
+    config_memory memory = {.flat = NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sOOpiOO:Scores", names, &x,
+                                     &mask, &model, &PyDict_Type, &fields, &prior,
+                                     &limits, &lists, &intercept, &n_threads, &log_odds,
+                                     &required)) {
         return NULL;
     }
-    if (read_prior(prior_name, &prior) < 0) return NULL;
     jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->n_threads = n_threads;
-    if (read_setup(type, x, mask, model, fields, intercept, n_threads, &self->data,
-                   &self->setup) < 0 ||
-        build_tables(self, prior, max_parents, lists) < 0) {
-        Py_DECREF(self);
-        return NULL;
+    int failed = read_setup(type, x, mask, model, fields, intercept, n_threads,
+                            &self->data, &self->setup);
+    if (!failed) {
+        int D = jsp_data_n_variables(self->data);
+        failed =
+            read_config(prior, log_odds, required, limits, D, &memory, &config) < 0 ||
+            read_candidates(lists, D, &memory, &config) < 0 ||
+            build_tables(self, &config) < 0;
     }
-    return (PyObject *)self;
+    jsp_memory_free(memory.flat);
+    if (!failed) return (PyObject *)self;
+    Py_DECREF(self);
+    return NULL;
 }
 
 static void scores_dealloc(PyObject *object) {
@@ -301,14 +374,16 @@ static PyObject *scores_log_reward(PyObject *object, PyObject *graphs) {
     npy_intp n = PyArray_DIM((PyArrayObject *)graphs, 0);
     PyObject *result = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
     if (!result) return NULL;
-    if (jsp_py_convert_masks(self->scores, (PyArrayObject *)graphs, &masks, &possible) < 0) {
+    if (jsp_py_convert_masks(self->scores, (PyArrayObject *)graphs, &masks, &possible) <
+        0) {
         Py_DECREF(result);
         return NULL;
     }
     double *log_reward = PyArray_DATA((PyArrayObject *)result);
     for (npy_intp s = 0; s < n; s++) {
-        log_reward[s] = possible[s] ? jsp_scores_log_reward(self->scores, masks + s * (npy_intp)D)
-                                    : -INFINITY;
+        log_reward[s] =
+            possible[s] ? jsp_scores_log_reward(self->scores, masks + s * (npy_intp)D)
+                        : -INFINITY;
     }
     jsp_memory_free(masks);
     jsp_memory_free(possible);
@@ -328,14 +403,15 @@ static long *count_edges(PyArrayObject *graphs) {
     return first;
 }
 
-static PyObject *scores_draw_parameters(PyObject *object, PyObject *args, PyObject *kwargs) {
+static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
+                                        PyObject *kwargs) {
     static char *names[] = {"graphs", "seed", "first_draw", NULL};
     jsp_py_scores *self = (jsp_py_scores *)object;
     PyObject *graphs;
     unsigned long long seed;
     long first_draw = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|l:draw_parameters", names, &graphs,
-                                     &seed, &first_draw)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|l:draw_parameters", names,
+                                     &graphs, &seed, &first_draw)) {
         return NULL;
     }
     if (jsp_py_convert_check_graphs(graphs, self->scores->n_variables) < 0) return NULL;
@@ -351,16 +427,18 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args, PyObje
     jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
     jsp_status status = JSP_ERROR_MEMORY;
     if (weights && intercepts && noise && density) {
-        Py_BEGIN_ALLOW_THREADS
-        status = jsp_draws_parameters(
-            &self->setup, (long)shape[0], PyArray_DATA(array), seed, first_draw,
-            self->n_threads, first_edge, PyArray_DATA((PyArrayObject *)weights),
-            PyArray_DATA((PyArrayObject *)intercepts), PyArray_DATA((PyArrayObject *)noise),
-            PyArray_DATA((PyArrayObject *)density), &error);
+        Py_BEGIN_ALLOW_THREADS status =
+            jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
+                                 seed, first_draw, self->n_threads, first_edge,
+                                 PyArray_DATA((PyArrayObject *)weights),
+                                 PyArray_DATA((PyArrayObject *)intercepts),
+                                 PyArray_DATA((PyArrayObject *)noise),
+                                 PyArray_DATA((PyArrayObject *)density), &error);
         Py_END_ALLOW_THREADS
     }
     jsp_memory_free(first_edge);
-    if (status == JSP_OK) return Py_BuildValue("NNNN", weights, intercepts, noise, density);
+    if (status == JSP_OK)
+        return Py_BuildValue("NNNN", weights, intercepts, noise, density);
     Py_XDECREF(weights);
     Py_XDECREF(intercepts);
     Py_XDECREF(noise);
@@ -380,8 +458,10 @@ static PyObject *get_n_bytes(PyObject *object, void *unused) {
 
 static PyMethodDef scores_methods[] = {
     {"candidates", scores_candidates, METH_O, "Candidate parents of a node."},
-    {"local_scores", scores_local_scores, METH_O, "Copy of the local scores of a node."},
-    {"restricted_sum", scores_restricted_sum, METH_VARARGS, "Restricted sum, for tests."},
+    {"local_scores", scores_local_scores, METH_O,
+     "Copy of the local scores of a node."},
+    {"restricted_sum", scores_restricted_sum, METH_VARARGS,
+     "Restricted sum, for tests."},
     {"log_reward", scores_log_reward, METH_O, "log R of graphs; -inf when excluded."},
     {"draw_parameters", (PyCFunction)(void (*)(void))scores_draw_parameters,
      METH_VARARGS | METH_KEYWORDS, "Exact draws of parameters given graphs."},

@@ -17,7 +17,7 @@
 
 typedef struct job {
     const jsp_model_setup *setup;
-    jsp_scores_prior prior;
+    const jsp_scores_config *config;
     int D, K;
     int *candidates;
     int *n_candidates;
@@ -42,7 +42,7 @@ static jsp_status score_of(search *s, int n, int extra, double *score) {
     const jsp_model_setup *setup = s->job->setup;
     jsp_status status =
         setup->model->evidence(setup, s->node, n, parents, score, s->error);
-    *score += jsp_scores_log_prior(s->job->prior, s->job->D, n);
+    *score += jsp_scores_log_weight(s->job->config, s->job->D, s->node, n, parents);
     return status;
 }
 
@@ -54,7 +54,7 @@ static jsp_status gains(search *s, int n, double *gain) {
         gain[i] = -INFINITY;
         if (s->taken[i]) continue;
         status = score_of(s, n, i, &with);
-        gain[i] = with - base;
+        gain[i] = with > -INFINITY ? with - base : -INFINITY;
     }
     return status;
 }
@@ -74,9 +74,10 @@ static void choose(search *s, int i) {
 
 static jsp_status fill_list(search *s, int K) {
     double alone[JSP_MAX_VARIABLES], gain[JSP_MAX_VARIABLES];
-    jsp_status status = gains(s, 0, alone);
+    int n_required = s->n;
+    jsp_status status = gains(s, n_required, alone);
     memcpy(gain, alone, sizeof gain);
-    while (status == JSP_OK && s->n < K && s->n < GREEDY_MOST) {
+    while (status == JSP_OK && s->n < K && s->n - n_required < GREEDY_MOST) {
         int best = best_of(s, gain);
         if (!(gain[best] > 0)) break;
         choose(s, best);
@@ -96,6 +97,9 @@ static void select_node(void *context, int node, int worker) {
     search s = {.job = q, .node = node, .error = &q->errors[node]};
     int K = q->K < q->D - 1 ? q->K : q->D - 1;
     s.taken[node] = 1;
+    for (int i = 0; i < q->D; i++) {
+        if (jsp_scores_is_required(q->config, q->D, i, node) && s.n < K) choose(&s, i);
+    }
     if (K < q->D - 1) {
         s.error->code = fill_list(&s, K);
     } else {
@@ -109,9 +113,9 @@ static void select_node(void *context, int node, int worker) {
     q->n_candidates[node] = n;
 }
 
-jsp_status jsp_candidates_select(const jsp_model_setup *setup, jsp_scores_prior prior,
-                                 int K, int n_threads, int *candidates,
-                                 int *n_candidates, jsp_error *error) {
+jsp_status jsp_candidates_select(const jsp_model_setup *setup,
+                                 const jsp_scores_config *config, int K, int n_threads,
+                                 int *candidates, int *n_candidates, jsp_error *error) {
     int D = jsp_data_n_variables(setup->data);
     if (K < 0 || K > JSP_MAX_CANDIDATES) {
         return jsp_status_set(
@@ -122,7 +126,7 @@ jsp_status jsp_candidates_select(const jsp_model_setup *setup, jsp_scores_prior 
     }
     jsp_error *errors = jsp_memory_alloc((size_t)D, sizeof *errors);
     if (!errors) return jsp_status_no_memory(error, D * sizeof *errors, "candidates");
-    job q = {setup, prior, D, K, candidates, n_candidates, errors};
+    job q = {setup, config, D, K, candidates, n_candidates, errors};
     jsp_parallel_for(n_threads, D, select_node, &q);
     jsp_status status = JSP_OK;
     for (int j = D - 1; j >= 0; j--) {

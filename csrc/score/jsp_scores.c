@@ -88,10 +88,11 @@ static void zeta(int K, extended z) {
     }
 }
 
-/* From score: max_score, log_term, log_sum. */
+/* From score: max_score, required, log_term, log_sum. */
 static jsp_status derive(jsp_scores_node *node, int j, extended z, jsp_error *error) {
     size_t n = (size_t)1 << node->K;
     double max = -INFINITY;
+    uint32_t common = (uint32_t)(n - 1);
     for (size_t S = 0; S < n; S++) {
         double value = node->score[S];
         if (!(value < INFINITY)) {
@@ -99,12 +100,21 @@ static jsp_status derive(jsp_scores_node *node, int j, extended z, jsp_error *er
                                   "a local score of variable %d is NaN or infinite", j);
         }
         if (value > max) max = value;
+        if (value > -INFINITY) common &= (uint32_t)S;
     }
     if (!(max > -INFINITY)) {
         return jsp_status_set(error, JSP_ERROR_VALUE,
                               "variable %d has no allowed parent set", j);
     }
+    if (node->score[common] == -INFINITY) {
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "the common members of all allowed parent sets of variable "
+            "%d must be an allowed set",
+            j);
+    }
     node->max_score = max;
+    node->required = common;
     for (size_t S = 0; S < n; S++) node->log_term[S] = (float)(node->score[S] - max);
     to_extended(n, node->score, max, z);
     zeta(node->K, z);
@@ -124,6 +134,38 @@ double jsp_scores_log_prior(jsp_scores_prior prior, int n_variables, int n_paren
         }
     }
     return value;
+}
+
+int jsp_scores_is_required(const jsp_scores_config *config, int n_variables, int parent,
+                           int child) {
+    size_t cell = (size_t)parent * n_variables + child;
+    if (parent == child) return 0;
+    if (config->required && config->required[cell]) return 1;
+    return config->edge_log_odds && config->edge_log_odds[cell] == INFINITY;
+}
+
+/* Log odds that count in a weight. */
+static double log_odds_of(const jsp_scores_config *config, int D, int i, int j) {
+    double value = config->edge_log_odds ? config->edge_log_odds[(size_t)i * D + j] : 0;
+    return value == INFINITY ? 0 : value;
+}
+
+static int limit_of(const jsp_scores_config *config, int D, int node) {
+    int limit = config->max_parents ? config->max_parents[node] : D - 1;
+    return limit < D - 1 ? limit : D - 1;
+}
+
+double jsp_scores_log_weight(const jsp_scores_config *config, int n_variables, int node,
+                             int n_parents, const int *parents) {
+    int D = n_variables, missing = 0;
+    if (n_parents > limit_of(config, D, node)) return -INFINITY;
+    for (int i = 0; i < D; i++) missing += jsp_scores_is_required(config, D, i, node);
+    double value = jsp_scores_log_prior(config->prior, D, n_parents);
+    for (int k = 0; k < n_parents; k++) {
+        missing -= jsp_scores_is_required(config, D, parents[k], node);
+        value += log_odds_of(config, D, parents[k], node);
+    }
+    return missing ? -INFINITY : value;
 }
 
 static jsp_status check_candidates(int D, const int *const *candidates,
@@ -156,6 +198,64 @@ static jsp_status check_candidates(int D, const int *const *candidates,
         }
     }
     return JSP_OK;
+}
+
+/* What the config says about one node must fit together. */
+static jsp_status check_node(const jsp_scores_config *config, int D, int j,
+                             jsp_error *error) {
+    int limit = limit_of(config, D, j), n_required = 0;
+    if (limit < 0) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "max_parents of variable %d must not be negative, got %d",
+                              j, limit);
+    }
+    for (int i = 0; i < D; i++) {
+        if (i == j) continue;
+        double odds = log_odds_of(config, D, i, j);
+        if (isnan(odds)) {
+            return jsp_status_set(error, JSP_ERROR_VALUE,
+                                  "the log odds of edge %d -> %d are NaN", i, j);
+        }
+        if (!jsp_scores_is_required(config, D, i, j)) continue;
+        int k = 0;
+        while (k < config->n_candidates[j] && config->candidates[j][k] != i) k++;
+        if (k == config->n_candidates[j] || odds == -INFINITY) {
+            return jsp_status_set(error, JSP_ERROR_VALUE,
+                                  "edge %d -> %d is required and %s", i, j,
+                                  odds == -INFINITY ? "forbidden"
+                                                    : "not among the candidates");
+        }
+        n_required++;
+    }
+    if (n_required <= limit) return JSP_OK;
+    return jsp_status_set(
+        error, JSP_ERROR_VALUE,
+        "variable %d has %d required parents, more than max_parents = "
+        "%d",
+        j, n_required, limit);
+}
+
+/* Takes away nodes whose required parents are all gone until none is left. */
+static jsp_status check_acyclic(const jsp_scores *scores, jsp_error *error) {
+    int D = scores->n_variables, removed = 1;
+    jsp_bits left = jsp_bits_first(D);
+    while (removed) {
+        removed = 0;
+        for (int j = 0; j < D; j++) {
+            const jsp_scores_node *node = &scores->node[j];
+            int held = !jsp_bits_has(left, j);
+            for (uint32_t S = node->required; S; S &= S - 1) {
+                held |= jsp_bits_has(left, node->candidate[jsp_bits_lowest64(S)]);
+            }
+            if (held) continue;
+            jsp_bits_remove(&left, j);
+            removed = 1;
+        }
+    }
+    int first = jsp_bits_pop(&left);
+    if (first < 0) return JSP_OK;
+    return jsp_status_set(error, JSP_ERROR_VALUE,
+                          "required edges form a cycle at or above variable %d", first);
 }
 
 size_t jsp_scores_size(int n_variables, const int *n_candidates) {
@@ -235,22 +335,45 @@ static void free_scratch(scratch *s) {
 
 typedef struct job {
     const jsp_model_setup *setup;
+    const jsp_scores_config *config;
     jsp_scores *scores;
     scratch scratch;
     jsp_error *errors; /* [D], so that the first node in order is reported */
     double log_prior[JSP_MAX_VARIABLES];
 } job;
 
+/* Adds log prior weights of a node's sets; what is not allowed becomes -inf. */
+static void add_log_weights(const job *q, int j, jsp_scores_node *node) {
+    int D = q->scores->n_variables;
+    uint32_t required = 0;
+    size_t n = (size_t)1 << node->K;
+    for (size_t S = 0; S < n; S++) {
+        node->score[S] += q->log_prior[jsp_bits_count64(S)];
+    }
+    for (int k = 0; k < node->K; k++) {
+        size_t half = (size_t)1 << k;
+        int i = node->candidate[k];
+        double odds = log_odds_of(q->config, D, i, j);
+        if (jsp_scores_is_required(q->config, D, i, j)) required |= (uint32_t)half;
+        for (size_t S = half; odds != 0 && S < n; S = (S + 1) | half) {
+            node->score[S] += odds;
+        }
+    }
+    for (size_t S = 0; required && S < n; S++) {
+        if ((S & required) != required) node->score[S] = -INFINITY;
+    }
+}
+
 static void build_node(void *context, int j, int worker) {
     const job *q = context;
     jsp_scores_node *node = &q->scores->node[j];
     jsp_error *error = &q->errors[j];
-    error->code = q->setup->model->tabulate(q->setup, j, node->K, node->candidate,
-                                            q->scores->max_parents, node->score, error);
+    error->code =
+        q->setup->model->tabulate(q->setup, j, node->K, node->candidate,
+                                  limit_of(q->config, q->scores->n_variables, j),
+                                  node->score, error);
     if (error->code != JSP_OK) return;
-    for (size_t S = 0; S < (size_t)1 << node->K; S++) {
-        node->score[S] += q->log_prior[jsp_bits_count64(S)];
-    }
+    add_log_weights(q, j, node);
     error->code = derive(node, j, scratch_of(&q->scratch, worker), error);
 }
 
@@ -263,20 +386,21 @@ static jsp_status first_error(int D, const jsp_error *errors, jsp_error *error) 
     return JSP_OK;
 }
 
-jsp_status jsp_scores_create(const jsp_model_setup *setup, jsp_scores_prior prior,
-                             int max_parents, const int *const *candidates,
-                             const int *n_candidates, int n_threads, jsp_scores **out,
-                             jsp_error *error) {
+jsp_status jsp_scores_create(const jsp_model_setup *setup,
+                             const jsp_scores_config *config, int n_threads,
+                             jsp_scores **out, jsp_error *error) {
     int D = jsp_data_n_variables(setup->data);
+    const int *n_candidates = config->n_candidates;
     *out = NULL;
-    jsp_status status = check_candidates(D, candidates, n_candidates, error);
+    jsp_status status = check_candidates(D, config->candidates, n_candidates, error);
     if (status == JSP_OK) status = setup->model->check(setup, error);
-    if (status != JSP_OK) return status;
-    if (max_parents < 0) {
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "max_parents must not be negative, got %d", max_parents);
+    for (int j = 0; j < D && status == JSP_OK; j++) {
+        status = check_node(config, D, j, error);
     }
-    job q = {.setup = setup, .scores = allocate(D, candidates, n_candidates)};
+    if (status != JSP_OK) return status;
+    job q = {.setup = setup,
+             .config = config,
+             .scores = allocate(D, config->candidates, n_candidates)};
     int n_workers = n_threads < 1 ? 1 : n_threads < D ? n_threads : D;
     if (q.scores) q.errors = jsp_memory_alloc((size_t)D, sizeof(jsp_error));
     if (!q.errors || !allocate_scratch(&q.scratch, n_workers, D, n_candidates)) {
@@ -284,10 +408,12 @@ jsp_status jsp_scores_create(const jsp_model_setup *setup, jsp_scores_prior prio
                                       "tables of local scores");
         goto done;
     }
-    q.scores->max_parents = max_parents < D - 1 ? max_parents : D - 1;
-    for (int p = 0; p < D; p++) q.log_prior[p] = jsp_scores_log_prior(prior, D, p);
+    for (int p = 0; p < D; p++) {
+        q.log_prior[p] = jsp_scores_log_prior(config->prior, D, p);
+    }
     jsp_parallel_for(n_workers, D, build_node, &q);
     status = first_error(D, q.errors, error);
+    if (status == JSP_OK) status = check_acyclic(q.scores, error);
 done:
     free_scratch(&q.scratch);
     jsp_memory_free(q.errors);
@@ -315,18 +441,11 @@ jsp_status jsp_scores_create_from_tables(int n_variables, const int *const *cand
     for (int j = 0; j < n_variables && status == JSP_OK; j++) {
         jsp_scores_node *node = &scores->node[j];
         memcpy(node->score, table[j], sizeof(double) << node->K);
-        if (!isfinite(node->score[0])) {
-            status =
-                jsp_status_set(error, JSP_ERROR_VALUE,
-                               "the empty parent set of variable %d must be allowed",
-                               j);
-        } else {
-            status = derive(node, j, scratch_of(&s, 0), error);
-        }
+        status = derive(node, j, scratch_of(&s, 0), error);
     }
+    if (status == JSP_OK) status = check_acyclic(scores, error);
     free_scratch(&s);
     if (status == JSP_OK) {
-        scores->max_parents = n_variables - 1;
         *out = scores;
     } else {
         jsp_scores_destroy(scores);

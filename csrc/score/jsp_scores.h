@@ -26,34 +26,58 @@ typedef enum jsp_scores_prior {
 /* log prior weight of a parent set of n_parents members. */
 double jsp_scores_log_prior(jsp_scores_prior prior, int n_variables, int n_parents);
 
+/* Which parent sets are allowed, and their prior weights
+ *     w_j(S) = weight by size * product over i in S of exp(edge_log_odds[i, j]).
+ * Sets that lack a required parent or are too large have weight 0. All borrowed. */
+typedef struct jsp_scores_config {
+    jsp_scores_prior prior; /* weight by size */
+    /* [D, D] or NULL = 0: of edge i -> j at [i * D + j], diagonal ignored; -inf forbids
+     * the edge, +inf requires it (and counts as 0 in the weight) */
+    const double *edge_log_odds;
+    const uint8_t *required; /* [D, D] or NULL: 1 = edge required; diagonal ignored */
+    const int *max_parents;  /* [D] or NULL = no limit */
+    /* [D] lists of n_candidates[j] variables, increasing, without j itself, at most
+     * JSP_MAX_CANDIDATES long, required parents among them */
+    const int *const *candidates;
+    const int *n_candidates; /* [D] */
+} jsp_scores_config;
+
+/* log w_j(S) of parents listed by variable; -inf when S is not allowed. Candidate lists
+ * are not looked at. */
+double jsp_scores_log_weight(const jsp_scores_config *config, int n_variables, int node,
+                             int n_parents, const int *parents);
+
+/* 1 when the config requires the edge parent -> child. */
+int jsp_scores_is_required(const jsp_scores_config *config, int n_variables, int parent,
+                           int child);
+
 typedef struct jsp_scores_node {
-    int K;            /* candidate parents */
-    int *candidate;   /* [K] variables, increasing; owned */
-    double *score;    /* [2^K] l_j(S), -inf when excluded; owned */
-    float *log_term;  /* [2^K] owned */
-    float *log_sum;   /* [2^K] owned */
-    double max_score; /* max over S of l_j(S) */
+    int K;             /* candidate parents */
+    uint32_t required; /* members of every allowed set; allowed itself */
+    int *candidate;    /* [K] variables, increasing; owned */
+    double *score;     /* [2^K] l_j(S), -inf when excluded; owned */
+    float *log_term;   /* [2^K] owned */
+    float *log_sum;    /* [2^K] owned */
+    double max_score;  /* max over S of l_j(S) */
 } jsp_scores_node;
 
 typedef struct jsp_scores {
     int n_variables;
-    int max_parents;
     jsp_scores_node *node; /* [D] */
     int8_t *local_index;   /* [D, D] [i * D + j] = bit of parent i at node j, or -1 */
     size_t n_bytes;        /* memory held by the tables */
 } jsp_scores;
 
-/* Builds all tables, nodes side by side on n_threads threads.
- *   candidates [D] lists, n_candidates [D]; each list increasing, without the node
- *   itself, at most JSP_MAX_CANDIDATES long (JSP_ERROR_VALUE otherwise).
- * The setup is only used during the call. */
-jsp_status jsp_scores_create(const jsp_model_setup *setup, jsp_scores_prior prior,
-                             int max_parents, const int *const *candidates,
-                             const int *n_candidates, int n_threads, jsp_scores **out,
-                             jsp_error *error);
+/* Builds all tables, nodes side by side on n_threads threads. Setup and config are only
+ * used during the call. JSP_ERROR_VALUE for a config that contradicts itself: required
+ * parents outside the candidates, forbidden, or more than max_parents; a cycle of
+ * required edges. */
+jsp_status jsp_scores_create(const jsp_model_setup *setup,
+                             const jsp_scores_config *config, int n_threads,
+                             jsp_scores **out, jsp_error *error);
 
 /* Tables given directly, for tests: table[j] has 2^n_candidates[j] scores (copied; -inf
- * = excluded, the empty set must be finite). */
+ * = excluded). The common members of all allowed sets must be an allowed set. */
 jsp_status jsp_scores_create_from_tables(int n_variables, const int *const *candidates,
                                          const int *n_candidates,
                                          const double *const *table, jsp_scores **out,

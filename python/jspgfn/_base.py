@@ -84,9 +84,11 @@ class Problem:
             "model": self.model.name,
             "model_fields": self.model.fields,
             "graph_prior": self.graph_prior,
-            "max_parents": self.max_parents,
+            "max_parents": [self.max_parents] * self.n_variables,
             "intercept": self.preprocessing.kind is not None
             and not self.model.has_own_mean,
+            "edge_log_odds": None,
+            "required": None,
         }
 
 
@@ -307,13 +309,11 @@ def select_candidates(x: NDArray[np.float64], problem: Problem) -> list[list[int
     plan = problem.candidates
     everyone = [[i for i in range(n_variables) if i != j] for j in range(n_variables)]
     if plan.n_selected < n_variables - 1 and len(plan.named) < n_variables:
-        settings = problem.scores_settings()
-        del settings["max_parents"]
         everyone = _core.select_candidates(
             x,
             problem.mask,
             n_candidates=plan.n_selected,
             n_threads=problem.n_threads,
-            **settings,
+            **problem.scores_settings(),
         )
     return [plan.named.get(node, everyone[node]) for node in range(n_variables)]

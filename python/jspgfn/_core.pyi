@@ -22,11 +22,15 @@ class Scores:
         model: str,
         model_fields: dict[str, float],
         graph_prior: str,
-        max_parents: int,
+        max_parents: list[int],
         candidates: list[list[int]],
         intercept: bool,
         n_threads: int,
-    ) -> Scores: ...
+        edge_log_odds: NDArray[np.float64] | None,
+        required: NDArray[np.uint8] | None,
+    ) -> Scores:
+        """edge_log_odds (D, D): added to the log weight of every set with the edge
+        i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required."""
     @property
     def n_variables(self) -> int: ...
     @property
@@ -102,6 +106,22 @@ own_ess, acceptance, chain_log_q, gradient_norm, learning_rate, progress, n_edge
 
 def find_cycle(graphs: NDArray[np.uint8]) -> int:
     """Row of the first cyclic graph, or -1."""
+
+def select_candidates(
+    x: NDArray[np.float64],
+    mask: NDArray[np.uint8] | None,
+    *,
+    model: str,
+    model_fields: dict[str, float],
+    graph_prior: str,
+    max_parents: list[int],
+    n_candidates: int,
+    intercept: bool,
+    n_threads: int,
+    edge_log_odds: NDArray[np.float64] | None,
+    required: NDArray[np.uint8] | None,
+) -> list[list[int]]:
+    """The most promising candidate parents of every node, increasing."""
 
 def select_simd(name: str) -> None: ...
 def config() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "jsp_chain.h"
 #include "jsp_dag.h"
 #include "jsp_loss.h"
 #include "jsp_memory.h"
@@ -31,7 +32,8 @@ static jsp_scores *random_scores(int D, double spread, int max_parents, uint64_t
         jsp_rng_init(&rng, seed, 0, (uint32_t)j, JSP_RNG_TEST);
         for (int S = 0; S < 1 << counts[j]; S++) {
             double value = spread * jsp_rng_normal(&rng);
-            tables[j][S] = jsp_bits_count64((uint64_t)S) > max_parents ? -INFINITY : value;
+            tables[j][S] =
+                jsp_bits_count64((uint64_t)S) > max_parents ? -INFINITY : value;
         }
     }
     jsp_scores_create_from_tables(D, rows, counts, table, &scores, NULL);
@@ -62,7 +64,8 @@ static void perturb(const jsp_edges *edges, double scale, jsp_real *params) {
         jsp_rng rng;
         jsp_rng_init(&rng, 77, 0, (uint32_t)k, JSP_RNG_TEST);
         for (int m = 0; m < tensor->shape[0] * tensor->shape[1]; m++) {
-            params[tensor->offset + (size_t)m] += (jsp_real)(scale * jsp_rng_normal(&rng));
+            params[tensor->offset + (size_t)m] +=
+                (jsp_real)(scale * jsp_rng_normal(&rng));
         }
     }
 }
@@ -76,8 +79,8 @@ typedef struct fixture {
     jsp_real *params;
 } fixture;
 
-static int open_fixture(fixture *f, int D, double spread, int max_parents, int T) {
-    f->scores = random_scores(D, spread, max_parents, 5);
+static int open_fixture_on(fixture *f, jsp_scores *scores, int T) {
+    f->scores = scores;
     CHECK(f->scores);
     CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
     CHECK(jsp_edges_rollout_create(f->edges, T, 1, &f->rollout, NULL) == JSP_OK);
@@ -87,6 +90,10 @@ static int open_fixture(fixture *f, int D, double spread, int max_parents, int T
     jsp_params_fill(&f->edges->layout, 3, f->params);
     perturb(f->edges, 0.3, f->params);
     return 0;
+}
+
+static int open_fixture(fixture *f, int D, double spread, int max_parents, int T) {
+    return open_fixture_on(f, random_scores(D, spread, max_parents, 5), T);
 }
 
 static void close_fixture(fixture *f) {
@@ -126,7 +133,73 @@ static int test_sum_to_one(void) {
     CHECK(check_sum(3, 2, 2, 25) == 0);
     CHECK(check_sum(4, 2, 3, 543) == 0);
     CHECK(check_sum(4, 300, 3, 543) == 0); /* far beyond the range of exp */
-    CHECK(check_sum(3, 2, 1, 16) == 0); /* rooted forests on 3 nodes: 4^2 */
+    CHECK(check_sum(3, 2, 1, 16) == 0);    /* rooted forests on 3 nodes: 4^2 */
+    return 0;
+}
+
+/* Required edges 0 -> 1 and 1 -> 3, forbidden 2 -> 0, at most 2 parents of node 1 and 1
+ * of node 2. */
+static int is_allowed(int node, uint32_t S) {
+    /* local masks leave out the node itself */
+    switch (node) {
+    case 0:
+        return !(S & 2u); /* candidates 1 2 3 */
+    case 1:
+        return (S & 1u) && jsp_bits_count64(S) <= 2; /* candidates 0 2 3 */
+    case 2:
+        return jsp_bits_count64(S) <= 1; /* candidates 0 1 3 */
+    default:
+        return (S & 2u) != 0; /* candidates 0 1 2 */
+    }
+}
+
+static int test_sum_with_constraints(void) {
+    enum { D = 4 };
+    int candidates[D][D - 1], counts[D];
+    const int *rows[D];
+    double tables[D][8];
+    const double *table[D];
+    static uint32_t parents[600 * D];
+    jsp_edges_walk walk[600] = {{0}};
+    fixture f;
+    for (int j = 0; j < D; j++) {
+        jsp_rng rng;
+        jsp_rng_init(&rng, 21, 0, (uint32_t)j, JSP_RNG_TEST);
+        counts[j] = D - 1;
+        for (int k = 0; k < D - 1; k++) candidates[j][k] = k + (k >= j);
+        for (uint32_t S = 0; S < 8; S++) {
+            double value = 2 * jsp_rng_normal(&rng);
+            tables[j][S] = is_allowed(j, S) ? value : -INFINITY;
+        }
+        rows[j] = candidates[j];
+        table[j] = tables[j];
+    }
+    jsp_scores *scores = NULL;
+    CHECK(jsp_scores_create_from_tables(D, rows, counts, table, &scores, NULL) ==
+          JSP_OK);
+    CHECK(scores->node[0].required == 0 && scores->node[1].required == 1);
+    CHECK(scores->node[2].required == 0 && scores->node[3].required == 2);
+    CHECK(open_fixture_on(&f, scores, 600) == 0);
+    CHECK(f.edges->n_slots == D * (D - 1) / 2 - 2);
+    int n = list_dags(f.scores, parents, 600);
+    CHECK(n > 10);
+    for (int s = 0; s < n; s++) walk[s].target = parents + s * D;
+    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, n, walk);
+    double sum = 0;
+    for (int s = 0; s < n; s++) {
+        CHECK(!memcmp(walk[s].chosen, walk[s].target, (size_t)D * sizeof(uint32_t)));
+        sum += exp(walk[s].log_q);
+    }
+    CHECK_NEAR(sum, 1, 1e-9);
+    /* chains start there too */
+    uint32_t local[D];
+    jsp_bits sets[D];
+    jsp_chain_state state = {local, sets};
+    jsp_chain_reset(scores, &state);
+    CHECK(local[0] == 0 && local[1] == 1 && local[2] == 0 && local[3] == 2);
+    CHECK(jsp_bits_has(sets[1], 0) && jsp_bits_has(sets[3], 1));
+    CHECK(jsp_bits_count(sets[1]) == 1 && jsp_bits_count(sets[3]) == 1);
+    close_fixture(&f);
     return 0;
 }
 
@@ -180,7 +253,8 @@ static int test_free_equals_forced(void) {
 enum { GRADIENT_T = 24 };
 
 /* sum_t weight[t] log q(target t) */
-static double weighted_log_q(fixture *f, const uint32_t *parents, const double *weight) {
+static double weighted_log_q(fixture *f, const uint32_t *parents,
+                             const double *weight) {
     jsp_edges_walk walk[GRADIENT_T] = {{0}};
     double sum = 0;
     for (int t = 0; t < GRADIENT_T; t++) {
@@ -256,7 +330,9 @@ static int test_losses(void) {
 }
 
 static int test_schedule(void) {
-    jsp_schedule s = {.first = 100, .n_updates = 1000, .likelihood_fraction = 0.5,
+    jsp_schedule s = {.first = 100,
+                      .n_updates = 1000,
+                      .likelihood_fraction = 0.5,
                       .learning_rate = 2};
     CHECK(jsp_schedule_progress(&s, 100, 0) == 0);
     CHECK(jsp_schedule_progress(&s, 600, 0) == 0.5);
@@ -273,7 +349,9 @@ static int test_schedule(void) {
 
 static jsp_trainer_config small_config(int n_threads) {
     return (jsp_trainer_config){
-        .schedule = {.n_updates = 60, .likelihood_fraction = 0.5, .learning_rate = 2e-3},
+        .schedule = {.n_updates = 60,
+                     .likelihood_fraction = 0.5,
+                     .learning_rate = 2e-3},
         .batch_size = 12,
         .seed = 11,
         .n_threads = n_threads,
@@ -294,10 +372,11 @@ static int test_threads_same_bits(void) {
         jsp_trainer *trainer;
         long n_done;
         CHECK(jsp_trainer_create(scores, &config, &trainer, NULL) == JSP_OK);
-        CHECK(jsp_trainer_step(trainer, UPDATES, 0, metrics[at], &n_done, NULL) == JSP_OK);
+        CHECK(jsp_trainer_step(trainer, UPDATES, 0, metrics[at], &n_done, NULL) ==
+              JSP_OK);
         CHECK(n_done == UPDATES);
-        CHECK(jsp_trainer_sample(trainer, DRAWS, 4, 0, n_threads[k], parents[at], log_q[at],
-                                 log_reward[at], NULL) == JSP_OK);
+        CHECK(jsp_trainer_sample(trainer, DRAWS, 4, 0, n_threads[k], parents[at],
+                                 log_q[at], log_reward[at], NULL) == JSP_OK);
         CHECK(jsp_trainer_log_prob(trainer, DRAWS, parents[at], n_threads[k], again,
                                    NULL) == JSP_OK);
         CHECK(!memcmp(log_q[at], again, sizeof again));
@@ -362,7 +441,8 @@ static int test_numerical_error(void) {
     const jsp_params_tensor *bias = jsp_params_find(view.layout, "pair_bias");
     CHECK(bias);
     view.params[bias->offset] = (jsp_real)NAN;
-    CHECK(jsp_trainer_step(trainer, 5, 0, metrics, &n_done, &error) == JSP_ERROR_NUMERICAL);
+    CHECK(jsp_trainer_step(trainer, 5, 0, metrics, &n_done, &error) ==
+          JSP_ERROR_NUMERICAL);
     CHECK(n_done == 0 && *view.update == 5);
     CHECK(strstr(error.message, "update 5") && strstr(error.message, "log q"));
     for (size_t m = 0; m < view.layout->size; m++) CHECK(isfinite(view.average[m]));
@@ -393,6 +473,7 @@ static int test_single_variable(void) {
 int main(void) {
     static const check_test tests[] = {
         {"sum_to_one", test_sum_to_one},
+        {"sum with constraints", test_sum_with_constraints},
         {"impossible_target", test_impossible_target},
         {"free_equals_forced", test_free_equals_forced},
 #ifdef JSP_REAL_DOUBLE

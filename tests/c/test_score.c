@@ -359,7 +359,7 @@ static int test_score_equivalence(void) {
     for (int code = 0; code < 512; code++) {
         int a[3][3];
         for (int c = 0; c < 9; c++) a[c / 3][c % 3] = code >> c & 1;
-        if (has_cycle((const int (*)[3])a)) continue;
+        if (has_cycle((const int(*)[3])a)) continue;
         CHECK(n < 25);
         memcpy(graph[n], a, sizeof a);
         score[n] = 0;
@@ -381,7 +381,7 @@ static int test_score_equivalence(void) {
             int equal = fabs(score[a] - score[b]) < 1e-9;
             n_pairs += equal;
             CHECK(equal ==
-                  same_class((const int (*)[3])graph[a], (const int (*)[3])graph[b]));
+                  same_class((const int(*)[3])graph[a], (const int(*)[3])graph[b]));
         }
     }
     /* 11 classes: 3 of 2 DAGs, 3 of 3, 1 of 6, the others alone */
@@ -644,6 +644,8 @@ static int test_collinear(void) {
     return 0;
 }
 
+static const jsp_scores_config FAIR = {.prior = JSP_SCORES_FAIR};
+
 /* Ten groups of four: a, b free, c = a - b + noise, d = c + noise. */
 static int test_candidates(void) {
     enum { N = 400, D = 40, K = 6 };
@@ -662,10 +664,8 @@ static int test_candidates(void) {
     CHECK(jsp_data_create(x, NULL, N, D, 1, &data, NULL) == JSP_OK);
     jsp_model_setup setup = setup_of("bge", data, 0);
     int list[D * K], n[D], list3[D * K], n3[D];
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, K, 1, list, n, NULL) ==
-          JSP_OK);
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, K, 3, list3, n3, NULL) ==
-          JSP_OK);
+    CHECK(jsp_candidates_select(&setup, &FAIR, K, 1, list, n, NULL) == JSP_OK);
+    CHECK(jsp_candidates_select(&setup, &FAIR, K, 3, list3, n3, NULL) == JSP_OK);
     CHECK(memcmp(list, list3, sizeof list) == 0 && memcmp(n, n3, sizeof n) == 0);
     int found = 0;
     for (int j = 0; j < D; j++) {
@@ -682,14 +682,14 @@ static int test_candidates(void) {
     jsp_data *small;
     CHECK(jsp_data_create(x, NULL, N, 5, 1, &small, NULL) == JSP_OK);
     setup.data = small;
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, 10, 1, all, n_all, NULL) == 0);
+    CHECK(jsp_candidates_select(&setup, &FAIR, 10, 1, all, n_all, NULL) == 0);
     for (int j = 0; j < 5; j++) {
         CHECK(n_all[j] == 4);
         for (int k = 0; k < 4; k++) CHECK(all[j * 10 + k] == k + (k >= j));
     }
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, 25, 1, all, n_all, NULL) ==
+    CHECK(jsp_candidates_select(&setup, &FAIR, 25, 1, all, n_all, NULL) ==
           JSP_ERROR_VALUE);
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, 0, 1, all, n_all, NULL) == 0);
+    CHECK(jsp_candidates_select(&setup, &FAIR, 0, 1, all, n_all, NULL) == 0);
     CHECK(n_all[0] == 0);
     jsp_data_destroy(small);
     jsp_data_destroy(data);
@@ -721,7 +721,7 @@ static int test_faults(void) {
     CHECK(setup.model->tabulate(&setup, 0, 3, candidates, 3, values, NULL) ==
           JSP_ERROR_MEMORY);
     jsp_memory_fail_at(1);
-    CHECK(jsp_candidates_select(&setup, JSP_SCORES_FAIR, 2, 1, list, n, NULL) ==
+    CHECK(jsp_candidates_select(&setup, &FAIR, 2, 1, list, n, NULL) ==
           JSP_ERROR_MEMORY);
     jsp_memory_fail_at(0);
     CHECK(jsp_memory_live() == live);

@@ -103,18 +103,21 @@ static int test_create(void) {
     jsp_data *data;
     CHECK(jsp_data_create(x, mask, N, D, 1, &data, NULL) == JSP_OK);
     jsp_model_setup setup = {jsp_model_find("bge"), data, {1, NAN}, 0};
+    int limit[D] = {3, 3, 3, 3, 3, 3};
     for (int prior = 0; prior < 2; prior++) {
         jsp_scores *scores, *others;
-        CHECK(jsp_scores_create(&setup, (jsp_scores_prior)prior, 3, l.list, l.n, 1,
-                                &scores, NULL) == JSP_OK);
-        CHECK(jsp_scores_create(&setup, (jsp_scores_prior)prior, 3, l.list, l.n, 3,
-                                &others, NULL) == JSP_OK);
-        CHECK(scores->n_variables == D && scores->max_parents == 3);
+        jsp_scores_config config = {.prior = (jsp_scores_prior)prior,
+                                    .max_parents = limit,
+                                    .candidates = l.list,
+                                    .n_candidates = l.n};
+        CHECK(jsp_scores_create(&setup, &config, 1, &scores, NULL) == JSP_OK);
+        CHECK(jsp_scores_create(&setup, &config, 3, &others, NULL) == JSP_OK);
+        CHECK(scores->n_variables == D);
         CHECK(scores->n_bytes == jsp_scores_size(D, l.n));
         for (int j = 0; j < D; j++) {
             jsp_scores_node *node = &scores->node[j];
             size_t n = (size_t)1 << node->K;
-            CHECK(node->K == l.n[j]);
+            CHECK(node->K == l.n[j] && node->required == 0);
             CHECK(memcmp(node->score, others->node[j].score, n * sizeof(double)) == 0);
             CHECK(memcmp(node->log_sum, others->node[j].log_sum, n * sizeof(float)) ==
                   0);
@@ -152,7 +155,9 @@ static int test_create(void) {
 static int test_refusals(void) {
     lists l;
     all_others(3, &l);
-    double table[4] = {0, 1, 2, 3}, nan[4] = {0, NAN, 0, 0}, no_empty[4] = {-INFINITY};
+    double table[4] = {0, 1, 2, 3}, nan[4] = {0, NAN, 0, 0};
+    double nothing[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    double no_empty[4] = {-INFINITY, 0, 0, 0}, first[4] = {-INFINITY, 0, -INFINITY, 0};
     const double *tables[3] = {table, table, table};
     jsp_scores *scores;
     jsp_error error = {0};
@@ -171,9 +176,24 @@ static int test_refusals(void) {
     tables[2] = nan;
     CHECK(jsp_scores_create_from_tables(3, l.list, l.n, tables, &scores, &error) ==
           JSP_ERROR_NUMERICAL);
+    tables[2] = nothing;
+    CHECK(jsp_scores_create_from_tables(3, l.list, l.n, tables, &scores, &error) ==
+          JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "no allowed"));
     tables[2] = no_empty;
     CHECK(jsp_scores_create_from_tables(3, l.list, l.n, tables, &scores, &error) ==
           JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "common members"));
+    tables[0] = tables[1] = tables[2] = first; /* 1 -> 0, 0 -> 1, 0 -> 2 */
+    CHECK(jsp_scores_create_from_tables(3, l.list, l.n, tables, &scores, &error) ==
+          JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "cycle"));
+    tables[0] = table;
+    CHECK(jsp_scores_create_from_tables(3, l.list, l.n, tables, &scores, &error) ==
+          JSP_OK);
+    CHECK(scores->node[0].required == 0 && scores->node[1].required == 1);
+    jsp_scores_destroy(scores);
+    scores = NULL;
     CHECK(scores == NULL && jsp_memory_live() == 0);
     jsp_scores_destroy(NULL);
     return 0;
@@ -403,6 +423,9 @@ static int test_faults(void) {
     all_others(D, &l);
     double table[16] = {0};
     const double *tables[D] = {table, table, table, table, table};
+    jsp_scores_config config = {.prior = JSP_SCORES_FAIR,
+                                .candidates = l.list,
+                                .n_candidates = l.n};
     long live = jsp_memory_live();
     for (int from_tables = 0; from_tables < 2; from_tables++) {
         int failures = 0;
@@ -413,8 +436,7 @@ static int test_faults(void) {
             jsp_status status =
                 from_tables ? jsp_scores_create_from_tables(D, l.list, l.n, tables,
                                                             &scores, &error)
-                            : jsp_scores_create(&setup, JSP_SCORES_FAIR, D, l.list, l.n,
-                                                1, &scores, &error);
+                            : jsp_scores_create(&setup, &config, 1, &scores, &error);
             jsp_memory_fail_at(0);
             jsp_scores_destroy(scores);
             CHECK(jsp_memory_live() == live);
