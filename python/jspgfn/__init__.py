@@ -18,8 +18,10 @@ from ._exceptions import (
     CyclicGraphWarning,
     JspgfnWarning,
     NoiseScaleWarning,
+    NotMixedWarning,
     TimeBudgetWarning,
 )
+from ._mcmc import StructureMCMC
 from ._models import BGe, LinearGaussian
 from ._posterior import Posterior
 
@@ -32,8 +34,10 @@ __all__ = [
     "JspgfnWarning",
     "LinearGaussian",
     "NoiseScaleWarning",
+    "NotMixedWarning",
     "NumericalError",
     "Posterior",
+    "StructureMCMC",
     "TimeBudgetWarning",
     "__version__",
     "datasets",

@@ -99,6 +99,43 @@ class Trainer:
         """Everything needed to go on with the same bits, as arrays."""
     def set_state(self, state: dict[str, Any]) -> None: ...
 
+@final
+class Chains:
+    """Structure MCMC with parallel tempering, several independent chains.
+
+    Chains of n_temperatures replicas at inverse temperatures ratio^k. A round makes
+    cold_moves moves at temperature 1 and hot_moves at each other, then swaps neighbours.
+    """
+
+    def __new__(
+        cls,
+        scores: Scores,
+        *,
+        n_chains: int,
+        n_temperatures: int,
+        ratio: float,
+        cold_moves: int,
+        hot_moves: int,
+        n_batches: int,
+        n_stored: int,
+        seed: int,
+        n_threads: int,
+    ) -> Chains: ...
+    def step(self, n_rounds: int) -> None:
+        """Runs rounds of every chain, without the GIL."""
+    def batches(
+        self,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Rounds per batch (n,), and over those rounds, (n_chains, n, D, D): how often
+        each edge was there, and the sum of its probabilities given all other nodes'
+        parents. All batches are equally long but for the last one."""
+    def states(self) -> NDArray[np.uint32]:
+        """Stored states (n_chains, n, D), evenly spaced: local masks of parents."""
+    def counters(self) -> dict[str, Any]:
+        """n_rounds, thinning (rounds between stored states), accepted_moves (n_chains,
+        n_temperatures), tried_swaps and accepted_swaps (n_chains, n_temperatures - 1),
+        round_trips (list)."""
+
 METRICS: tuple[str, ...]
 """Columns of Trainer.step: phase (0 maximum likelihood, 1 balance), loss, gap (mean of
 log R - log q on chain states minus the same on own draws; NaN in phase 0), own_gap_median,

@@ -22,3 +22,7 @@ class CyclicGraphWarning(JspgfnWarning):
 
 class TimeBudgetWarning(JspgfnWarning):
     """`max_time` was over before training could begin."""
+
+
+class NotMixedWarning(JspgfnWarning):
+    """Markov chains have not mixed: see `StructureMCMC.diagnostics`."""

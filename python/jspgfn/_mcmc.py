@@ -1,0 +1,673 @@
+"""StructureMCMC: edges and draws from tempered Markov chains on score tables."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from . import _core
+from ._base import STREAM_FIT, STREAM_GRAPHS, ScoreEstimator, stream_seed
+from ._engine import SECONDS_PER_CALL, UNLIMITED, held_interrupts
+from ._exceptions import NotMixedWarning
+from ._models import Model
+from ._posterior import Posterior
+from ._validation import check_integer, check_memory, check_real
+
+Floats = NDArray[np.float64]
+
+# Moves of a round: half of them at the posterior itself, which is what counts, half
+# shared by the hotter replicas, which only have to travel.
+COLD_MOVES = 500
+MOVES_PER_HOT_SHARE = 500
+
+# Room of each chain, halved when full (csrc/dag/jsp_mcmc.h).
+N_BATCHES = 64
+N_STORED = 4096
+
+# Errors are judged by the spread of this many stretches of each chain.
+STRETCHES = 8
+
+# When a run counts as mixed.
+LARGEST_R_HAT = 1.05
+LARGEST_ERROR = 0.01
+SMALLEST_SWAP_RATE = 0.02
+TRIPS_PER_CHAIN = 2
+
+
+def default_n_moves(n_variables: int) -> int:
+    """Moves of all chains and temperatures when no budget is given."""
+    return 50_000_000 + 1_000_000 * n_variables**2
+
+
+@dataclass
+class Record:
+    """What the chains have seen, as arrays: enough for all results."""
+
+    rounds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    counts: Floats = field(default_factory=lambda: np.zeros(0))
+    sums: Floats = field(default_factory=lambda: np.zeros(0))
+    states: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    counters: dict[str, Any] = field(default_factory=dict)
+    burn_in: float = 0.0
+
+    @property
+    def first_batch(self) -> int:
+        """Batches before this one are burn-in; the last one always counts."""
+        ends = np.cumsum(self.rounds)
+        return int(np.searchsorted(ends, self.burn_in * ends[-1], side="right"))
+
+    def kept_states(self) -> NDArray[np.uint32]:
+        """Stored states after the burn-in, (n, D): local masks of all chains."""
+        n_states, D = self.states.shape[1:]
+        first = math.ceil(self.burn_in * n_states)
+        return self.states[:, min(first, n_states - 1) :].reshape(-1, D)
+
+    def edges(self) -> Floats:
+        kept = slice(self.first_batch, None)
+        total = self.sums.shape[0] * self.rounds[kept].sum()
+        return np.asarray(self.sums[:, kept].sum(axis=(0, 1)) / total)
+
+    def stretches(self, batches: Floats, most: int) -> Floats:
+        """Means over up to `most` equal stretches of each chain, (chains, n, D, D).
+
+        Only full batches are used, the youngest ones, an equal number in each stretch.
+        """
+        length = self.rounds[0]
+        n_full = int((self.rounds == length).sum())
+        n_kept = n_full - min(self.first_batch, n_full - 1)
+        n = min(most, n_kept)
+        each = n_kept // n
+        kept = batches[:, n_full - n * each : n_full]
+        shape = (len(kept), n, each, *kept.shape[2:])
+        return np.asarray(kept.reshape(shape).sum(axis=2) / (each * length))
+
+
+@dataclass(frozen=True)
+class ChainDiagnostics:
+    """Whether the chains of a `StructureMCMC` have mixed; prints as a table.
+
+    Attributes
+    ----------
+    mixed : bool
+        No sign of trouble was seen.
+    verdict : str
+        The same in words, with the reasons.
+    r_hat_max : float
+        Largest entry of `r_hat`.
+    r_hat : ndarray of shape (D, D)
+        Split R-hat of the indicator of each edge: each chain is cut in halves, and the
+        variance between and within halves is compared. 1 is best.
+    ess_min : float
+        Smallest `ess` among edges with a probability from 0.01 to 0.99.
+    ess : ndarray of shape (D, D)
+        Effective number of independent draws behind the frequency of each edge, from
+        the spread of means over stretches of the chains; NaN for edges that never
+        changed.
+    standard_error : ndarray of shape (D, D)
+        Of `edge_probabilities`, from the same stretches.
+    swap_rates : ndarray of shape (n_temperatures - 1,)
+        Share of accepted swaps between neighbouring temperatures, coldest first.
+    acceptance : ndarray of shape (n_temperatures,)
+        Share of accepted moves at each temperature, coldest first.
+    round_trips : int
+        Times that a state went from the hottest to the coldest replica, all chains.
+    n_moves, n_rounds : int
+        Moves of all chains and temperatures; rounds of each chain.
+    """
+
+    mixed: bool
+    verdict: str
+    r_hat_max: float
+    r_hat: Floats
+    ess_min: float
+    ess: Floats
+    standard_error: Floats
+    swap_rates: Floats
+    acceptance: Floats
+    round_trips: int
+    n_moves: int
+    n_rounds: int
+
+    def __str__(self) -> str:
+        swaps = "none (one temperature)"
+        if len(self.swap_rates):
+            swaps = f"{self.swap_rates.min():.3f} to {self.swap_rates.max():.3f}"
+        lines = {
+            "verdict": self.verdict,
+            "split R-hat": f"{self.r_hat_max:.4f} at most",
+            "effective": f"{self.ess_min:.0f} draws at least",
+            "error": f"{self.standard_error.max():.5f} at most (edge probabilities)",
+            "swap rates": swaps,
+            "acceptance": f"{self.acceptance[0]:.4f} (posterior), "
+            f"{self.acceptance[-1]:.4f} (hottest)",
+            "round trips": str(self.round_trips),
+            "moves": f"{self.n_moves:.3g} in {self.n_rounds} rounds per chain",
+        }
+        return "\n".join(f"{name:<13}{text}" for name, text in lines.items())
+
+
+class StructureMCMC(ScoreEstimator):
+    """Sample graphs by Markov chains: add, delete and reverse moves, tempered.
+
+    The classical way to a posterior over graphs, on the same score tables as `JSPGFN`:
+    on the edge probabilities of easy posteriors it is hard to beat, and by parallel
+    tempering it also finds far-apart modes. Draws are correlated and come without
+    log-probabilities.
+
+    Each of several independent chains is an ensemble of replicas at temperatures 1, 1 /
+    ratio, 1 / ratio^2, ... that make moves and swap their graphs. Edge probabilities
+    are averages, over all rounds after the burn-in, of the probability of each edge
+    given all other nodes' parents, which a look-up in the tables gives.
+
+    Parameters
+    ----------
+    model, graph_prior, constraints, max_parents, candidates, preprocess
+        As for `JSPGFN`.
+    n_chains : int
+        Independent chains; they run side by side on the threads, and their agreement is
+        what `diagnostics` judges. At least 2 are needed to see that a run has not
+        mixed.
+    n_temperatures : int
+        Replicas per chain, up to 64; 1 is a plain chain, which may stay in one mode for
+        ever.
+    temperature_ratio : float
+        Inverse temperature of each replica relative to the one before.
+    burn_in : float
+        Share of each chain, from 0 to below 1, that is left out of all results.
+    n_moves : int or None
+        Proposed moves of all chains and temperatures together, rounded up to whole
+        rounds.
+    max_time : float or None
+        Wall seconds of the whole fit, tables included; results then depend on the
+        machine's speed. With both, whatever ends first. With neither, 50 + D^2 million
+        moves.
+    n_jobs : int or None
+        Threads, as for `JSPGFN`; more than n_chains are of no use. Results are the same
+        bits for any number of threads.
+    random_state : int, numpy generator or None
+        None draws a seed, found in `random_seed_` afterwards.
+    verbose : int
+        1 prints the plan and the diagnostics.
+
+    Attributes
+    ----------
+    n_moves_ : int
+        Moves made.
+    random_seed_, n_features_in_, feature_names_in_, candidates_, preprocess_
+        As for `JSPGFN`.
+
+    Notes
+    -----
+    Ctrl-C during `fit` leaves a usable estimator and then raises KeyboardInterrupt as
+    usual; `resume` goes on. A pickled estimator keeps its results but not its chains.
+
+    References
+    ----------
+    Madigan and York, "Bayesian graphical models for discrete data", Int. Stat. Rev. 63
+    (1995). Geyer, "Markov chain Monte Carlo maximum likelihood", 1991. Vehtari et al.,
+    "Rank-normalization, folding, and localization", Bayesian Analysis 16 (2021), for
+    split R-hat.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> sim = jspgfn.simulate.linear_gaussian(
+    ...     n_variables=4, n_samples=100, random_state=0)
+    >>> chain = jspgfn.StructureMCMC("bge", n_moves=4_000_000, random_state=0)
+    >>> chain.fit(sim.X).edge_probabilities().shape
+    (4, 4)
+    >>> chain.diagnostics().mixed
+    True
+    """
+
+    def __init__(
+        self,
+        model: Model = "bge",
+        *,
+        graph_prior: Any = "fair",
+        constraints: Any = None,
+        max_parents: int | None = None,
+        candidates: Any = None,
+        preprocess: str | None = "auto",
+        n_chains: int = 4,
+        n_temperatures: int = 20,
+        temperature_ratio: float = 0.7,
+        burn_in: float = 0.2,
+        n_moves: int | None = None,
+        max_time: float | None = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.graph_prior = graph_prior
+        self.constraints = constraints
+        self.max_parents = max_parents
+        self.candidates = candidates
+        self.preprocess = preprocess
+        self.n_chains = n_chains
+        self.n_temperatures = n_temperatures
+        self.temperature_ratio = temperature_ratio
+        self.burn_in = burn_in
+        self.n_moves = n_moves
+        self.max_time = max_time
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_chains", None)
+        return state
+
+    # --- running ---------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, *, interventions: Any = None) -> StructureMCMC:
+        """Run the chains on a table of data. Starts afresh.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (N, D)
+            One row per observation, one column per variable; no missing values.
+        y : ignored
+            Present for scikit-learn's conventions.
+        interventions : None, array-like of shape (N, D), or sequence of N targets
+            As for `JSPGFN.fit`.
+
+        Returns
+        -------
+        StructureMCMC
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data or settings that cannot be used, before any work is done.
+
+        Warns
+        -----
+        jspgfn.NotMixedWarning
+            When the diagnostics say that the chains have not mixed.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> chain = jspgfn.StructureMCMC(n_moves=4_000_000, random_state=0).fit(sim.X)
+        >>> chain.n_moves_
+        4000000
+        """
+        started = time.perf_counter()
+        problem = self._check_problem(X, interventions)
+        self._settings = self._check_chains(problem.n_variables)
+        n_moves = self.n_moves
+        if n_moves is None and self.max_time is None:
+            n_moves = default_n_moves(problem.n_variables)
+        n_rounds, seconds = self._check_budget(n_moves, self.max_time)
+        self._start(problem, X)
+        if self.verbose:
+            self._print_plan(problem, {"chains": self._describe(n_rounds, seconds)})
+        self._chains = _core.Chains(
+            self._tables.scores,
+            **self._settings,
+            seed=stream_seed(self.random_seed_, STREAM_FIT),
+            n_threads=self._tables.n_threads,
+        )
+        self._record = Record(burn_in=float(self.burn_in))
+        self._run(n_rounds, None if seconds is None else started + seconds)
+        return self
+
+    def resume(
+        self, n_moves: int | None = None, max_time: float | None = None
+    ) -> StructureMCMC:
+        """Let the same chains go on.
+
+        Parameters
+        ----------
+        n_moves, max_time : number or None
+            That many more moves or wall seconds, whatever ends first; at least one is
+            needed.
+
+        Returns
+        -------
+        StructureMCMC
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            When neither is given, or when the chains are gone: pickling keeps results
+            only.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> chain = jspgfn.StructureMCMC(n_moves=4_000_000, random_state=0).fit(sim.X)
+        >>> chain.resume(n_moves=4_000_000).n_moves_
+        8000000
+        """
+        check_is_fitted(self, "_record")
+        if n_moves is None and max_time is None:
+            raise ValueError("give n_moves or max_time: how much further to go")
+        if getattr(self, "_chains", None) is None:
+            raise ValueError(
+                "the chains are gone: a pickled estimator keeps its results only; call "
+                "fit again"
+            )
+        n_rounds, seconds = self._check_budget(n_moves, max_time)
+        self._run(n_rounds, None if seconds is None else time.perf_counter() + seconds)
+        return self
+
+    def _run(self, n_rounds: int, deadline: float | None) -> None:
+        """Rounds until n_rounds more are made or the deadline has passed."""
+        chunk, left = 1, n_rounds
+        with held_interrupts() as interrupt:
+            while True:
+                begin = time.perf_counter()
+                self._chains.step(chunk)
+                left -= chunk
+                now = time.perf_counter()
+                wanted = SECONDS_PER_CALL
+                if deadline is not None:
+                    wanted = min(wanted, deadline - now)
+                if left == 0 or wanted <= 0 or interrupt.is_set:
+                    break
+                rounds_in_time = wanted * chunk / max(now - begin, 1e-6)
+                chunk = int(min(max(1, rounds_in_time), 4 * chunk, left))
+        record = self._record
+        record.rounds, record.counts, record.sums = self._chains.batches()
+        record.states = self._chains.states()
+        record.counters = self._chains.counters()
+        self.n_moves_ = int(record.counters["n_rounds"]) * self._moves_per_round()
+        diagnostics = self.diagnostics()
+        if self.verbose:
+            print(diagnostics, flush=True)
+        if interrupt.is_set:
+            raise KeyboardInterrupt
+        if not diagnostics.mixed:
+            warnings.warn(diagnostics.verdict, NotMixedWarning, stacklevel=3)
+
+    def _moves_per_round(self) -> int:
+        """Of all chains and temperatures, with the settings of the fit."""
+        given = self._settings
+        hot = given["hot_moves"] * (given["n_temperatures"] - 1)
+        return int(given["n_chains"] * (given["cold_moves"] + hot))
+
+    def _check_chains(self, n_variables: int) -> dict[str, Any]:
+        """Settings of _core.Chains but for seed and threads."""
+        n_chains = check_integer("n_chains", self.n_chains, at_least=1, at_most=10_000)
+        n_temperatures = check_integer(
+            "n_temperatures", self.n_temperatures, at_least=1, at_most=64
+        )
+        ratio = check_real("temperature_ratio", self.temperature_ratio, above=0)
+        if ratio >= 1:
+            raise ValueError(f"temperature_ratio must be below 1, got {ratio!r}")
+        burn_in = check_real("burn_in", self.burn_in, at_least=0)
+        if burn_in >= 1:
+            raise ValueError(f"burn_in must be below 1, got {burn_in!r}")
+        batch_bytes = 2 * 8 * 2 * N_BATCHES * n_variables**2
+        check_memory(
+            float(n_chains * (batch_bytes + 8 * N_STORED * n_variables)),
+            f"{n_chains} chains of {n_variables} variables",
+            "set n_chains to a smaller number",
+        )
+        return {
+            "n_chains": n_chains,
+            "n_temperatures": n_temperatures,
+            "ratio": ratio,
+            "cold_moves": COLD_MOVES,
+            "hot_moves": max(1, MOVES_PER_HOT_SHARE // max(1, n_temperatures - 1)),
+            "n_batches": N_BATCHES,
+            "n_stored": N_STORED,
+        }
+
+    def _check_budget(
+        self, n_moves: object, max_time: object
+    ) -> tuple[int, float | None]:
+        """Rounds and wall seconds."""
+        seconds = (
+            None if max_time is None else check_real("max_time", max_time, above=0)
+        )
+        if n_moves is None:
+            return UNLIMITED, seconds
+        checked = check_integer("n_moves", n_moves, at_least=1)
+        return min(math.ceil(checked / self._moves_per_round()), UNLIMITED), seconds
+
+    def _describe(self, n_rounds: int, seconds: float | None) -> str:
+        moves = "until the time is over"
+        if n_rounds < UNLIMITED:
+            moves = f"{n_rounds * self._moves_per_round():.3g} moves"
+        if seconds is not None:
+            moves += f", {seconds:g} s at most"
+        return (
+            f"{self.n_chains} with {self.n_temperatures} temperatures; {moves}; "
+            f"{self._tables.n_threads} threads; seed {self.random_seed_}"
+        )
+
+    # --- results ---------------------------------------------------------------------
+
+    def edge_probabilities(self, standard_error: bool = False) -> Any:
+        """Posterior probability of each edge, from all states after the burn-in.
+
+        Parameters
+        ----------
+        standard_error : bool
+            Also return the Monte-Carlo standard error, from the spread of means over
+            stretches of the chains. It does not know of modes that no chain has
+            visited.
+
+        Returns
+        -------
+        DataFrame (if X was one) or ndarray of shape (D, D), or a pair of them
+            Entry [i, j] is the probability that i is a parent of j.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> chain = jspgfn.StructureMCMC(n_moves=4_000_000, random_state=0).fit(sim.X)
+        >>> probability, error = chain.edge_probabilities(standard_error=True)
+        >>> bool(error.max() < 0.01)
+        True
+        """
+        check_is_fitted(self, "_record")
+        edges = self._label_matrix(self._record.edges())
+        if not standard_error:
+            return edges
+        return edges, self._label_matrix(self._standard_error(self._record.sums))
+
+    def sample(self, n: int = 1000, random_state: Any = None) -> Posterior:
+        """Draw stored states of the chains, with parameters drawn exactly.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws. The chains keep up to 4,096 states each, evenly spaced; up
+            to the number kept after the burn-in no state is drawn twice, beyond it
+            states repeat.
+        random_state : int, numpy generator or None
+            As for `JSPGFN.sample`.
+
+        Returns
+        -------
+        Posterior
+            Equally weighted draws in the units of X, in random order; `log_prob` is
+            None.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> chain = jspgfn.StructureMCMC(n_moves=4_000_000, random_state=0).fit(sim.X)
+        >>> chain.sample(10).coef.shape
+        (10, 3, 3)
+        """
+        check_is_fitted(self, "_record")
+        n = check_integer("n", n, at_least=1)
+        self._check_draws(n)
+        seed, first_draw = self._next_draws(n, random_state)
+        states = self._record.kept_states()
+        rng = np.random.default_rng([stream_seed(seed, STREAM_GRAPHS), first_draw])
+        rounds = math.ceil(n / len(states))
+        chosen = np.concatenate([rng.permutation(len(states)) for _ in range(rounds)])
+        graphs = self._graphs_of(states[chosen[:n]])
+        return self._make_posterior(graphs, seed, first_draw, log_prob=None)
+
+    def diagnostics(self) -> ChainDiagnostics:
+        """Whether the chains have mixed, with the figures behind the verdict.
+
+        Returns
+        -------
+        ChainDiagnostics
+            Its `mixed` and `verdict` say it in short; printing shows a table.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> chain = jspgfn.StructureMCMC(n_moves=4_000_000, random_state=0).fit(sim.X)
+        >>> report = chain.diagnostics()
+        >>> report.r_hat_max < 1.05
+        True
+        """
+        check_is_fitted(self, "_record")
+        record, counters = self._record, self._record.counters
+        r_hat = split_r_hat(record.stretches(record.counts, 2))
+        error = self._standard_error(record.sums)
+        ess = self._effective_size()
+        probability = record.edges()
+        uncertain = (probability > 0.01) & (probability < 0.99)
+        n_temperatures = self._settings["n_temperatures"]
+        moves = np.full(n_temperatures, float(self._settings["hot_moves"]))
+        moves[0] = COLD_MOVES
+        accepted = counters["accepted_moves"].mean(axis=0)
+        tried = np.maximum(counters["tried_swaps"].sum(axis=0), 1)
+        swap_rates = counters["accepted_swaps"].sum(axis=0) / tried
+        trips = sum(counters["round_trips"])
+        reasons = self._find_trouble(r_hat, error, swap_rates, trips)
+        return ChainDiagnostics(
+            mixed=not reasons,
+            verdict=describe_verdict(reasons, len(record.sums), n_temperatures),
+            r_hat_max=float(r_hat.max()),
+            r_hat=r_hat,
+            ess_min=float(np.nanmin(ess[uncertain], initial=np.inf)),
+            ess=ess,
+            standard_error=error,
+            swap_rates=swap_rates,
+            acceptance=accepted / (moves * counters["n_rounds"]),
+            round_trips=trips,
+            n_moves=self.n_moves_,
+            n_rounds=int(counters["n_rounds"]),
+        )
+
+    def _find_trouble(
+        self, r_hat: Floats, error: Floats, swap_rates: Floats, trips: int
+    ) -> list[str]:
+        reasons = []
+        if self._record.rounds[0] * len(self._record.rounds) < 2 * STRETCHES:
+            reasons.append("the run is too short to judge it")
+        if r_hat.max() > LARGEST_R_HAT:
+            edge = self._name_edge(r_hat)
+            reasons.append(
+                f"chains disagree on {edge} (split R-hat {r_hat.max():.3g}, should be "
+                f"below {LARGEST_R_HAT})"
+            )
+        if error.max() > LARGEST_ERROR:
+            edge = self._name_edge(error)
+            reasons.append(
+                f"the probability of {edge} is uncertain by {error.max():.3f} (standard "
+                f"error, should be below {LARGEST_ERROR})"
+            )
+        if len(swap_rates) and swap_rates.min() < SMALLEST_SWAP_RATE:
+            reasons.append(
+                f"only {100 * swap_rates.min():.2g} % of the swaps between two "
+                "temperatures are accepted (use a temperature_ratio closer to 1)"
+            )
+        n_chains = len(self._record.sums)
+        if len(swap_rates) and trips < TRIPS_PER_CHAIN * n_chains:
+            reasons.append(
+                f"only {trips} round trips between the hottest and the coldest replica "
+                f"in {n_chains} chains"
+            )
+        return reasons
+
+    def _name_edge(self, matrix: Floats) -> str:
+        i, j = np.unravel_index(np.argmax(matrix), matrix.shape)
+        return f"{self._names[int(i)]} -> {self._names[int(j)]}"
+
+    def _standard_error(self, batches: Floats) -> Floats:
+        means = self._record.stretches(batches, STRETCHES)
+        pooled = means.reshape(-1, *means.shape[2:])
+        if len(pooled) < 2:
+            return np.full(pooled.shape[1:], 0.5)  # the largest there is
+        return np.asarray(pooled.std(axis=0, ddof=1) / math.sqrt(len(pooled)))
+
+    def _effective_size(self) -> Floats:
+        means = self._record.stretches(self._record.counts, STRETCHES)
+        p = means.mean(axis=(0, 1))
+        variance = self._standard_error(self._record.counts) ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ess = p * (1 - p) / variance
+        n_looks = len(means) * self._record.counters["n_rounds"]
+        return np.where(p * (1 - p) > 0, np.minimum(ess, n_looks), np.nan)
+
+    def _graphs_of(self, states: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Graphs (n, D, D) of local masks (n, D): bit k of node j = its k-th candidate."""
+        n, D = states.shape
+        graphs = np.zeros((n, D, D), np.uint8)
+        for j, candidates in enumerate(self.candidates_):
+            for k, i in enumerate(candidates):
+                graphs[:, i, j] = states[:, j] >> np.uint32(k) & np.uint32(1)
+        return graphs
+
+    def _label_matrix(self, matrix: Floats) -> Any:
+        if not self._labelled:
+            return matrix
+        import pandas
+
+        return pandas.DataFrame(
+            matrix,
+            index=pandas.Index(self._names, name="parent"),
+            columns=pandas.Index(self._names, name="child"),
+        )
+
+
+def split_r_hat(means: Floats) -> Floats:
+    """Split R-hat of 0/1 indicators from their means (chains, halves, D, D).
+
+    The variance of an indicator within a half is m (1 - m). Infinite where halves are
+    constant but differ, 1 where nothing ever changes.
+    """
+    pooled = means.reshape(-1, *means.shape[2:])
+    if len(pooled) < 2:
+        return np.full(pooled.shape[1:], np.inf)
+    within = (pooled * (1 - pooled)).mean(axis=0)
+    between = pooled.var(axis=0, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r_hat = np.sqrt(1 + between / within)
+    return np.where(between == 0, 1.0, r_hat)
+
+
+def describe_verdict(reasons: list[str], n_chains: int, n_temperatures: int) -> str:
+    if reasons:
+        return "not mixed: " + "; ".join(reasons) + ". Let the chains run longer"
+    if n_chains == 1:
+        return "no sign of trouble, but one chain cannot show that a mode was missed"
+    if n_temperatures == 1:
+        return (
+            "chains agree, but plain chains may all miss a mode: use more temperatures"
+        )
+    return "mixed: chains agree"
