@@ -31,6 +31,9 @@
 /* Largest number of candidate parents of one node (a table has 2^K entries). */
 #define JSP_MAX_CANDIDATES 24
 
+/* Largest number of states of one discrete variable (codes are 16 bits). */
+#define JSP_MAX_STATES 65535
+
 typedef enum jsp_status {
     JSP_OK = 0,
     JSP_ERROR_MEMORY,    /* an allocation failed */

@@ -13,8 +13,9 @@ typedef struct ranked_slot {
     double strength;
 } ranked_slot;
 
-/* Log-odds, not clipped, that candidate k joins an otherwise free parent set: the order of
- * the slots must also rank pairs whose odds all lie far beyond the clipping of the rows. */
+/* Log-odds, not clipped, that candidate k joins an otherwise free parent set: the order
+ * of the slots must also rank pairs whose odds all lie far beyond the clipping of the
+ * rows. */
 static double free_log_odds(const jsp_scores *scores, int child, int k) {
     if (k < 0) return -INFINITY;
     uint32_t all = ((uint32_t)1 << scores->node[child].K) - 1;

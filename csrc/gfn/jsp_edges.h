@@ -1,24 +1,25 @@
 /* jsp_edges.h - the `edges` generator: how a DAG is built, decision by decision.
  *
  * Our extension; the published method orders edges freely and so cannot give log q of a
- * graph in closed form. Here the unordered candidate pairs stand in one fixed order, the
- * slots, strongest first. A walk visits them once and decides each pair {a, b} three ways:
- * no edge, a -> b, or b -> a, with logits
+ * graph in closed form. Here the unordered candidate pairs stand in one fixed order,
+ * the slots, strongest first. A walk visits them once and decides each pair {a, b}
+ * three ways: no edge, a -> b, or b -> a, with logits
  *
- *     0,   D_ab + c_ab,   D_ba + c_ba        (directions that are not open are left out)
+ *     0,   D_ab + c_ab,   D_ba + c_ba     (directions that are not open are left out)
  *
- * D are marginal log-odds from restricted sums of the score tables given everything decided
- * so far, c corrections of a small network shared by all pairs. Every DAG has exactly one
- * walk, so log q(G) is the sum of the log-probabilities of its decisions, exactly, and the
- * backward probability of the GFlowNet is 1. Whatever the base odds are, they only define q;
- * log R always comes from the tables of doubles. Required edges are in every graph: they
- * are there before the walk begins and their pairs have no slot.
+ * D are marginal log-odds from restricted sums of the score tables given everything
+ * decided so far, c corrections of a small network shared by all pairs. Every DAG has
+ * exactly one walk, so log q(G) is the sum of the log-probabilities of its decisions,
+ * exactly, and the backward probability of the GFlowNet is 1. Whatever the base odds
+ * are, they only define q; log R always comes from the tables of doubles. Required
+ * edges are in every graph: they are there before the walk begins and their pairs have
+ * no slot.
  *
- * The order of the slots matters more than anything else: on a problem of 8 variables the
- * untrained policy is 1.2 nats from the posterior with the strongest pair first and 200 with
- * the weakest first. Orders that lost: child by child, index order, re-sorting after every
- * edge. Look-ahead sums as part of the base logit over-count and lost as well; as an input
- * with a learned weight they help. */
+ * The order of the slots matters more than anything else: on a problem of 8 variables
+ * the untrained policy is 1.2 nats from the posterior with the strongest pair first and
+ * 200 with the weakest first. Orders that lost: child by child, index order, re-sorting
+ * after every edge. Look-ahead sums as part of the base logit over-count and lost as
+ * well; as an input with a learned weight they help. */
 #ifndef JSP_EDGES_H
 #define JSP_EDGES_H
 

@@ -18,7 +18,8 @@ jsp_status jsp_edges_cache_create(jsp_edges_cache *cache, const jsp_scores *scor
     cache->stride = jsp_edges_cache_stride(scores);
     size_t row = JSP_EDGES_CACHE_VECTORS * (size_t)cache->stride;
     size_t entry = sizeof(uint64_t) + row * sizeof(float);
-    while (cache->log2_entries < 30 && (entry << (cache->log2_entries + 1)) <= max_bytes) {
+    while (cache->log2_entries < 30 &&
+           (entry << (cache->log2_entries + 1)) <= max_bytes) {
         cache->log2_entries++;
     }
     size_t n_entries = (size_t)1 << cache->log2_entries;
@@ -51,12 +52,14 @@ static void compute_row(const jsp_scores *scores, int node, uint32_t S, uint32_t
     }
 }
 
-const float *jsp_edges_cache_row(jsp_edges_cache *cache, const jsp_scores *scores, int node,
-                                 uint32_t S, uint32_t U) {
+const float *jsp_edges_cache_row(jsp_edges_cache *cache, const jsp_scores *scores,
+                                 int node, uint32_t S, uint32_t U) {
     /* 7 + 24 + 24 bits identify a row; U is not empty, so no key is 0 */
     uint64_t key = (uint64_t)node << 48 | (uint64_t)S << 24 | U;
-    uint64_t hash = key * 0x9E3779B97F4A7C15u; /* Fibonacci hashing: the top bits mix best */
-    size_t entry = cache->log2_entries ? (size_t)(hash >> (64 - cache->log2_entries)) : 0;
+    uint64_t hash =
+        key * 0x9E3779B97F4A7C15u; /* Fibonacci hashing: the top bits mix best */
+    size_t entry =
+        cache->log2_entries ? (size_t)(hash >> (64 - cache->log2_entries)) : 0;
     float *row = cache->rows + entry * JSP_EDGES_CACHE_VECTORS * (size_t)cache->stride;
     cache->n_lookups++;
     if (cache->key[entry] != key) {

@@ -1,16 +1,17 @@
 /* jsp_edges_cache.h - remembered rows of marginal odds.
  *
- * A row (node j, parents S, undecided candidates U) is a pure function of the score tables,
- * and a concentrated posterior visits few of them again and again, so rows are kept in a
- * direct-mapped table: one probe, and a new row overwrites an old one. Each worker has a
- * cache of its own. Contents never change a result, only the time it takes. */
+ * A row (node j, parents S, undecided candidates U) is a pure function of the score
+ * tables, and a concentrated posterior visits few of them again and again, so rows are
+ * kept in a direct-mapped table: one probe, and a new row overwrites an old one. Each
+ * worker has a cache of its own. Contents never change a result, only the time it
+ * takes. */
 #ifndef JSP_EDGES_CACHE_H
 #define JSP_EDGES_CACHE_H
 
 #include "jsp_scores.h"
 
 typedef struct jsp_edges_cache {
-    int stride;         /* numbers per vector: the longest candidate list, padded */
+    int stride; /* numbers per vector: the longest candidate list, padded */
     int log2_entries;
     uint64_t *key;      /* [entries] 0 = empty; owned */
     float *rows;        /* [entries, 3, stride] owned */
@@ -32,8 +33,8 @@ jsp_status jsp_edges_cache_create(jsp_edges_cache *cache, const jsp_scores *scor
 void jsp_edges_cache_destroy(jsp_edges_cache *cache); /* all-zero allowed */
 
 /* The row [3, stride] of (node, S, U), U not empty; valid until the next call. */
-const float *jsp_edges_cache_row(jsp_edges_cache *cache, const jsp_scores *scores, int node,
-                                 uint32_t S, uint32_t U);
+const float *jsp_edges_cache_row(jsp_edges_cache *cache, const jsp_scores *scores,
+                                 int node, uint32_t S, uint32_t U);
 
 /* Candidate lists padded to the vector length that rows use. */
 int jsp_edges_cache_stride(const jsp_scores *scores);

@@ -1,8 +1,12 @@
 #include "jsp_edges_features.h"
 
-static float clip8(float x) { return x > 8 ? 8 : x < -8 ? -8 : x; }
+static float clip8(float x) {
+    return x > 8 ? 8 : x < -8 ? -8 : x;
+}
 
-static jsp_real count(jsp_bits set) { return (jsp_real)jsp_bits_count(set); }
+static jsp_real count(jsp_bits set) {
+    return (jsp_real)jsp_bits_count(set);
+}
 
 /* Half the log of the size of an ancestor or descendant set. */
 static jsp_real half_log_count(const jsp_edges *edges, jsp_bits set) {

@@ -11,11 +11,11 @@ enum { JSP_EDGES_FEATURES_ODDS = 0, JSP_EDGES_FEATURES_LOOK_AHEAD = 5 };
 
 /* One direction of a slot. */
 typedef struct jsp_edges_features_option {
-    int slot;            /* position of the pair in the order */
-    int parent, child;   /* i, j */
-    int bit;             /* local index of i at j */
-    int reverse_bit;     /* local index of j at i when j -> i is open, else -1 */
-    float look_ahead;    /* of i -> j */
+    int slot;                 /* position of the pair in the order */
+    int parent, child;        /* i, j */
+    int bit;                  /* local index of i at j */
+    int reverse_bit;          /* local index of j at i when j -> i is open, else -1 */
+    float look_ahead;         /* of i -> j */
     float reverse_look_ahead; /* of j -> i, 0 when not open */
 } jsp_edges_features_option;
 

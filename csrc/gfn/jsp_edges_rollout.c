@@ -22,13 +22,13 @@
 /* The output layer is scaled down so that early corrections stay small. */
 #define OUTPUT_SCALE ((jsp_real)0.25)
 
-/* Rows of one backward block: inputs and activations of a block stay in the L1 cache. */
+/* Rows of one backward block, whose inputs and activations fit into the L1 cache. */
 #define BLOCK_ROWS 64
 
-/* The pair of the present slot as one walk sees it; index d = 0 is a -> b, 1 is b -> a. */
+/* The pair of the present slot as one walk sees it; d = 0 is a -> b, 1 is b -> a. */
 typedef struct slot_view {
     int open[2];
-    int row[2];      /* row of the option in this slot's batch, -1 without network */
+    int row[2]; /* row of the option in this slot's batch, -1 without network */
     float odds[2];
     float look_ahead[2];
 } slot_view;
@@ -39,31 +39,31 @@ struct jsp_edges_rollout {
     int with_record;
     jsp_edges_state *state; /* [T] */
     char *state_memory;
-    double *normaliser;     /* [T] product of normalisers not yet taken off log q */
-    jsp_real *pool;         /* [T, H] sum of the embeddings of the edges so far */
+    double *normaliser; /* [T] product of normalisers not yet taken off log q */
+    jsp_real *pool;     /* [T, H] sum of the embeddings of the edges so far */
 
     /* one row per option; rows of one slot are contiguous, direction 0 first */
-    jsp_real *x;             /* [rows, F] */
-    jsp_real *hidden[2];     /* [rows, H] activations of the two layers */
-    jsp_real *slope;         /* [rows] gradient of log q with respect to the logit */
-    int16_t *row_walk;       /* [rows] which walk the option belongs to */
-    int32_t *segment;        /* [2 slots + 1] first row of (slot, direction) */
-    int8_t *choice;          /* [slots, T] -1 no edge, 0 a -> b, 1 b -> a, -2 nothing open */
+    jsp_real *x;         /* [rows, F] */
+    jsp_real *hidden[2]; /* [rows, H] activations of the two layers */
+    jsp_real *slope;     /* [rows] gradient of log q with respect to the logit */
+    int16_t *row_walk;   /* [rows] which walk the option belongs to */
+    int32_t *segment;    /* [2 slots + 1] first row of (slot, direction) */
+    int8_t *choice; /* [slots, T] -1 no edge, 0 a -> b, 1 b -> a, -2 nothing open */
     long n_rows;
 
-    slot_view *view;         /* [T] */
-    jsp_real *offset;        /* [2 T, H] embeddings added before the first ReLU */
-    jsp_real *correction;    /* [2 T] */
-    jsp_real *output;        /* [H] output + pair_output of one direction */
+    slot_view *view;      /* [T] */
+    jsp_real *offset;     /* [2 T, H] embeddings added before the first ReLU */
+    jsp_real *correction; /* [2 T] */
+    jsp_real *output;     /* [H] output + pair_output of one direction */
 
-    jsp_real *d_hidden;      /* [BLOCK_ROWS + 2 T, H] */
-    jsp_real *d_offset;      /* [BLOCK_ROWS + 2 T, H] */
-    jsp_real *scratch;       /* [BLOCK_ROWS + 2 T, H] */
-    jsp_real *weighted;      /* [BLOCK_ROWS + 2 T] slope times weight of the walk */
-    jsp_real *d_pool;        /* [T, H] gradient of the pool, summed over later options */
+    jsp_real *d_hidden; /* [BLOCK_ROWS + 2 T, H] */
+    jsp_real *d_offset; /* [BLOCK_ROWS + 2 T, H] */
+    jsp_real *scratch;  /* [BLOCK_ROWS + 2 T, H] */
+    jsp_real *weighted; /* [BLOCK_ROWS + 2 T] slope times weight of the walk */
+    jsp_real *d_pool;   /* [T, H] gradient of the pool, summed over later options */
 };
 
-/* ---- memory ------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------- */
 
 static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
     const jsp_edges *edges = r->edges;
@@ -104,7 +104,8 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
         }
     }
     for (size_t t = 0; t < T; t++) {
-        jsp_edges_state_init(&r->state[t], edges->scores, r->state_memory + t * state_size);
+        jsp_edges_state_init(&r->state[t], edges->scores,
+                             r->state_memory + t * state_size);
     }
     return JSP_OK;
 }
@@ -113,7 +114,8 @@ jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_reco
                                     jsp_edges_rollout **out, jsp_error *error) {
     jsp_edges_rollout *rollout = jsp_memory_alloc(1, sizeof *rollout);
     *out = NULL;
-    if (!rollout) return jsp_status_no_memory(error, sizeof *rollout, "a group of walks");
+    if (!rollout)
+        return jsp_status_no_memory(error, sizeof *rollout, "a group of walks");
     rollout->edges = edges;
     rollout->T = T;
     rollout->with_record = with_record;
@@ -129,19 +131,26 @@ jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_reco
 void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout) {
     if (!rollout) return;
     void *owned[] = {
-        rollout->state,     rollout->state_memory, rollout->normaliser, rollout->pool, rollout->x,
-        rollout->hidden[0], rollout->hidden[1],    rollout->slope,     rollout->row_walk,
-        rollout->segment,   rollout->choice,       rollout->view,      rollout->offset,
-        rollout->correction, rollout->output,      rollout->d_hidden,  rollout->d_offset,
-        rollout->scratch,   rollout->weighted,     rollout->d_pool,
+        rollout->state,      rollout->state_memory,
+        rollout->normaliser, rollout->pool,
+        rollout->x,          rollout->hidden[0],
+        rollout->hidden[1],  rollout->slope,
+        rollout->row_walk,   rollout->segment,
+        rollout->choice,     rollout->view,
+        rollout->offset,     rollout->correction,
+        rollout->output,     rollout->d_hidden,
+        rollout->d_offset,   rollout->scratch,
+        rollout->weighted,   rollout->d_pool,
     };
     for (size_t k = 0; k < sizeof owned / sizeof *owned; k++) jsp_memory_free(owned[k]);
     jsp_memory_free(rollout);
 }
 
-long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout) { return rollout->n_rows; }
+long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout) {
+    return rollout->n_rows;
+}
 
-/* ---- forward: one slot -------------------------------------------------------------- */
+/* ---- forward: one slot ----------------------------------------------------------- */
 
 static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
                       slot_view *view) {
@@ -156,7 +165,8 @@ static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
         size_t cell = (size_t)child[d] * (size_t)state->stride + (size_t)bit[d];
         view->odds[d] = state->odds[cell];
         if (view->odds[d] > LOOK_AHEAD_ODDS) {
-            view->look_ahead[d] = jsp_edges_state_look_ahead(state, parent[d], child[d]);
+            view->look_ahead[d] =
+                jsp_edges_state_look_ahead(state, parent[d], child[d]);
         }
     }
 }
@@ -178,9 +188,9 @@ static int gather_options(jsp_edges_rollout *r, int p, int T, int count[2]) {
     return n;
 }
 
-/* Inputs of the options of direction d: features and the shared terms before the ReLU. */
-static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int d, int T,
-                        long base) {
+/* Inputs of the options of direction d: features, and the terms before the ReLU. */
+static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int d,
+                        int T, long base) {
     const jsp_edges *edges = r->edges;
     const jsp_edges_slot *slot = &edges->slot[p];
     jsp_edges_features_option option = {
@@ -225,14 +235,16 @@ static void compute_corrections(jsp_edges_rollout *r, const jsp_real *params, in
     int n = count[0] + count[1];
     jsp_real *hidden[2] = {r->hidden[0] + base * H, r->hidden[1] + base * H};
     jsp_mlp_forward(&edges->mlp, params, n, r->x + base * F, r->offset, hidden);
-    const jsp_real odds_weight = JSP_EDGES_FEATURES_SCALE * params[edges->tensor.odds_weight];
+    const jsp_real odds_weight =
+        JSP_EDGES_FEATURES_SCALE * params[edges->tensor.odds_weight];
     const jsp_real look_weight =
         JSP_EDGES_FEATURES_SCALE * params[edges->tensor.look_ahead_weight];
     for (int d = 0, first = 0; d < 2; first += count[d], d++) {
         if (!count[d]) continue;
         load_output(edges, params, 2 * p + d, r->output);
         jsp_real *correction = r->correction + first;
-        kernels->rows_dot(count[d], H, hidden[1] + (size_t)first * H, r->output, correction);
+        kernels->rows_dot(count[d], H, hidden[1] + (size_t)first * H, r->output,
+                          correction);
         const jsp_real bias = params[edges->tensor.pair_bias + (size_t)(2 * p + d)];
         const jsp_real *x = r->x + (base + first) * F;
         for (int k = 0; k < count[d]; k++, x += F) {
@@ -242,7 +254,7 @@ static void compute_corrections(jsp_edges_rollout *r, const jsp_real *params, in
     }
 }
 
-/* What a forced walk must do at this slot: -1, 0, 1; -2 when the direction is closed. */
+/* What a forced walk must do at this slot: -1, 0, 1; -2 when that is closed. */
 static int follow_target(const jsp_edges_slot *slot, const uint32_t *target,
                          const slot_view *view) {
     int wants_ab = slot->bit_ab >= 0 && (target[slot->b] >> slot->bit_ab & 1);
@@ -253,7 +265,8 @@ static int follow_target(const jsp_edges_slot *slot, const uint32_t *target,
 }
 
 /* Picks among no edge (weight 1) and the two directions (weights e). */
-static int draw_choice(double uniform, double total, const double e[2], const int open[2]) {
+static int draw_choice(double uniform, double total, const double e[2],
+                       const int open[2]) {
     double u = uniform * total;
     if (u <= 1) return -1;
     int d = u - 1 < e[0] ? 0 : 1;
@@ -269,8 +282,9 @@ static void divide_by(jsp_edges_rollout *r, int t, double total, jsp_edges_walk 
 }
 
 /* Decides slot p in walk t; writes slopes and choice, updates the state. */
-static void decide_slot(jsp_edges_rollout *r, const jsp_real *params, jsp_edges_cache *cache,
-                        int p, int t, long base, jsp_edges_walk *walk) {
+static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
+                        jsp_edges_cache *cache, int p, int t, long base,
+                        jsp_edges_walk *walk) {
     const jsp_edges_slot *slot = &r->edges->slot[p];
     const slot_view *view = &r->view[t];
     int8_t *choice = &r->choice[(size_t)p * (size_t)r->T + (size_t)t];
@@ -283,8 +297,8 @@ static void decide_slot(jsp_edges_rollout *r, const jsp_real *params, jsp_edges_
         if (!view->open[d]) continue;
         logit[d] = view->odds[d];
         if (view->row[d] >= 0) logit[d] += (double)r->correction[view->row[d]];
-        /* capped values still get their slope, so that a wrong one can be unlearned; NaN
-         * must pass through to be reported, hence no fmin */
+        /* capped values still get their slope, so that a wrong one can be unlearned;
+         * NaN must pass through to be reported, hence no fmin */
         if (logit[d] > LOGIT_CAP) logit[d] = LOGIT_CAP;
         e[d] = exp(logit[d]);
     }
@@ -344,7 +358,7 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
     }
 }
 
-/* ---- backward ----------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------- */
 
 /* Gradients of the output layer for the rows of one direction of one slot, and of their
  * activations. Rows are counted from `first`, the first row of the block. */
@@ -377,8 +391,9 @@ static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int di
     kernels->add(H, sum, d_params + tensor->pair_output + (size_t)direction * H);
 }
 
-/* Gradients of embeddings from d_offset, slots walked backwards: the pool of a walk at some
- * option holds all edges before it, so an edge collects the sum over later options. */
+/* Gradients of embeddings from d_offset, slots walked backwards: the pool of a walk at
+ * some option holds all edges before it, so an edge collects the sum over later
+ * options. */
 static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
                                jsp_real *d_params) {
     const jsp_edges *edges = r->edges;
@@ -405,8 +420,8 @@ static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
 }
 
 /* Backward pass over slots begin .. end-1, whose rows form one block. */
-static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int begin, int end,
-                           int T, const double *weight, jsp_real *d_params) {
+static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int begin,
+                           int end, int T, const double *weight, jsp_real *d_params) {
     const long first = r->segment[2 * begin];
     const int n = (int)(r->segment[2 * end] - first);
     for (int k = 0; k < n; k++) {
@@ -414,18 +429,19 @@ static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int beg
         r->weighted[k] = (jsp_real)(w * (double)r->slope[first + k]);
     }
     for (int s = 2 * begin; s < 2 * end; s++) {
-        if (r->segment[s + 1] > r->segment[s]) output_backward(r, params, s, first, d_params);
+        if (r->segment[s + 1] > r->segment[s])
+            output_backward(r, params, s, first, d_params);
     }
     const jsp_real *hidden[2] = {r->hidden[0] + first * H, r->hidden[1] + first * H};
     if (n) {
-        jsp_mlp_backward(&r->edges->mlp, params, n, r->x + first * F, hidden, r->d_hidden,
-                         r->d_offset, NULL, d_params, r->scratch);
+        jsp_mlp_backward(&r->edges->mlp, params, n, r->x + first * F, hidden,
+                         r->d_hidden, r->d_offset, NULL, d_params, r->scratch);
     }
     for (int p = end - 1; p >= begin; p--) embedding_backward(r, p, T, first, d_params);
 }
 
-void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params, int T,
-                                const double *weight, jsp_real *d_params) {
+void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params,
+                                int T, const double *weight, jsp_real *d_params) {
     const int32_t *segment = rollout->segment;
     memset(rollout->d_pool, 0, (size_t)T * H * sizeof *rollout->d_pool);
     for (int end = rollout->edges->n_slots; end > 0;) {

@@ -1,10 +1,10 @@
 /* jsp_edges_rollout.h - a group of walks in step with each other, forward and backward.
  *
- * All walks visit the same slot at the same time, so the options of one slot form one small
- * batch for the network: products of matrices instead of one vector at a time. Free walks
- * sample; forced walks follow a given graph and yield its log q. For training, inputs and
- * activations of every option are kept, and the backward pass runs over all options of the
- * group in a few large blocks. */
+ * All walks visit the same slot at the same time, so the options of one slot form one
+ * small batch for the network: products of matrices instead of one vector at a time.
+ * Free walks sample; forced walks follow a given graph and yield its log q. For
+ * training, inputs and activations of every option are kept, and the backward pass runs
+ * over all options of the group in a few large blocks. */
 #ifndef JSP_EDGES_ROLLOUT_H
 #define JSP_EDGES_ROLLOUT_H
 
@@ -19,7 +19,8 @@ typedef struct jsp_edges_walk {
     double log_q;           /* out: sum of log-probabilities; -inf for a target that is
                                cyclic or excluded */
     int n_edges;            /* out */
-    const uint32_t *chosen; /* out: [D] local masks; valid until the next forward pass */
+    const uint32_t
+        *chosen; /* out: [D] local masks; valid until the next forward pass */
 } jsp_edges_walk;
 
 /* Room for groups of up to T walks. with_record keeps what the backward pass needs. */
@@ -33,8 +34,8 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
 
 /* d_params += sum over the walks of the last forward pass of weight[t] * gradient of
  * log q(walk t). Needs with_record. */
-void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params, int T,
-                                const double *weight, jsp_real *d_params);
+void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params,
+                                int T, const double *weight, jsp_real *d_params);
 
 /* Options (directions weighed by the network) in the last recorded forward pass. */
 long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout);

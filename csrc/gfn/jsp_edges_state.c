@@ -72,8 +72,8 @@ static void close_excluded(jsp_edges_state *state, int child) {
     }
 }
 
-/* While a node still lacks one of them all its sets are excluded, so exclusions must not
- * be looked at yet. */
+/* While a node still lacks one of them all its sets are excluded, so exclusions must
+ * not be looked at yet. */
 static void add_required(jsp_edges_state *state) {
     const jsp_scores *scores = state->scores;
     state->has_exclusions = 0;

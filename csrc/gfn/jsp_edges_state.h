@@ -1,8 +1,9 @@
 /* jsp_edges_state.h - where a walk over the pair slots stands.
  *
- * The graph so far, which candidates are still undecided ("open": their slot lies ahead and
- * they close no cycle), and for each open candidate its marginal log-odds. Rows of odds are
- * refreshed when their node gained a parent or lost an open candidate that mattered. */
+ * The graph so far, which candidates are still undecided ("open": their slot lies ahead
+ * and they close no cycle), and for each open candidate its marginal log-odds. Rows of
+ * odds are refreshed when their node gained a parent or lost an open candidate that
+ * mattered. */
 #ifndef JSP_EDGES_STATE_H
 #define JSP_EDGES_STATE_H
 
@@ -41,8 +42,8 @@ void jsp_edges_state_start(jsp_edges_state *state, jsp_edges_cache *cache);
 /* target = source, both laid out for the same scores. */
 void jsp_edges_state_copy(jsp_edges_state *target, const jsp_edges_state *source);
 
-/* Adds the edge parent -> child, whose candidate must be open; closes it, everything that
- * would now close a cycle, and everything that the tables now exclude. */
+/* Adds the edge parent -> child, whose candidate must be open; closes it, everything
+ * that would now close a cycle, and everything that the tables now exclude. */
 void jsp_edges_state_add(jsp_edges_state *state, int parent, int child);
 
 /* Candidate `bit` of node `child` is decided: no edge. Does nothing when not open. */
@@ -53,8 +54,8 @@ void jsp_edges_state_refresh(jsp_edges_state *state, jsp_edges_cache *cache);
 
 /* Log-probability that adding parent -> child gives up: - sum over the candidate edges
  * c -> k that it forbids (c a descendant of child, k an ancestor of parent) of
- * log(1 + exp(D_ck) / (1 + exp(D_kc))), the two odds of the pair {c, k}. The reverse edge
- * child -> parent does not count. */
+ * log(1 + exp(D_ck) / (1 + exp(D_kc))), the two odds of the pair {c, k}. The reverse
+ * edge child -> parent does not count. */
 float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int child);
 
 #endif

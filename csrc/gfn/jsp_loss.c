@@ -5,7 +5,9 @@
 /* Rare draws can be hundreds of nats off; beyond this residual they pull no harder. */
 #define CLIP 10.0
 
-static double clip(double x) { return fmin(CLIP, fmax(-CLIP, x)); }
+static double clip(double x) {
+    return fmin(CLIP, fmax(-CLIP, x));
+}
 
 double jsp_loss_likelihood(int T, const double *log_q, double *weight) {
     double sum = 0;
@@ -27,8 +29,8 @@ static double robust_centre(int T, const double *log_q, const double *log_reward
     return centre;
 }
 
-double jsp_loss_balance(int T, const double *log_q, const double *log_reward, double *weight,
-                        double *centre) {
+double jsp_loss_balance(int T, const double *log_q, const double *log_reward,
+                        double *weight, double *centre) {
     double loss = 0;
     *centre = robust_centre(T, log_q, log_reward);
     for (int t = 0; t < T; t++) {

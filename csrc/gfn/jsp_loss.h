@@ -1,7 +1,7 @@
 /* jsp_loss.h - losses on whole trajectories, as weights on the gradients of log q.
  *
- * Both losses have gradients of the form sum_t weight[t] * grad log q(t), so a loss is fully
- * described by its weights. All numbers are double. */
+ * Both losses have gradients of the form sum_t weight[t] * grad log q(t), so a loss is
+ * fully described by its weights. All numbers are double. */
 #ifndef JSP_LOSS_H
 #define JSP_LOSS_H
 
@@ -12,8 +12,9 @@ double jsp_loss_likelihood(int T, const double *log_q, double *weight);
  *   loss = 1/2 mean Huber-like (delta - m)^2,  delta = log q - log R,
  * m the robust centre of delta (an estimate of - log Z): the mean, then three means of
  * residuals clipped to +-10. The backward probability is 1, so no other term appears.
- * weight[t] = clip(delta[t] - m, +-10) / T. Returns the loss with the residuals clipped. */
-double jsp_loss_balance(int T, const double *log_q, const double *log_reward, double *weight,
-                        double *centre);
+ * weight[t] = clip(delta[t] - m, +-10) / T. Returns the loss with the residuals
+ * clipped. */
+double jsp_loss_balance(int T, const double *log_q, const double *log_reward,
+                        double *weight, double *centre);
 
 #endif

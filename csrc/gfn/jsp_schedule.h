@@ -12,12 +12,14 @@ typedef struct jsp_schedule {
 
 /* Share of the plan that is done, in [0, 1]: the larger of updates done and of the time
  * used (0 when there is no time budget). */
-double jsp_schedule_progress(const jsp_schedule *schedule, long update, double time_fraction);
+double jsp_schedule_progress(const jsp_schedule *schedule, long update,
+                             double time_fraction);
 
 /* 1 while the policy is fitted by maximum likelihood on chain states. */
 int jsp_schedule_is_likelihood(const jsp_schedule *schedule, double progress);
 
 /* Linear warm-up over 50 updates times a cosine from 1 down to 0.01. */
-double jsp_schedule_learning_rate(const jsp_schedule *schedule, long update, double progress);
+double jsp_schedule_learning_rate(const jsp_schedule *schedule, long update,
+                                  double progress);
 
 #endif

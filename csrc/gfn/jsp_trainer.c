@@ -35,23 +35,24 @@ struct jsp_trainer {
     jsp_trainer_config config;
     jsp_edges *edges;
     jsp_adam adam;
-    jsp_real *params;          /* [P] */
+    jsp_real *params; /* [P] */
     long update;
     jsp_chain_moves moves;
-    jsp_chain_state *chain;    /* [batch] */
-    uint32_t *chain_local;     /* [batch, D] */
-    jsp_bits *chain_parents;   /* [batch, D] */
-    jsp_edges_cache *cache;    /* [n_threads] */
+    jsp_chain_state *chain;  /* [batch] */
+    uint32_t *chain_local;   /* [batch, D] */
+    jsp_bits *chain_parents; /* [batch, D] */
+    jsp_edges_cache *cache;  /* [n_threads] */
     shard shards[JSP_TRAINER_SHARDS];
-    /* per walk of an update, shard by shard: the shard's own draws, then its chain states */
+    /* per walk of an update, shard by shard: the shard's own draws, then its chain
+     * states */
     double *log_q, *log_reward, *weight; /* [2 batch] */
-    double *sorted;            /* [batch] scratch of the metrics */
-    jsp_parallel_team *team;   /* threads of the present call of jsp_trainer_step */
-    int has_own;               /* 1 when the present update has own draws */
+    double *sorted;                      /* [batch] scratch of the metrics */
+    jsp_parallel_team *team; /* threads of the present call of jsp_trainer_step */
+    int has_own;             /* 1 when the present update has own draws */
     uint64_t n_options;
 };
 
-/* ---- creation ----------------------------------------------------------------------- */
+/* ---- creation -------------------------------------------------------------------- */
 
 static jsp_status create_shard(jsp_trainer *trainer, int s, jsp_error *error) {
     shard *part = &trainer->shards[s];
@@ -63,9 +64,11 @@ static jsp_status create_shard(jsp_trainer *trainer, int s, jsp_error *error) {
     part->walk = jsp_memory_alloc(2 * n, sizeof *part->walk);
     part->uniform = jsp_memory_alloc(n * slots, sizeof *part->uniform);
     if (!part->d_params || !part->walk || !part->uniform) {
-        return jsp_status_no_memory(error, n * slots * sizeof(double), "a training shard");
+        return jsp_status_no_memory(error, n * slots * sizeof(double),
+                                    "a training shard");
     }
-    return jsp_edges_rollout_create(trainer->edges, 2 * part->n, 1, &part->rollout, error);
+    return jsp_edges_rollout_create(trainer->edges, 2 * part->n, 1, &part->rollout,
+                                    error);
 }
 
 static jsp_status create_caches(jsp_edges_cache **out, int n_workers,
@@ -74,7 +77,8 @@ static jsp_status create_caches(jsp_edges_cache **out, int n_workers,
     *out = cache;
     if (!cache) return jsp_status_no_memory(error, sizeof *cache, "caches of odds");
     for (int k = 0; k < n_workers; k++) {
-        jsp_status status = jsp_edges_cache_create(&cache[k], scores, CACHE_BYTES, error);
+        jsp_status status =
+            jsp_edges_cache_create(&cache[k], scores, CACHE_BYTES, error);
         if (status != JSP_OK) return status;
     }
     return JSP_OK;
@@ -91,7 +95,8 @@ static jsp_status create_chains(jsp_trainer *trainer, jsp_error *error) {
     size_t D = (size_t)trainer->scores->n_variables;
     trainer->chain = jsp_memory_alloc(batch, sizeof *trainer->chain);
     trainer->chain_local = jsp_memory_alloc(batch * D, sizeof *trainer->chain_local);
-    trainer->chain_parents = jsp_memory_alloc(batch * D, sizeof *trainer->chain_parents);
+    trainer->chain_parents =
+        jsp_memory_alloc(batch * D, sizeof *trainer->chain_parents);
     if (!trainer->chain || !trainer->chain_local || !trainer->chain_parents) {
         return jsp_status_no_memory(error, batch * D * sizeof(jsp_bits), "the chains");
     }
@@ -108,7 +113,8 @@ static jsp_status create_network(jsp_trainer *trainer, jsp_error *error) {
     const jsp_params *layout = &trainer->edges->layout;
     trainer->params = jsp_memory_alloc(layout->size, sizeof *trainer->params);
     if (!trainer->params) {
-        return jsp_status_no_memory(error, layout->size * sizeof(jsp_real), "the network");
+        return jsp_status_no_memory(error, layout->size * sizeof(jsp_real),
+                                    "the network");
     }
     jsp_params_fill(layout, trainer->config.seed, trainer->params);
     return jsp_adam_create(&trainer->adam, layout->size, trainer->params, error);
@@ -120,14 +126,16 @@ static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {
     trainer->log_reward = jsp_memory_alloc(2 * batch, sizeof(double));
     trainer->weight = jsp_memory_alloc(2 * batch, sizeof(double));
     trainer->sorted = jsp_memory_alloc(batch, sizeof(double));
-    if (!trainer->log_q || !trainer->log_reward || !trainer->weight || !trainer->sorted) {
-        return jsp_status_no_memory(error, 8 * batch * sizeof(double), "a batch of walks");
+    if (!trainer->log_q || !trainer->log_reward || !trainer->weight ||
+        !trainer->sorted) {
+        return jsp_status_no_memory(error, 8 * batch * sizeof(double),
+                                    "a batch of walks");
     }
     jsp_status status = create_network(trainer, error);
     if (status == JSP_OK) status = create_chains(trainer, error);
     if (status == JSP_OK) {
-        status = create_caches(&trainer->cache, trainer->config.n_threads, trainer->scores,
-                               error);
+        status = create_caches(&trainer->cache, trainer->config.n_threads,
+                               trainer->scores, error);
     }
     for (int s = 0; s < JSP_TRAINER_SHARDS && status == JSP_OK; s++) {
         status = create_shard(trainer, s, error);
@@ -142,12 +150,13 @@ static void anneal_chain(void *context, int c, int worker) {
     jsp_chain_reset(trainer->scores, &trainer->chain[c]);
     /* step 0 is the annealing; update u uses step u + 1 */
     jsp_rng_init(&rng, trainer->config.seed, 0, (uint32_t)c, JSP_RNG_CHAIN);
-    jsp_chain_anneal(trainer->scores, &trainer->moves, ANNEAL_TEMPERATURES, ANNEAL_MOVES,
-                     &rng, &trainer->chain[c]);
+    jsp_chain_anneal(trainer->scores, &trainer->moves, ANNEAL_TEMPERATURES,
+                     ANNEAL_MOVES, &rng, &trainer->chain[c]);
 }
 
-jsp_status jsp_trainer_create(const jsp_scores *scores, const jsp_trainer_config *config,
-                              jsp_trainer **out, jsp_error *error) {
+jsp_status jsp_trainer_create(const jsp_scores *scores,
+                              const jsp_trainer_config *config, jsp_trainer **out,
+                              jsp_error *error) {
     jsp_trainer *trainer = jsp_memory_alloc(1, sizeof *trainer);
     *out = NULL;
     if (!trainer) return jsp_status_no_memory(error, sizeof *trainer, "the trainer");
@@ -159,7 +168,8 @@ jsp_status jsp_trainer_create(const jsp_scores *scores, const jsp_trainer_config
         jsp_trainer_destroy(trainer);
         return status;
     }
-    jsp_parallel_for(trainer->config.n_threads, config->batch_size, anneal_chain, trainer);
+    jsp_parallel_for(trainer->config.n_threads, config->batch_size, anneal_chain,
+                     trainer);
     *out = trainer;
     return JSP_OK;
 }
@@ -187,7 +197,7 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
     jsp_memory_free(trainer);
 }
 
-/* ---- one update --------------------------------------------------------------------- */
+/* ---- one update ------------------------------------------------------------------ */
 
 static int count_own(const jsp_trainer *trainer, const shard *part) {
     return trainer->has_own ? part->n : 0;
@@ -245,7 +255,8 @@ static void backward_shard(void *context, int s, int worker) {
     memset(part->d_params, 0, trainer->edges->layout.size * sizeof(jsp_real));
     jsp_edges_rollout_backward(part->rollout, trainer->params,
                                count_own(trainer, part) + part->n,
-                               trainer->weight + first_walk(trainer, part), part->d_params);
+                               trainer->weight + first_walk(trainer, part),
+                               part->d_params);
 }
 
 /* Adds the gradient blocks of all shards into the first, pairwise in a fixed tree. */
@@ -341,7 +352,8 @@ static jsp_status check_walks(const jsp_trainer *trainer, int T, jsp_error *erro
         return jsp_status_set(error, JSP_ERROR_NUMERICAL,
                               "update %ld: log q = %g and log R = %g of a trajectory, "
                               "expected finite numbers",
-                              trainer->update, trainer->log_q[t], trainer->log_reward[t]);
+                              trainer->update, trainer->log_q[t],
+                              trainer->log_reward[t]);
     }
     return JSP_OK;
 }
@@ -351,24 +363,28 @@ static jsp_status descend(jsp_trainer *trainer, jsp_trainer_metrics *metrics,
                           jsp_error *error) {
     jsp_parallel_team_for(trainer->team, JSP_TRAINER_SHARDS, backward_shard, trainer);
     sum_gradients(trainer);
-    metrics->gradient_norm = jsp_adam_step(&trainer->adam, metrics->learning_rate,
-                                           trainer->shards[0].d_params, trainer->params);
+    metrics->gradient_norm =
+        jsp_adam_step(&trainer->adam, metrics->learning_rate,
+                      trainer->shards[0].d_params, trainer->params);
     if (isfinite(metrics->gradient_norm)) return JSP_OK;
-    return jsp_status_set(error, JSP_ERROR_NUMERICAL,
-                          "update %ld: norm of the gradient = %g, expected a finite number",
-                          trainer->update, metrics->gradient_norm);
+    return jsp_status_set(
+        error, JSP_ERROR_NUMERICAL,
+        "update %ld: norm of the gradient = %g, expected a finite number",
+        trainer->update, metrics->gradient_norm);
 }
 
 static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
                              jsp_trainer_metrics *metrics, jsp_error *error) {
     const jsp_schedule *schedule = &trainer->config.schedule;
-    const double progress = jsp_schedule_progress(schedule, trainer->update, time_fraction);
+    const double progress =
+        jsp_schedule_progress(schedule, trainer->update, time_fraction);
     trainer->has_own = !jsp_schedule_is_likelihood(schedule, progress);
     const int T = trainer->config.batch_size * (trainer->has_own ? 2 : 1);
     *metrics = (jsp_trainer_metrics){
         .phase = trainer->has_own,
         .progress = progress,
-        .learning_rate = jsp_schedule_learning_rate(schedule, trainer->update, progress),
+        .learning_rate =
+            jsp_schedule_learning_rate(schedule, trainer->update, progress),
         .gap = NAN,
         .own_gap_median = NAN,
         .own_ess = NAN,
@@ -419,14 +435,15 @@ static void run_updates(void *context, jsp_parallel_team *team) {
 }
 
 jsp_status jsp_trainer_step(jsp_trainer *trainer, long n_updates, double time_fraction,
-                            jsp_trainer_metrics *metrics, long *n_done, jsp_error *error) {
+                            jsp_trainer_metrics *metrics, long *n_done,
+                            jsp_error *error) {
     step_job job = {trainer, n_updates, time_fraction, metrics, 0, error, JSP_OK};
     jsp_parallel_run(trainer->config.n_threads, run_updates, &job);
     *n_done = job.n_done;
     return job.status;
 }
 
-/* ---- using the averaged policy ------------------------------------------------------ */
+/* ---- using the averaged policy --------------------------------------------------- */
 
 typedef struct walk_job {
     const jsp_trainer *trainer;
@@ -436,10 +453,10 @@ typedef struct walk_job {
     long n;
     uint64_t seed;
     long first_draw;
-    const uint32_t *target;      /* [n, D] or NULL to sample */
-    uint32_t *parents;           /* [n, D] or NULL */
-    double *log_q;               /* [n] */
-    double *log_reward;          /* [n] or NULL */
+    const uint32_t *target; /* [n, D] or NULL to sample */
+    uint32_t *parents;      /* [n, D] or NULL */
+    double *log_q;          /* [n] */
+    double *log_reward;     /* [n] or NULL */
 } walk_job;
 
 static void run_group(void *context, int task, int worker) {
@@ -468,8 +485,10 @@ static void run_group(void *context, int task, int worker) {
     for (int k = 0; k < n; k++) {
         job->log_q[first + k] = walk[k].log_q;
         if (!job->parents) continue;
-        memcpy(job->parents + (size_t)(first + k) * D, walk[k].chosen, D * sizeof(uint32_t));
-        job->log_reward[first + k] = jsp_scores_log_reward(trainer->scores, walk[k].chosen);
+        memcpy(job->parents + (size_t)(first + k) * D, walk[k].chosen,
+               D * sizeof(uint32_t));
+        job->log_reward[first + k] =
+            jsp_scores_log_reward(trainer->scores, walk[k].chosen);
     }
 }
 
@@ -477,17 +496,21 @@ static void run_group(void *context, int task, int worker) {
 static jsp_status run_job(walk_job *job, int n_threads, jsp_error *error) {
     const jsp_trainer *trainer = job->trainer;
     const long n_tasks = (job->n + GROUP - 1) / GROUP;
-    const int workers = n_threads < 1 ? 1 : n_threads > n_tasks ? (int)n_tasks : n_threads;
+    const int workers = n_threads < 1         ? 1
+                        : n_threads > n_tasks ? (int)n_tasks
+                                              : n_threads;
     if (job->n < 1) return JSP_OK;
     size_t slots = (size_t)trainer->edges->n_slots;
     jsp_status status = create_caches(&job->cache, workers, trainer->scores, error);
     job->rollout = jsp_memory_alloc((size_t)workers, sizeof *job->rollout);
     job->uniform = jsp_memory_alloc((size_t)workers * GROUP * slots, sizeof(double));
     if (status == JSP_OK && (!job->rollout || !job->uniform)) {
-        status = jsp_status_no_memory(error, slots * GROUP * sizeof(double), "random numbers");
+        status = jsp_status_no_memory(error, slots * GROUP * sizeof(double),
+                                      "random numbers");
     }
     for (int k = 0; k < workers && status == JSP_OK; k++) {
-        status = jsp_edges_rollout_create(trainer->edges, GROUP, 0, &job->rollout[k], error);
+        status =
+            jsp_edges_rollout_create(trainer->edges, GROUP, 0, &job->rollout[k], error);
     }
     if (status == JSP_OK) jsp_parallel_for(workers, (int)n_tasks, run_group, job);
     for (int k = 0; k < workers && job->rollout; k++) {
@@ -514,13 +537,14 @@ jsp_status jsp_trainer_sample(const jsp_trainer *trainer, long n, uint64_t seed,
     return run_job(&job, n_threads, error);
 }
 
-jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n, const uint32_t *parents,
-                                int n_threads, double *log_q, jsp_error *error) {
+jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n,
+                                const uint32_t *parents, int n_threads, double *log_q,
+                                jsp_error *error) {
     walk_job job = {.trainer = trainer, .n = n, .target = parents, .log_q = log_q};
     return run_job(&job, n_threads, error);
 }
 
-/* ---- looking inside ----------------------------------------------------------------- */
+/* ---- looking inside -------------------------------------------------------------- */
 
 jsp_trainer_view jsp_trainer_open(jsp_trainer *trainer) {
     return (jsp_trainer_view){
@@ -547,9 +571,9 @@ void jsp_trainer_sync_chains(jsp_trainer *trainer) {
 
 const char *jsp_trainer_metric_name(int k) {
     static const char *const names[] = {
-        "phase",       "loss",          "gap",           "own_gap_median",
-        "own_ess",     "acceptance",    "chain_log_q",   "gradient_norm",
-        "learning_rate", "progress",    "n_edges",
+        "phase",         "loss",       "gap",         "own_gap_median",
+        "own_ess",       "acceptance", "chain_log_q", "gradient_norm",
+        "learning_rate", "progress",   "n_edges",
     };
     int n = (int)(sizeof names / sizeof *names);
     return k >= 0 && k < n ? names[k] : NULL;

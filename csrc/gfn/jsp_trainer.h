@@ -1,18 +1,21 @@
-/* jsp_trainer.h - training: structure chains, schedules, losses, optimiser, random streams.
+/* jsp_trainer.h - training: structure chains, schedules, losses, optimiser, random
+ * streams.
  *
  * One update:
  *   1. every chain moves on (structure MCMC on the same tables);
- *   2. walks are run: forced along the chain states and, in the balance phase, as many free
- *      ones; each shard does its share;
- *   3. the loss turns log q and log R of all walks into one weight per walk, and each free
- *      draw is offered to its chain as an independence proposal (both log q are known);
+ *   2. walks are run: forced along the chain states and, in the balance phase, as
+ *      many free ones; each shard does its share;
+ *   3. the loss turns log q and log R of all walks into one weight per walk, and each
+ *      free draw is offered to its chain as an independence proposal (both log q are
+ *      known);
  *   4. the shards run backward, gradients are added in a fixed order, Adam steps.
  * The first part of a plan is maximum likelihood on chain states, the rest trajectory
- * balance on chain states and own draws together. Own draws alone never find the modes that
- * a confident start leaves out, and their sample size does not show it.
+ * balance on chain states and own draws together. Own draws alone never find the modes
+ * that a confident start leaves out, and their sample size does not show it.
  *
- * Work is cut into a fixed number of shards and every random stream is named by (update,
- * walk or chain, purpose), so results are the same bits for any number of threads. */
+ * Work is cut into a fixed number of shards and every random stream is named by
+ * (update, walk or chain, purpose), so results are the same bits for any number of
+ * threads. */
 #ifndef JSP_TRAINER_H
 #define JSP_TRAINER_H
 
@@ -21,7 +24,7 @@
 #include "jsp_edges_rollout.h"
 #include "jsp_schedule.h"
 
-/* Shards of one update. More shards balance the load better, fewer make larger batches. */
+/* Shards of one update: more balance the load better, fewer make larger batches. */
 #define JSP_TRAINER_SHARDS 8
 
 typedef struct jsp_trainer_config {
@@ -34,45 +37,49 @@ typedef struct jsp_trainer_config {
 /* What one update reports, as doubles in the order of the names in
  * jsp_trainer_metric_name. */
 typedef struct jsp_trainer_metrics {
-    double phase;          /* 0 maximum likelihood, 1 balance */
+    double phase; /* 0 maximum likelihood, 1 balance */
     double loss;
-    double gap;            /* mean log R - log q on chain states minus the same on own draws:
+    double gap; /* mean log R - log q on chain states minus the same on own draws:
                               KL + reverse KL, needs no log Z; NaN in phase 0 */
     double own_gap_median; /* the same with the median over own draws */
-    double own_ess;        /* effective sample size of own draws / their number; NaN in phase 0 */
-    double acceptance;     /* of own draws as proposals to the chains; NaN in phase 0 */
-    double chain_log_q;    /* mean log q of chain states */
+    double
+        own_ess; /* effective sample size of own draws / their number; NaN in phase 0 */
+    double acceptance;  /* of own draws as proposals to the chains; NaN in phase 0 */
+    double chain_log_q; /* mean log q of chain states */
     double gradient_norm;
     double learning_rate;
     double progress;
-    double n_edges;        /* mean over chain states */
+    double n_edges; /* mean over chain states */
 } jsp_trainer_metrics;
 
 #define JSP_TRAINER_METRICS ((int)(sizeof(jsp_trainer_metrics) / sizeof(double)))
 
 typedef struct jsp_trainer jsp_trainer;
 
-/* Allocates everything and anneals the chains. `scores` is borrowed and must outlive the
- * trainer. */
-jsp_status jsp_trainer_create(const jsp_scores *scores, const jsp_trainer_config *config,
-                              jsp_trainer **out, jsp_error *error);
+/* Allocates everything and anneals the chains. `scores` is borrowed and must outlive
+ * the trainer. */
+jsp_status jsp_trainer_create(const jsp_scores *scores,
+                              const jsp_trainer_config *config, jsp_trainer **out,
+                              jsp_error *error);
 void jsp_trainer_destroy(jsp_trainer *trainer); /* NULL allowed */
 
-/* Runs n_updates updates and writes one record per update. JSP_ERROR_NUMERICAL names update
- * and quantity; the trainer is then as it was before that update, and *n_done says how many
- * were finished. */
+/* Runs n_updates updates and writes one record per update. JSP_ERROR_NUMERICAL names
+ * update and quantity; the trainer is then as it was before that update, and *n_done
+ * says how many were finished. */
 jsp_status jsp_trainer_step(jsp_trainer *trainer, long n_updates, double time_fraction,
-                            jsp_trainer_metrics *metrics, long *n_done, jsp_error *error);
+                            jsp_trainer_metrics *metrics, long *n_done,
+                            jsp_error *error);
 
-/* Independent draws of the averaged policy. Draw k depends on (seed, first_draw + k) only.
+/* Independent draws of the averaged policy; draw k depends on (seed, first_draw + k).
  *   parents [n, D] local masks  log_q [n]  log_reward [n] */
 jsp_status jsp_trainer_sample(const jsp_trainer *trainer, long n, uint64_t seed,
                               long first_draw, int n_threads, uint32_t *parents,
                               double *log_q, double *log_reward, jsp_error *error);
 
 /* log q of acyclic graphs under the averaged policy; parents [n, D], log_q [n]. */
-jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n, const uint32_t *parents,
-                                int n_threads, double *log_q, jsp_error *error);
+jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n,
+                                const uint32_t *parents, int n_threads, double *log_q,
+                                jsp_error *error);
 
 /* State that an owner may read or write between steps, e.g. to save it. */
 typedef struct jsp_trainer_view {
@@ -80,11 +87,12 @@ typedef struct jsp_trainer_view {
     const jsp_params *layout;
     jsp_schedule *schedule;
     jsp_real *params, *average, *first_moment, *second_moment; /* [layout->size] */
-    long *update;          /* updates done */
+    long *update;                                              /* updates done */
     long *adam_steps;
     double *gradient_norm_mean;
     int n_chains;
-    uint32_t *chain_parents; /* [n_chains, D]; after writing call jsp_trainer_sync_chains */
+    uint32_t
+        *chain_parents; /* [n_chains, D]; after writing call jsp_trainer_sync_chains */
 } jsp_trainer_view;
 
 jsp_trainer_view jsp_trainer_open(jsp_trainer *trainer);
@@ -95,8 +103,8 @@ void jsp_trainer_sync_chains(jsp_trainer *trainer);
 /* Name of metric k, NULL after the last. */
 const char *jsp_trainer_metric_name(int k);
 
-/* Seconds are the caller's business; the core counts work instead: options weighed by the
- * network, rows of odds looked up and computed, since creation. For profiles. */
+/* Seconds are the caller's business; the core counts work instead: options weighed by
+ * the network, rows of odds looked up and computed, since creation. For profiles. */
 typedef struct jsp_trainer_counters {
     uint64_t n_options, n_rows, n_rows_computed;
 } jsp_trainer_counters;

@@ -39,13 +39,12 @@ extern struct PyModuleDef jsp_py_module_def;
 /* State of the module that defined `type`; NULL with an exception set. */
 jsp_py_module_state *jsp_py_module_state_of(PyTypeObject *type);
 
-/* ---- Scores, shared with Trainer ---------------------------------------------------- */
+/* ---- Scores, shared with Trainer ------------------------------------------------- */
 
 typedef struct jsp_py_scores {
-    PyObject_HEAD
-    jsp_data *data;        /* owned */
-    jsp_scores *scores;    /* owned */
-    jsp_model_setup setup; /* points into data */
+    PyObject_HEAD jsp_data *data; /* owned */
+    jsp_scores *scores;           /* owned */
+    jsp_model_setup setup;        /* points into data */
     int n_threads;
 } jsp_py_scores;
 
@@ -54,17 +53,19 @@ extern PyType_Spec jsp_py_trainer_spec;
 extern PyType_Spec jsp_py_chain_spec;
 
 /* Functions of the module that need no object: candidates, kernels, configuration. */
-PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
+                                          PyObject *kwargs);
 PyObject *jsp_py_kernels_call(PyObject *module, PyObject *args);
 
-/* ---- one call at a time (jsp_py_busy.c) --------------------------------------------- */
+/* ---- one call at a time (jsp_py_busy.c) ------------------------------------------ */
 
-/* Calls release the interpreter lock, so two threads could meet in one object: the second
- * gets a RuntimeError (and -1) instead of a race. Every 0 is paired with a leave. */
+/* Calls release the interpreter lock, so two threads could meet in one object: the
+ * second gets a RuntimeError (and -1) instead of a race. Every 0 is paired with a
+ * leave. */
 int jsp_py_busy_enter(atomic_int *busy);
 void jsp_py_busy_leave(atomic_int *busy);
 
-/* ---- conversions (jsp_py_convert.c) ------------------------------------------------- */
+/* ---- conversions (jsp_py_convert.c) ---------------------------------------------- */
 
 /* 0 when `object` is a C-contiguous aligned array of exactly this type and number of
  * dimensions; else -1 with a TypeError or ValueError that names the argument. */
@@ -76,12 +77,14 @@ int jsp_py_convert_check_graphs(PyObject *object, int n_variables);
 /* Raises the Python exception for a core error and returns NULL. */
 PyObject *jsp_py_convert_raise(PyTypeObject *type, const jsp_error *error);
 
-/* Local masks [n, D] of graphs that passed the check; possible[s] = 0 for excluded ones.
- * Both are jsp_memory blocks that the caller frees. -1 with MemoryError on failure. */
-int jsp_py_convert_masks(const jsp_scores *scores, PyArrayObject *graphs, uint32_t **masks,
-                         uint8_t **possible);
+/* Local masks [n, D] of graphs that passed the check; possible[s] = 0 for excluded
+ * ones. Both are jsp_memory blocks that the caller frees. -1 with MemoryError on
+ * failure. */
+int jsp_py_convert_masks(const jsp_scores *scores, PyArrayObject *graphs,
+                         uint32_t **masks, uint8_t **possible);
 
 /* New uint8 array (n, D, D) of parent sets given as local masks [n, D]. */
-PyObject *jsp_py_convert_graphs(const jsp_scores *scores, npy_intp n, const uint32_t *masks);
+PyObject *jsp_py_convert_graphs(const jsp_scores *scores, npy_intp n,
+                                const uint32_t *masks);
 
 #endif

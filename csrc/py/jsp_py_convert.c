@@ -17,13 +17,13 @@ int jsp_py_convert_check(PyObject *object, const char *name, int type, int n_dim
         return -1;
     }
     if (PyArray_NDIM(array) != n_dims) {
-        PyErr_Format(PyExc_ValueError, "%s must have %d dimensions, got %d", name, n_dims,
-                     PyArray_NDIM(array));
+        PyErr_Format(PyExc_ValueError, "%s must have %d dimensions, got %d", name,
+                     n_dims, PyArray_NDIM(array));
         return -1;
     }
     if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISBEHAVED_RO(array)) {
-        PyErr_Format(PyExc_ValueError, "%s must be C-contiguous and in native byte order",
-                     name);
+        PyErr_Format(PyExc_ValueError,
+                     "%s must be C-contiguous and in native byte order", name);
         return -1;
     }
     return 0;
@@ -32,9 +32,11 @@ int jsp_py_convert_check(PyObject *object, const char *name, int type, int n_dim
 int jsp_py_convert_check_graphs(PyObject *object, int n_variables) {
     if (jsp_py_convert_check(object, "graphs", NPY_UINT8, 3) < 0) return -1;
     PyArrayObject *array = (PyArrayObject *)object;
-    if (PyArray_DIM(array, 1) == n_variables && PyArray_DIM(array, 2) == n_variables) return 0;
-    PyErr_Format(PyExc_ValueError, "graphs must have shape (n, %d, %d), got (%zd, %zd, %zd)",
-                 n_variables, n_variables, (Py_ssize_t)PyArray_DIM(array, 0),
+    if (PyArray_DIM(array, 1) == n_variables && PyArray_DIM(array, 2) == n_variables)
+        return 0;
+    PyErr_Format(PyExc_ValueError,
+                 "graphs must have shape (n, %d, %d), got (%zd, %zd, %zd)", n_variables,
+                 n_variables, (Py_ssize_t)PyArray_DIM(array, 0),
                  (Py_ssize_t)PyArray_DIM(array, 1), (Py_ssize_t)PyArray_DIM(array, 2));
     return -1;
 }
@@ -51,8 +53,8 @@ PyObject *jsp_py_convert_raise(PyTypeObject *type, const jsp_error *error) {
     return NULL;
 }
 
-int jsp_py_convert_masks(const jsp_scores *scores, PyArrayObject *graphs, uint32_t **masks,
-                         uint8_t **possible) {
+int jsp_py_convert_masks(const jsp_scores *scores, PyArrayObject *graphs,
+                         uint32_t **masks, uint8_t **possible) {
     const size_t n = (size_t)PyArray_DIM(graphs, 0), D = (size_t)scores->n_variables;
     const uint8_t *cells = PyArray_DATA(graphs);
     *masks = jsp_memory_alloc(n * D, sizeof **masks);
@@ -70,7 +72,8 @@ int jsp_py_convert_masks(const jsp_scores *scores, PyArrayObject *graphs, uint32
     return 0;
 }
 
-PyObject *jsp_py_convert_graphs(const jsp_scores *scores, npy_intp n, const uint32_t *masks) {
+PyObject *jsp_py_convert_graphs(const jsp_scores *scores, npy_intp n,
+                                const uint32_t *masks) {
     const npy_intp D = scores->n_variables;
     const npy_intp shape[3] = {n, D, D};
     PyObject *graphs = PyArray_ZEROS(3, shape, NPY_UINT8, 0);

@@ -38,9 +38,10 @@ static PyObject *module_select_simd(PyObject *module, PyObject *argument) {
     const char *name = PyUnicode_AsUTF8(argument);
     if (!name) return NULL;
     if (jsp_kernels_select(name) == 0) Py_RETURN_NONE;
-    PyErr_Format(PyExc_ValueError,
-                 "instruction set '%s' is unknown or not offered by this processor and build",
-                 name);
+    PyErr_Format(
+        PyExc_ValueError,
+        "instruction set '%s' is unknown or not offered by this processor and build",
+        name);
     return NULL;
 }
 
@@ -75,7 +76,8 @@ static PyMethodDef module_methods[] = {
     {"find_cycle", module_find_cycle, METH_O, "Row of the first cyclic graph, or -1."},
     {"select_candidates", (PyCFunction)(void (*)(void))jsp_py_scores_select_candidates,
      METH_VARARGS | METH_KEYWORDS, "Best candidate parents of every node."},
-    {"select_simd", module_select_simd, METH_O, "Chooses the instruction set of kernels."},
+    {"select_simd", module_select_simd, METH_O,
+     "Chooses the instruction set of kernels."},
     {"config", module_config, METH_NOARGS, "How the core was built and runs."},
     {"kernel", jsp_py_kernels_call, METH_VARARGS, "Calls one kernel, for tests."},
     {NULL, NULL, 0, NULL},
@@ -94,35 +96,40 @@ static PyObject *list_metrics(void) {
     return names;
 }
 
-/* JSPGFN_SIMD forces an instruction set; a name that cannot be had is an error rather than
- * a silent fall-back. */
+/* JSPGFN_SIMD forces an instruction set; a name that cannot be had is an error rather
+ * than a silent fall-back. */
 static int choose_simd(void) {
     const char *name = getenv("JSPGFN_SIMD");
     if (!name || !*name || jsp_kernels_select(name) == 0) return 0;
     PyErr_Format(PyExc_ImportError,
-                 "JSPGFN_SIMD=%s is unknown or not offered by this processor and build", name);
+                 "JSPGFN_SIMD=%s is unknown or not offered by this processor and build",
+                 name);
     return -1;
 }
 
 static int module_exec(PyObject *module) {
     jsp_py_module_state *state = PyModule_GetState(module);
     if (choose_simd() < 0) return -1;
-    state->numerical_error = PyErr_NewExceptionWithDoc(
-        "jspgfn.NumericalError", "NaN or divergence; names the step and the quantity.",
-        PyExc_ArithmeticError, NULL);
+    state->numerical_error =
+        PyErr_NewExceptionWithDoc("jspgfn.NumericalError",
+                                  "NaN or divergence; names the step and the quantity.",
+                                  PyExc_ArithmeticError, NULL);
     if (!state->numerical_error ||
         PyModule_AddObjectRef(module, "NumericalError", state->numerical_error) < 0) {
         return -1;
     }
-    state->scores_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &jsp_py_scores_spec, NULL);
-    if (!state->scores_type || PyModule_AddType(module, state->scores_type) < 0) return -1;
-    state->trainer_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &jsp_py_trainer_spec, NULL);
-    if (!state->trainer_type || PyModule_AddType(module, state->trainer_type) < 0) return -1;
-    state->chains_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &jsp_py_chain_spec, NULL);
-    if (!state->chains_type || PyModule_AddType(module, state->chains_type) < 0) return -1;
+    state->scores_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &jsp_py_scores_spec, NULL);
+    if (!state->scores_type || PyModule_AddType(module, state->scores_type) < 0)
+        return -1;
+    state->trainer_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &jsp_py_trainer_spec, NULL);
+    if (!state->trainer_type || PyModule_AddType(module, state->trainer_type) < 0)
+        return -1;
+    state->chains_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &jsp_py_chain_spec, NULL);
+    if (!state->chains_type || PyModule_AddType(module, state->chains_type) < 0)
+        return -1;
     PyObject *metrics = list_metrics();
     if (!metrics) return -1;
     int failed = PyModule_AddObjectRef(module, "METRICS", metrics);

@@ -7,7 +7,7 @@
 #include "jsp_draws.h"
 #include "jsp_memory.h"
 
-/* ---- arguments ---------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------- */
 
 /* Fields of the model from a dict; names that are not in it keep their defaults. */
 static int read_fields(PyObject *dict, jsp_model_setup *setup) {
@@ -58,22 +58,83 @@ static int read_matrix(PyObject *array, const char *name, int type, int D,
     return 0;
 }
 
-static int read_limits(PyObject *list, int D, int *max_parents) {
+/* Checks shapes and gives the cells of the mask, NULL for None. */
+static int check_table(PyObject *x, PyObject *mask, int type, const uint8_t **cells) {
+    if (jsp_py_convert_check(x, "x", type, 2) < 0) return -1;
+    PyArrayObject *table = (PyArrayObject *)x;
+    *cells = NULL;
+    if (mask != Py_None) {
+        if (jsp_py_convert_check(mask, "mask", NPY_UINT8, 2) < 0) return -1;
+        if (!PyArray_SAMESHAPE(table, (PyArrayObject *)mask)) {
+            PyErr_SetString(PyExc_ValueError, "mask must have the shape of x");
+            return -1;
+        }
+        *cells = PyArray_DATA((PyArrayObject *)mask);
+    }
+    if (PyArray_DIM(table, 1) < 1 || PyArray_DIM(table, 1) > JSP_MAX_VARIABLES ||
+        PyArray_DIM(table, 0) > INT32_MAX) {
+        PyErr_Format(PyExc_ValueError,
+                     "x must have 1 to %d columns and fewer than 2^31 rows",
+                     JSP_MAX_VARIABLES);
+        return -1;
+    }
+    return 0;
+}
+
+/* A list of D integers. */
+static int read_integers(PyObject *list, const char *name, int D, int *values) {
     if (!PyList_Check(list) || PyList_GET_SIZE(list) != D) {
-        PyErr_Format(PyExc_ValueError, "max_parents must be a list of %d numbers", D);
+        PyErr_Format(PyExc_ValueError, "%s must be a list of %d integers", name, D);
         return -1;
     }
     for (int j = 0; j < D; j++) {
-        long limit = PyLong_AsLong(PyList_GET_ITEM(list, j));
-        if (limit == -1 && PyErr_Occurred()) return -1;
-        if (limit < 0) {
-            PyErr_Format(PyExc_ValueError, "max_parents[%d] is negative: %ld", j,
-                         limit);
+        long value = PyLong_AsLong(PyList_GET_ITEM(list, j));
+        if (value == -1 && PyErr_Occurred()) return -1;
+        if (value < 0 || value > INT_MAX) {
+            PyErr_Format(PyExc_ValueError, "%s[%d] is out of range: %ld", name, j,
+                         value);
             return -1;
         }
-        max_parents[j] = limit < D ? (int)limit : D - 1;
+        values[j] = (int)value;
     }
     return 0;
+}
+
+/* Checks x and mask and reads model, fields and data into a setup. n_states: a list for
+ * models of discrete data, whose x holds int32 codes; ignored by the others. */
+static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
+                      const char *model, PyObject *fields, PyObject *n_states,
+                      int intercept, int n_threads, jsp_data **data,
+                      jsp_model_setup *setup) {
+    jsp_error error;
+    const uint8_t *cells;
+    int states[JSP_MAX_VARIABLES];
+    *setup = (jsp_model_setup){.model = jsp_model_find(model), .intercept = intercept};
+    if (!setup->model) {
+        PyErr_Format(PyExc_ValueError, "unknown model '%s'", model);
+        return -1;
+    }
+    int is_discrete = setup->model->is_discrete;
+    if (check_table(x, mask, is_discrete ? NPY_INT32 : NPY_DOUBLE, &cells) < 0)
+        return -1;
+    PyArrayObject *table = (PyArrayObject *)x;
+    int N = (int)PyArray_DIM(table, 0), D = (int)PyArray_DIM(table, 1);
+    if (is_discrete && read_integers(n_states, "n_states", D, states) < 0) return -1;
+    if (read_fields(fields, setup) < 0) return -1;
+    jsp_status status;
+    Py_BEGIN_ALLOW_THREADS if (is_discrete) {
+        status = jsp_data_create_discrete(PyArray_DATA(table), cells, N, D, states,
+                                          data, &error);
+    }
+    else {
+        status =
+            jsp_data_create(PyArray_DATA(table), cells, N, D, n_threads, data, &error);
+    }
+    setup->data = *data;
+    if (status == JSP_OK) status = setup->model->check(setup, &error);
+    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
+    jsp_py_convert_raise(type, &error);
+    return -1;
 }
 
 /* All of a config but the candidates. */
@@ -84,53 +145,13 @@ static int read_config(const char *prior, PyObject *log_odds, PyObject *required
     if (read_prior(prior, &config->prior) < 0 ||
         read_matrix(log_odds, "edge_log_odds", NPY_DOUBLE, D, &odds_cells) < 0 ||
         read_matrix(required, "required", NPY_UINT8, D, &required_cells) < 0 ||
-        read_limits(max_parents, D, memory->max_parents) < 0) {
+        read_integers(max_parents, "max_parents", D, memory->max_parents) < 0) {
         return -1;
     }
     config->edge_log_odds = odds_cells;
     config->required = required_cells;
     config->max_parents = memory->max_parents;
     return 0;
-}
-
-/* Checks x and mask and reads model, fields and data into a setup. */
-static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
-                      const char *model, PyObject *fields, int intercept, int n_threads,
-                      jsp_data **data, jsp_model_setup *setup) {
-    jsp_error error;
-    if (jsp_py_convert_check(x, "x", NPY_DOUBLE, 2) < 0) return -1;
-    PyArrayObject *table = (PyArrayObject *)x;
-    const uint8_t *cells = NULL;
-    if (mask != Py_None) {
-        if (jsp_py_convert_check(mask, "mask", NPY_UINT8, 2) < 0) return -1;
-        if (!PyArray_SAMESHAPE(table, (PyArrayObject *)mask)) {
-            PyErr_SetString(PyExc_ValueError, "mask must have the shape of x");
-            return -1;
-        }
-        cells = PyArray_DATA((PyArrayObject *)mask);
-    }
-    if (PyArray_DIM(table, 1) < 1 || PyArray_DIM(table, 1) > JSP_MAX_VARIABLES ||
-        PyArray_DIM(table, 0) > INT32_MAX) {
-        PyErr_Format(PyExc_ValueError,
-                     "x must have 1 to %d columns and fewer than 2^31 rows",
-                     JSP_MAX_VARIABLES);
-        return -1;
-    }
-    *setup = (jsp_model_setup){.model = jsp_model_find(model), .intercept = intercept};
-    if (!setup->model) {
-        PyErr_Format(PyExc_ValueError, "unknown model '%s'", model);
-        return -1;
-    }
-    if (read_fields(fields, setup) < 0) return -1;
-    jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        jsp_data_create(PyArray_DATA(table), cells, (int)PyArray_DIM(table, 0),
-                        (int)PyArray_DIM(table, 1), n_threads, data, &error);
-    setup->data = *data;
-    if (status == JSP_OK) status = setup->model->check(setup, &error);
-    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
-    jsp_py_convert_raise(type, &error);
-    return -1;
 }
 
 /* Candidate lists from a list of lists; `flat` [D, D] holds them one per row. */
@@ -176,7 +197,7 @@ static int read_candidates(PyObject *lists, int D, config_memory *memory,
     return fill_lists(lists, D, memory->flat, memory->candidates, memory->n_candidates);
 }
 
-/* ---- candidates --------------------------------------------------------------------- */
+/* ---- candidates ------------------------------------------------------------------ */
 
 static PyObject *list_candidates(int D, int K, const int *flat, const int *counts) {
     PyObject *lists = PyList_New(D);
@@ -202,11 +223,11 @@ static PyObject *list_candidates(int D, int K, const int *flat, const int *count
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
                                           PyObject *kwargs) {
     static char *names[] = {
-        "x",           "mask",          "model",        "model_fields",
-        "graph_prior", "max_parents",   "n_candidates", "intercept",
-        "n_threads",   "edge_log_odds", "required",     NULL};
+        "x",           "mask",         "model",     "model_fields", "graph_prior",
+        "max_parents", "n_candidates", "intercept", "n_threads",    "edge_log_odds",
+        "required",    "n_states",     NULL};
     PyObject *x, *mask, *fields, *limits, *lists = NULL;
-    PyObject *log_odds, *required;
+    PyObject *log_odds, *required, *n_states;
     const char *model, *prior;
     int K, intercept, n_threads, counts[JSP_MAX_VARIABLES];
     jsp_scores_config config = {0};
@@ -215,10 +236,10 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
     jsp_data *data = NULL;
     jsp_error error;
     jsp_py_module_state *state = PyModule_GetState(module);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sOipiOO:select_candidates",
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sOipiOOO:select_candidates",
                                      names, &x, &mask, &model, &PyDict_Type, &fields,
                                      &prior, &limits, &K, &intercept, &n_threads,
-                                     &log_odds, &required)) {
+                                     &log_odds, &required, &n_states)) {
         return NULL;
     }
     if (K < 1 || K > JSP_MAX_CANDIDATES) {
@@ -249,7 +270,7 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
     return lists;
 }
 
-/* ---- life --------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------ */
 
 static int build_tables(jsp_py_scores *self, const jsp_scores_config *config) {
     jsp_error error;
@@ -268,15 +289,15 @@ static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
                             "candidates",  "intercept",
                             "n_threads",   "edge_log_odds",
                             "required",    NULL};
-    PyObject *x, *mask, *fields, *limits, *lists, *log_odds, *required;
+    PyObject *x, *mask, *fields, *limits, *lists, *log_odds, *required, *n_states;
     const char *model, *prior;
     int intercept, n_threads;
     jsp_scores_config config = {0};
     config_memory memory = {.flat = NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sOOpiOO:Scores", names, &x,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sOOpiOOO:Scores", names, &x,
                                      &mask, &model, &PyDict_Type, &fields, &prior,
                                      &limits, &lists, &intercept, &n_threads, &log_odds,
-                                     &required)) {
+                                     &required, &n_states)) {
         return NULL;
     }
     jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
@@ -289,7 +310,7 @@ static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         failed =
             read_config(prior, log_odds, required, limits, D, &memory, &config) < 0 ||
             read_candidates(lists, D, &memory, &config) < 0 ||
-            build_tables(self, &config) < 0;
+            build_tables(self, &config) < 0 || estimate_discarded(self, &config) < 0;
     }
     jsp_memory_free(memory.flat);
     if (!failed) return (PyObject *)self;
@@ -302,11 +323,12 @@ static void scores_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     jsp_scores_destroy(self->scores);
     jsp_data_destroy(self->data);
+    jsp_memory_free(self->discarded);
     type->tp_free(object);
     Py_DECREF(type);
 }
 
-/* ---- methods ------------------------------------------------------------------------ */
+/* ---- methods --------------------------------------------------------------------- */
 
 /* The node number in `argument`, or -1 with an exception. */
 static int read_node(const jsp_py_scores *self, long node) {
@@ -390,7 +412,7 @@ static PyObject *scores_log_reward(PyObject *object, PyObject *graphs) {
     return result;
 }
 
-/* Index of the first edge of every graph, [n + 1]; caller frees. NULL without memory. */
+/* Index of the first edge of every graph, [n + 1]; the caller frees it, may be NULL. */
 static long *count_edges(PyArrayObject *graphs) {
     const npy_intp n = PyArray_DIM(graphs, 0);
     const npy_intp cells = PyArray_DIM(graphs, 1) * PyArray_DIM(graphs, 2);
@@ -401,6 +423,11 @@ static long *count_edges(PyArrayObject *graphs) {
         for (npy_intp k = 0; k < cells; k++) first[s + 1] += *cell++ != 0;
     }
     return first;
+}
+
+static PyObject *refuse_model(const jsp_py_scores *self) {
+    const char *name = self->setup.model->name;
+    return PyErr_Format(PyExc_ValueError, "the model '%s' has other parameters", name);
 }
 
 static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
@@ -414,6 +441,7 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
                                      &graphs, &seed, &first_draw)) {
         return NULL;
     }
+    if (self->setup.model->is_discrete) return refuse_model(self);
     if (jsp_py_convert_check_graphs(graphs, self->scores->n_variables) < 0) return NULL;
     PyArrayObject *array = (PyArrayObject *)graphs;
     long *first_edge = count_edges(array);
@@ -446,6 +474,70 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
     return PyErr_Occurred() ? NULL : jsp_py_convert_raise(Py_TYPE(object), &error);
 }
 
+static PyObject *scores_table_sizes(PyObject *object, PyObject *graphs) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    if (!self->setup.model->is_discrete) return refuse_model(self);
+    if (jsp_py_convert_check_graphs(graphs, self->scores->n_variables) < 0) return NULL;
+    PyArrayObject *array = (PyArrayObject *)graphs;
+    PyObject *sizes = PyArray_SimpleNew(2, PyArray_DIMS(array), NPY_INT64);
+    if (!sizes) return NULL;
+    jsp_draws_table_sizes(self->data, (long)PyArray_DIM(array, 0), PyArray_DATA(array),
+                          PyArray_DATA((PyArrayObject *)sizes));
+    return sizes;
+}
+
+static PyObject *scores_draw_tables(PyObject *object, PyObject *args,
+                                    PyObject *kwargs) {
+    static char *names[] = {"graphs", "seed", "first_draw", NULL};
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    PyObject *graphs;
+    unsigned long long seed;
+    long first_draw = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|l:draw_tables", names, &graphs,
+                                     &seed, &first_draw)) {
+        return NULL;
+    }
+    PyObject *offsets = scores_table_sizes(object, graphs);
+    if (!offsets) return NULL;
+    PyArrayObject *array = (PyArrayObject *)graphs;
+    int64_t *first_cell = PyArray_DATA((PyArrayObject *)offsets);
+    npy_intp n_cells = 0;
+    for (npy_intp k = 0; k < PyArray_SIZE((PyArrayObject *)offsets); k++) {
+        int64_t size = first_cell[k];
+        first_cell[k] = n_cells;
+        n_cells = size > NPY_MAX_INTP - n_cells ? NPY_MAX_INTP : n_cells + size;
+    }
+    PyObject *tables = PyArray_SimpleNew(1, &n_cells, NPY_DOUBLE);
+    PyObject *density = PyArray_SimpleNew(1, PyArray_DIMS(array), NPY_DOUBLE);
+    jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
+    jsp_status status = JSP_ERROR_MEMORY;
+    if (tables && density) {
+        Py_BEGIN_ALLOW_THREADS status =
+            jsp_draws_tables(&self->setup, (long)PyArray_DIM(array, 0),
+                             PyArray_DATA(array), seed, first_draw, self->n_threads,
+                             first_cell, PyArray_DATA((PyArrayObject *)tables),
+                             PyArray_DATA((PyArrayObject *)density), &error);
+        Py_END_ALLOW_THREADS
+    }
+    if (status == JSP_OK) return Py_BuildValue("NNN", tables, offsets, density);
+    Py_XDECREF(tables);
+    Py_XDECREF(density);
+    Py_DECREF(offsets);
+    return PyErr_Occurred() ? NULL : jsp_py_convert_raise(Py_TYPE(object), &error);
+}
+
+static PyObject *get_discarded(PyObject *object, void *unused) {
+    (void)unused;
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    npy_intp D = self->scores->n_variables;
+    PyObject *copy = PyArray_SimpleNew(1, &D, NPY_DOUBLE);
+    if (copy) {
+        memcpy(PyArray_DATA((PyArrayObject *)copy), self->discarded,
+               (size_t)D * sizeof(double));
+    }
+    return copy;
+}
+
 static PyObject *get_n_variables(PyObject *object, void *unused) {
     (void)unused;
     return PyLong_FromLong(((jsp_py_scores *)object)->scores->n_variables);
@@ -465,10 +557,14 @@ static PyMethodDef scores_methods[] = {
     {"log_reward", scores_log_reward, METH_O, "log R of graphs; -inf when excluded."},
     {"draw_parameters", (PyCFunction)(void (*)(void))scores_draw_parameters,
      METH_VARARGS | METH_KEYWORDS, "Exact draws of parameters given graphs."},
+    {"draw_tables", (PyCFunction)(void (*)(void))scores_draw_tables,
+     METH_VARARGS | METH_KEYWORDS, "Exact draws of conditional probability tables."},
+    {"table_sizes", scores_table_sizes, METH_O, "Numbers in the table of every node."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef scores_getset[] = {
+    {"discarded", get_discarded, NULL, "Mass outside the candidates, by node.", NULL},
     {"n_variables", get_n_variables, NULL, "Number of variables.", NULL},
     {"n_bytes", get_n_bytes, NULL, "Memory held by the tables.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -6,23 +6,27 @@
 #include "jsp_memory.h"
 
 typedef struct jsp_py_trainer {
-    PyObject_HEAD
-    PyObject *scores;     /* owned reference: the tables must outlive the trainer */
+    PyObject_HEAD PyObject
+        *scores;          /* owned reference: the tables must outlive the trainer */
     jsp_trainer *trainer; /* owned */
     atomic_int busy;      /* 1 while a call works on the trainer */
 } jsp_py_trainer;
 
-/* ---- one call at a time ------------------------------------------------------------- */
+/* ---- one call at a time ---------------------------------------------------------- */
 
-static int enter(jsp_py_trainer *self) { return jsp_py_busy_enter(&self->busy); }
+static int enter(jsp_py_trainer *self) {
+    return jsp_py_busy_enter(&self->busy);
+}
 
-static void leave(jsp_py_trainer *self) { jsp_py_busy_leave(&self->busy); }
+static void leave(jsp_py_trainer *self) {
+    jsp_py_busy_leave(&self->busy);
+}
 
 static const jsp_scores *scores_of(const jsp_py_trainer *self) {
     return ((jsp_py_scores *)self->scores)->scores;
 }
 
-/* ---- life --------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------ */
 
 static int check_positive(const char *name, long value) {
     if (value >= 1) return 0;
@@ -31,8 +35,9 @@ static int check_positive(const char *name, long value) {
 }
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"scores", "n_iter", "batch_size", "learning_rate",
-                            "likelihood_fraction", "seed", "n_threads", NULL};
+    static char *names[] = {
+        "scores", "n_iter",    "batch_size", "learning_rate", "likelihood_fraction",
+        "seed",   "n_threads", NULL};
     jsp_trainer_config config = {0};
     unsigned long long seed;
     PyObject *scores;
@@ -40,8 +45,9 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!$liddKi:Trainer", names,
-                                     state->scores_type, &scores, &config.schedule.n_updates,
-                                     &config.batch_size, &config.schedule.learning_rate,
+                                     state->scores_type, &scores,
+                                     &config.schedule.n_updates, &config.batch_size,
+                                     &config.schedule.learning_rate,
                                      &config.schedule.likelihood_fraction, &seed,
                                      &config.n_threads)) {
         return NULL;
@@ -56,10 +62,9 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (!self) return NULL;
     self->scores = Py_NewRef(scores);
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = jsp_trainer_create(scores_of(self), &config, &self->trainer, &error);
-    Py_END_ALLOW_THREADS
-    if (status == JSP_OK) return (PyObject *)self;
+    Py_BEGIN_ALLOW_THREADS status =
+        jsp_trainer_create(scores_of(self), &config, &self->trainer, &error);
+    Py_END_ALLOW_THREADS if (status == JSP_OK) return (PyObject *)self;
     jsp_py_convert_raise(type, &error);
     Py_DECREF(self);
     return NULL;
@@ -74,7 +79,7 @@ static void trainer_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* ---- training ----------------------------------------------------------------------- */
+/* ---- training -------------------------------------------------------------------- */
 
 static PyObject *trainer_step(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"n_updates", "time_fraction", NULL};
@@ -94,17 +99,17 @@ static PyObject *trainer_step(PyObject *object, PyObject *args, PyObject *kwargs
     }
     jsp_error error;
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = jsp_trainer_step(self->trainer, n_updates, time_fraction,
-                              PyArray_DATA((PyArrayObject *)records), &n_done, &error);
-    Py_END_ALLOW_THREADS
-    leave(self);
+    Py_BEGIN_ALLOW_THREADS status =
+        jsp_trainer_step(self->trainer, n_updates, time_fraction,
+                         PyArray_DATA((PyArrayObject *)records), &n_done, &error);
+    Py_END_ALLOW_THREADS leave(self);
     if (status == JSP_OK) return records;
     Py_DECREF(records);
     return jsp_py_convert_raise(Py_TYPE(object), &error);
 }
 
-static PyObject *trainer_set_schedule(PyObject *object, PyObject *args, PyObject *kwargs) {
+static PyObject *trainer_set_schedule(PyObject *object, PyObject *args,
+                                      PyObject *kwargs) {
     static char *names[] = {"first_iteration", "n_iter", "likelihood_fraction", NULL};
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     long first, n_updates;
@@ -122,7 +127,7 @@ static PyObject *trainer_set_schedule(PyObject *object, PyObject *args, PyObject
     Py_RETURN_NONE;
 }
 
-/* ---- using the policy --------------------------------------------------------------- */
+/* ---- using the policy ------------------------------------------------------------ */
 
 static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"n", "seed", "n_threads", "first_draw", NULL};
@@ -146,14 +151,14 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
     if (parents && log_q && log_reward && enter(self) == 0) {
         jsp_error error;
         jsp_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = jsp_trainer_sample(self->trainer, (long)n, seed, first_draw, n_threads,
-                                    parents, PyArray_DATA((PyArrayObject *)log_q),
-                                    PyArray_DATA((PyArrayObject *)log_reward), &error);
-        Py_END_ALLOW_THREADS
-        leave(self);
-        graphs = status == JSP_OK ? jsp_py_convert_graphs(scores_of(self), length, parents)
-                                  : jsp_py_convert_raise(Py_TYPE(object), &error);
+        Py_BEGIN_ALLOW_THREADS status =
+            jsp_trainer_sample(self->trainer, (long)n, seed, first_draw, n_threads,
+                               parents, PyArray_DATA((PyArrayObject *)log_q),
+                               PyArray_DATA((PyArrayObject *)log_reward), &error);
+        Py_END_ALLOW_THREADS leave(self);
+        graphs = status == JSP_OK
+                     ? jsp_py_convert_graphs(scores_of(self), length, parents)
+                     : jsp_py_convert_raise(Py_TYPE(object), &error);
     }
     jsp_memory_free(parents);
     if (graphs) return Py_BuildValue("NNN", graphs, log_q, log_reward);
@@ -177,7 +182,8 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
     PyArrayObject *array = (PyArrayObject *)graphs;
     const npy_intp n = PyArray_DIM(array, 0);
     PyObject *result = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
-    if (!result || jsp_py_convert_masks(scores_of(self), array, &masks, &possible) < 0) {
+    if (!result ||
+        jsp_py_convert_masks(scores_of(self), array, &masks, &possible) < 0) {
         Py_XDECREF(result);
         return NULL;
     }
@@ -187,10 +193,10 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
     } else {
         jsp_error error;
         jsp_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = jsp_trainer_log_prob(self->trainer, (long)n, masks, n_threads, log_q, &error);
-        Py_END_ALLOW_THREADS
-        leave(self);
+        Py_BEGIN_ALLOW_THREADS status =
+            jsp_trainer_log_prob(self->trainer, (long)n, masks, n_threads, log_q,
+                                 &error);
+        Py_END_ALLOW_THREADS leave(self);
         if (status != JSP_OK) {
             Py_CLEAR(result);
             jsp_py_convert_raise(Py_TYPE(object), &error);
@@ -209,14 +215,16 @@ static PyObject *trainer_chain_graphs(PyObject *object, PyObject *unused) {
     (void)unused;
     if (enter(self) < 0) return NULL;
     jsp_trainer_view view = jsp_trainer_open(self->trainer);
-    PyObject *graphs = jsp_py_convert_graphs(view.scores, view.n_chains, view.chain_parents);
+    PyObject *graphs =
+        jsp_py_convert_graphs(view.scores, view.n_chains, view.chain_parents);
     leave(self);
     return graphs;
 }
 
-/* ---- parameters and state ----------------------------------------------------------- */
+/* ---- parameters and state -------------------------------------------------------- */
 
-static PyObject *copy_block(const void *source, int n_dims, const npy_intp *shape, int type) {
+static PyObject *copy_block(const void *source, int n_dims, const npy_intp *shape,
+                            int type) {
     PyObject *copy = PyArray_SimpleNew(n_dims, shape, type);
     if (copy) {
         PyArrayObject *array = (PyArrayObject *)copy;
@@ -259,7 +267,8 @@ static PyObject *trainer_perturb(PyObject *object, PyObject *args, PyObject *kwa
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     double scale;
     unsigned long long seed;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "dK:perturb", names, &scale, &seed) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "dK:perturb", names, &scale,
+                                     &seed) ||
         enter(self) < 0) {
         return NULL;
     }
@@ -306,16 +315,17 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
     for (int k = 0; k < N_BLOCKS && !failed; k++) {
         failed = put(dict, block_name[k], copy_block(block[k], 1, &size, JSP_PY_REAL));
     }
-    failed = failed ||
-             put(dict, "chains", copy_block(view.chain_parents, 2, chains, NPY_UINT32)) ||
-             put(dict, "iteration", PyLong_FromLong(*view.update)) ||
-             put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
-             put(dict, "gradient_norm_mean", PyFloat_FromDouble(*view.gradient_norm_mean)) ||
-             put(dict, "first_iteration", PyLong_FromLong(view.schedule->first)) ||
-             put(dict, "n_iter", PyLong_FromLong(view.schedule->n_updates)) ||
-             put(dict, "likelihood_fraction",
-                 PyFloat_FromDouble(view.schedule->likelihood_fraction)) ||
-             put(dict, "learning_rate", PyFloat_FromDouble(view.schedule->learning_rate));
+    failed =
+        failed ||
+        put(dict, "chains", copy_block(view.chain_parents, 2, chains, NPY_UINT32)) ||
+        put(dict, "iteration", PyLong_FromLong(*view.update)) ||
+        put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
+        put(dict, "gradient_norm_mean", PyFloat_FromDouble(*view.gradient_norm_mean)) ||
+        put(dict, "first_iteration", PyLong_FromLong(view.schedule->first)) ||
+        put(dict, "n_iter", PyLong_FromLong(view.schedule->n_updates)) ||
+        put(dict, "likelihood_fraction",
+            PyFloat_FromDouble(view.schedule->likelihood_fraction)) ||
+        put(dict, "learning_rate", PyFloat_FromDouble(view.schedule->learning_rate));
     leave(self);
     if (failed) Py_CLEAR(dict);
     return dict;
@@ -331,7 +341,8 @@ static const void *state_array(PyObject *state, const char *name, int type, int 
     }
     if (jsp_py_convert_check(value, name, type, n_dims) < 0) return NULL;
     if (!PyArray_CompareLists(PyArray_DIMS((PyArrayObject *)value), shape, n_dims)) {
-        PyErr_Format(PyExc_ValueError, "'%s' of the state belongs to another problem", name);
+        PyErr_Format(PyExc_ValueError, "'%s' of the state belongs to another problem",
+                     name);
         return NULL;
     }
     return PyArray_DATA((PyArrayObject *)value);
@@ -351,8 +362,10 @@ static int check_chains(const jsp_trainer_view *view, const uint32_t *chains) {
     const int D = view->scores->n_variables;
     for (int k = 0; k < view->n_chains * D; k++) {
         const jsp_scores_node *node = &view->scores->node[k % D];
-        if (!((uint64_t)chains[k] >> node->K) && isfinite(node->score[chains[k]])) continue;
-        PyErr_SetString(PyExc_ValueError, "'chains' of the state belongs to another problem");
+        if (!((uint64_t)chains[k] >> node->K) && isfinite(node->score[chains[k]]))
+            continue;
+        PyErr_SetString(PyExc_ValueError,
+                        "'chains' of the state belongs to another problem");
         return -1;
     }
     return 0;
@@ -360,8 +373,8 @@ static int check_chains(const jsp_trainer_view *view, const uint32_t *chains) {
 
 static int write_state(const jsp_trainer_view *view, PyObject *state) {
     static const char *const number_name[] = {
-        "iteration",       "adam_steps", "gradient_norm_mean",
-        "first_iteration", "n_iter",     "likelihood_fraction", "learning_rate"};
+        "iteration", "adam_steps",          "gradient_norm_mean", "first_iteration",
+        "n_iter",    "likelihood_fraction", "learning_rate"};
     const npy_intp size = (npy_intp)view->layout->size;
     const npy_intp shape[2] = {view->n_chains, view->scores->n_variables};
     const void *source[N_BLOCKS];
@@ -386,7 +399,8 @@ static int write_state(const jsp_trainer_view *view, PyObject *state) {
     *view->update = (long)number[0];
     *view->adam_steps = (long)number[1];
     *view->gradient_norm_mean = number[2];
-    *view->schedule = (jsp_schedule){(long)number[3], (long)number[4], number[5], number[6]};
+    *view->schedule =
+        (jsp_schedule){(long)number[3], (long)number[4], number[5], number[6]};
     return 0;
 }
 
@@ -407,12 +421,14 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *state) {
 
 static PyObject *get_iteration(PyObject *object, void *unused) {
     (void)unused;
-    return PyLong_FromLong(*jsp_trainer_open(((jsp_py_trainer *)object)->trainer).update);
+    return PyLong_FromLong(
+        *jsp_trainer_open(((jsp_py_trainer *)object)->trainer).update);
 }
 
 static PyObject *get_n_parameters(PyObject *object, void *unused) {
     (void)unused;
-    const jsp_params *layout = jsp_trainer_open(((jsp_py_trainer *)object)->trainer).layout;
+    const jsp_params *layout =
+        jsp_trainer_open(((jsp_py_trainer *)object)->trainer).layout;
     long n = 0;
     for (int k = 0; k < layout->n_tensors; k++) {
         n += (long)layout->tensor[k].shape[0] * layout->tensor[k].shape[1];
@@ -422,9 +438,11 @@ static PyObject *get_n_parameters(PyObject *object, void *unused) {
 
 static PyObject *get_counters(PyObject *object, void *unused) {
     (void)unused;
-    jsp_trainer_counters counters = jsp_trainer_count(((jsp_py_trainer *)object)->trainer);
-    return Py_BuildValue("{sKsKsK}", "n_options", (unsigned long long)counters.n_options,
-                         "n_rows", (unsigned long long)counters.n_rows, "n_rows_computed",
+    jsp_trainer_counters counters =
+        jsp_trainer_count(((jsp_py_trainer *)object)->trainer);
+    return Py_BuildValue("{sKsKsK}", "n_options",
+                         (unsigned long long)counters.n_options, "n_rows",
+                         (unsigned long long)counters.n_rows, "n_rows_computed",
                          (unsigned long long)counters.n_rows_computed);
 }
 
@@ -456,7 +474,8 @@ static PyGetSetDef trainer_getset[] = {
 };
 
 static PyType_Slot trainer_slots[] = {
-    {Py_tp_doc, "The edges generator with its schedules, chains, optimiser and streams."},
+    {Py_tp_doc,
+     "The edges generator with its schedules, chains, optimiser and streams."},
     {Py_tp_new, trainer_new},
     {Py_tp_dealloc, trainer_dealloc},
     {Py_tp_methods, trainer_methods},

@@ -11,7 +11,7 @@
 
 enum { MAX_D = 6, CACHE = 1 << 16 };
 
-/* ---- fixtures ----------------------------------------------------------------------- */
+/* ---- fixtures -------------------------------------------------------------------- */
 
 /* Tables of normal scores with standard deviation `spread`; sets with more than
  * max_parents members are excluded. */
@@ -104,7 +104,7 @@ static void close_fixture(fixture *f) {
     jsp_scores_destroy(f->scores);
 }
 
-/* ---- log q -------------------------------------------------------------------------- */
+/* ---- log q ----------------------------------------------------------------------- */
 
 /* Whatever the parameters, log q sums to 1 over all allowed DAGs. */
 static int check_sum(int D, double spread, int max_parents, int n_expected) {
@@ -246,7 +246,7 @@ static int test_free_equals_forced(void) {
     return 0;
 }
 
-/* ---- gradients ---------------------------------------------------------------------- */
+/* ---- gradients ------------------------------------------------------------------- */
 
 #ifdef JSP_REAL_DOUBLE
 
@@ -309,7 +309,7 @@ static int test_gradient(void) {
 
 #endif
 
-/* ---- losses and schedule ------------------------------------------------------------ */
+/* ---- losses and schedule --------------------------------------------------------- */
 
 static int test_losses(void) {
     double log_q[4] = {-1, -2, -3, -4}, log_reward[4] = {9, 8, 7, 7}, weight[4], centre;
@@ -345,7 +345,7 @@ static int test_schedule(void) {
     return 0;
 }
 
-/* ---- trainer ------------------------------------------------------------------------ */
+/* ---- trainer --------------------------------------------------------------------- */
 
 static jsp_trainer_config small_config(int n_threads) {
     return (jsp_trainer_config){
@@ -358,7 +358,7 @@ static jsp_trainer_config small_config(int n_threads) {
     };
 }
 
-/* Parameters, metrics and draws after training are the same bits for any thread count. */
+/* Metrics and draws after training are the same bits for any number of threads. */
 static int test_threads_same_bits(void) {
     enum { UPDATES = 60, DRAWS = 100, D = 5 };
     static jsp_trainer_metrics metrics[2][UPDATES];
