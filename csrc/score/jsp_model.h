@@ -60,6 +60,13 @@ struct jsp_model {
     jsp_status (*draw)(const jsp_model_setup *setup, int node, int n_parents,
                        const int *parents, jsp_rng *rng, jsp_model_draw *out,
                        jsp_error *error);
+
+    /* Mean and variance of every weight given parents and data, noise integrated out,
+     * in the order of `parents`; *noise = mean of the noise variance. NULL when the
+     * model has no weights.   mean, variance [n_parents] out */
+    jsp_status (*moments)(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, double *mean, double *variance,
+                          double *noise, jsp_error *error);
 };
 
 /* The models, each in the file of its name. */

@@ -21,6 +21,7 @@
 
 #include "jsp_gaussian.h"
 #include "jsp_model.h"
+#include "jsp_moments.h"
 #include "jsp_special.h"
 
 #define LOG_PI 1.14472988584940017414
@@ -174,6 +175,23 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
     return JSP_OK;
 }
 
+static jsp_status moments(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, double *mean, double *variance,
+                          double *noise, jsp_error *error) {
+    prior q = prior_of(setup, node);
+    jsp_gaussian_solution solution;
+    jsp_status status = solve(&q, setup, node, n_parents, parents, &solution, error);
+    if (status != JSP_OK) return status;
+    double shape = power_of(&q, n_parents);
+    *noise = shape > 1 ? 0.5 * solution.residual / (shape - 1) : INFINITY; /* E v */
+    jsp_moments_inverse_diagonal(&solution, variance);
+    for (int k = 0; k < n_parents; k++) {
+        mean[k] = solution.mean[k];
+        variance[k] *= *noise;
+    }
+    return JSP_OK;
+}
+
 const jsp_model jsp_model_bge = {
     .name = "bge",
     .n_fields = 2,
@@ -182,4 +200,5 @@ const jsp_model jsp_model_bge = {
     .tabulate = tabulate,
     .evidence = evidence,
     .draw = draw,
+    .moments = moments,
 };

@@ -14,6 +14,7 @@
 
 #include "jsp_gaussian.h"
 #include "jsp_model.h"
+#include "jsp_moments.h"
 
 #define TWO_PI 6.28318530717958647693
 
@@ -116,6 +117,20 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
     return JSP_OK;
 }
 
+static jsp_status moments(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, double *mean, double *variance,
+                          double *noise, jsp_error *error) {
+    jsp_gaussian_form form = form_of(setup, node);
+    jsp_gaussian_solution solution;
+    jsp_status status = jsp_gaussian_solve(&form, setup->data, node, n_parents, parents,
+                                           &solution, error);
+    if (status != JSP_OK) return status;
+    jsp_moments_inverse_diagonal(&solution, variance);
+    for (int k = 0; k < n_parents; k++) mean[k] = solution.mean[k];
+    *noise = setup->field[NOISE_SCALE] * setup->field[NOISE_SCALE];
+    return JSP_OK;
+}
+
 const jsp_model jsp_model_linear = {
     .name = "linear",
     .n_fields = 2,
@@ -125,4 +140,5 @@ const jsp_model jsp_model_linear = {
     .tabulate = tabulate,
     .evidence = evidence,
     .draw = draw,
+    .moments = moments,
 };
