@@ -32,6 +32,7 @@ typedef struct jsp_py_module_state {
     PyTypeObject *scores_type;
     PyTypeObject *trainer_type;
     PyTypeObject *chains_type;
+    PyTypeObject *exact_type;
 } jsp_py_module_state;
 
 extern struct PyModuleDef jsp_py_module_def;
@@ -51,6 +52,7 @@ typedef struct jsp_py_scores {
 extern PyType_Spec jsp_py_scores_spec;
 extern PyType_Spec jsp_py_trainer_spec;
 extern PyType_Spec jsp_py_chain_spec;
+extern PyType_Spec jsp_py_exact_spec;
 
 /* Functions of the module that need no object: candidates, kernels, configuration. */
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,

@@ -130,6 +130,9 @@ static int module_exec(PyObject *module) {
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &jsp_py_chain_spec, NULL);
     if (!state->chains_type || PyModule_AddType(module, state->chains_type) < 0)
         return -1;
+    state->exact_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &jsp_py_exact_spec, NULL);
+    if (!state->exact_type || PyModule_AddType(module, state->exact_type) < 0) return -1;
     PyObject *metrics = list_metrics();
     if (!metrics) return -1;
     int failed = PyModule_AddObjectRef(module, "METRICS", metrics);
@@ -143,6 +146,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(state->scores_type);
     Py_VISIT(state->trainer_type);
     Py_VISIT(state->chains_type);
+    Py_VISIT(state->exact_type);
     return 0;
 }
 
@@ -152,6 +156,7 @@ static int module_clear(PyObject *module) {
     Py_CLEAR(state->scores_type);
     Py_CLEAR(state->trainer_type);
     Py_CLEAR(state->chains_type);
+    Py_CLEAR(state->exact_type);
     return 0;
 }
 

@@ -136,6 +136,35 @@ class Chains:
         n_temperatures), tried_swaps and accepted_swaps (n_chains, n_temperatures - 1),
         round_trips (list)."""
 
+@final
+class Exact:
+    """The exact posterior over all DAGs. Results can be read once `step` returned 1."""
+
+    def __new__(cls, scores: Scores, *, posterior: bool, n_threads: int) -> Exact: ...
+    @staticmethod
+    def plan(n_candidates: list[int], posterior: bool, n_threads: int, /) -> int:
+        """Bytes that Exact will allocate for these numbers of candidate parents."""
+    def step(self, n_units: int, /) -> float:
+        """Runs units of work (up to some ten milliseconds each, longer from 22 variables
+        on) without the GIL; returns the share done, 1 when finished."""
+    def log_partition(self) -> float: ...
+    def report(self) -> dict[str, float]:
+        """Keys: n_terms_backward, n_terms_forward, cut_partition (bound on the relative
+        error of Z), cut_posterior (bound on the error of probabilities), closure."""
+    def edges(self) -> NDArray[np.float64]:
+        """P(i -> j), (D, D). This and the rest need posterior=True."""
+    def parent_sets(self, node: int, /) -> NDArray[np.float64]:
+        """P(Pa_node = S), index = bit mask over Scores.candidates(node)."""
+    def weight_moments(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Means of weights and of their squares (D, D), 0 where no edge, and means of
+        noise variances (D,), in preprocessed units."""
+    def sample(
+        self, n: int, seed: int, first_draw: int = 0
+    ) -> NDArray[np.uint8]:
+        """Independent draws from P(G | data), (n, D, D)."""
+
 METRICS: tuple[str, ...]
 """Columns of Trainer.step: phase (0 maximum likelihood, 1 balance), loss, gap (mean of
 log R - log q on chain states minus the same on own draws; NaN in phase 0), own_gap_median,
