@@ -613,7 +613,11 @@ class StructureMCMC(ScoreEstimator):
         pooled = means.reshape(-1, *means.shape[2:])
         if len(pooled) < 2:
             return np.full(pooled.shape[1:], 0.5)  # the largest there is
-        return np.asarray(pooled.std(axis=0, ddof=1) / math.sqrt(len(pooled)))
+        error = pooled.std(axis=0, ddof=1) / math.sqrt(len(pooled))
+        if len(means) > 1:  # chains in different modes: stretches are not independent
+            of_chains = means.mean(axis=1).std(axis=0, ddof=1) / math.sqrt(len(means))
+            error = np.maximum(error, of_chains)
+        return np.asarray(error)
 
     def _effective_size(self) -> Floats:
         means = self._record.stretches(self._record.counts, STRETCHES)
