@@ -60,6 +60,19 @@ typedef struct jsp_kernels {
     void (*dense_backward_weight)(int B, int n_in, int n_out, const jsp_real *x,
                                   const jsp_real *dy, jsp_real *dW, jsp_real *db);
 
+    /* y[r, c] = sum_k a[r, k] w[k, c], or y += the same with accumulate
+     *   r < n_rows, k < n_sum, c < n_columns; a[r, k] is a[r * a_row + k * a_k], rows of
+     *   w are w_row apart, rows of y are y_row apart. The other products of matrices are
+     *   this one with strides of their own. */
+    void (*product)(int n_rows, int n_sum, int n_columns, const jsp_real *a,
+                    size_t a_row, size_t a_k, const jsp_real *w, size_t w_row,
+                    int accumulate, jsp_real *y, size_t y_row);
+
+    /* y[c, r] = x[r, c], r < n_rows, c < n_columns; rows of x are x_row apart, rows of y
+     * y_row */
+    void (*transpose)(int n_rows, int n_columns, const jsp_real *x, size_t x_row,
+                      jsp_real *y, size_t y_row);
+
     /* y[b] = sum_k x[b, k] w[k]          x [B, n]  w [n]  y [B] overwritten */
     void (*rows_dot)(int B, int n, const jsp_real *x, const jsp_real *w, jsp_real *y);
 
@@ -87,6 +100,26 @@ typedef struct jsp_kernels {
 
     /* sum_k x[k]^2 in double, in a fixed order */
     double (*sum_squares)(size_t n, const jsp_real *x);
+
+    /* y[b, k] = exp(factor x[b, k]) / sum_l exp(factor x[b, l]), factor >= 0
+     *   x [B, n]  y [B, n] overwritten, may be x; n >= 1. A NaN makes its row NaN. */
+    void (*softmax_rows)(int B, int n, jsp_real factor, const jsp_real *x, jsp_real *y);
+
+    /* dx[b, k] = factor y[b, k] (dy[b, k] - sum_l y[b, l] dy[b, l]), y from the above
+     *   dx [B, n] overwritten, may be dy */
+    void (*softmax_rows_backward)(int B, int n, jsp_real factor, const jsp_real *y,
+                                  const jsp_real *dy, jsp_real *dx);
+
+    /* y[b, k] = (x[b, k] - mean_b) inverse_b scale[k] + offset[k],
+     * inverse = 1 / sqrt(variance + 1e-5), variance with divisor n
+     *   x, y [B, n]  scale, offset [n]  moments [B, 2] = mean, inverse; overwritten */
+    void (*layernorm)(int B, int n, const jsp_real *x, const jsp_real *scale,
+                      const jsp_real *offset, jsp_real *y, jsp_real *moments);
+
+    /* dx [B, n] overwritten, may be dy; d_scale, d_offset [n] accumulate */
+    void (*layernorm_backward)(int B, int n, const jsp_real *x, const jsp_real *scale,
+                               const jsp_real *moments, const jsp_real *dy,
+                               jsp_real *dx, jsp_real *d_scale, jsp_real *d_offset);
 } jsp_kernels;
 
 /* The table in use: the widest one this processor offers, unless jsp_kernels_select

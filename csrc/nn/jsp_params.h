@@ -10,7 +10,7 @@
 #include "jsp_rng.h"
 #include "jsp_status.h"
 
-#define JSP_PARAMS_MAX_TENSORS 32
+#define JSP_PARAMS_MAX_TENSORS 64
 
 typedef struct jsp_params_tensor {
     const char *name; /* static string */

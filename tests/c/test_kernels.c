@@ -355,10 +355,15 @@ static int check_dense(const jsp_kernels *kernels) {
             return 1;
         }
     }
-    /* more than one panel, more than one block of rows; an empty batch */
+    /* more than one panel, more than one block of rows, strips that are copied, sums in
+     * parts; an empty batch */
     return check_forward_case(kernels, 3, 200, 150, 15) ||
+           check_forward_case(kernels, 37, 128, 128, 7) ||
+           check_forward_case(kernels, 18, 700, 131, 15) ||
            check_input_case(kernels, 5, 70, 300) ||
+           check_input_case(kernels, 33, 129, 128) ||
            check_weight_case(kernels, 300, 9, 40, 1) ||
+           check_weight_case(kernels, 35, 130, 133, 1) ||
            check_forward_case(kernels, 0, 4, 4, 15) ||
            check_input_case(kernels, 0, 4, 4) || check_weight_case(kernels, 0, 4, 4, 1);
 }

@@ -1,0 +1,405 @@
+/* jsp_gnn.c - the network: memory, forward pass, backward pass.
+ *
+ * Layers keep what their backward pass needs in the shard and nothing twice: queries, keys
+ * and values come straight from the hidden layer of the node update (jsp_gnn_maps), so that
+ * updated nodes, projections and the second layers of senders and receivers never exist as
+ * rows. Backward, four work arrays are enough; they change their meaning on the way, which
+ * is said where it happens. */
+#include "jsp_gnn.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "jsp_attention.h"
+#include "jsp_gnn_maps.h"
+#include "jsp_gnn_policy.h"
+#include "jsp_kernels.h"
+#include "jsp_memory.h"
+
+enum { H = JSP_GNN_WIDTH };
+
+jsp_gnn jsp_gnn_create(jsp_params *params, int D) {
+    jsp_gnn gnn = {.D = D};
+    const double scale = sqrt(1.0 / H);
+    gnn.graphnet = jsp_graphnet_create(params, D, H);
+    gnn.projection =
+        jsp_linear_create(params, "projection.w", "projection.b", H, 3 * H, scale);
+    gnn.query = jsp_linear_create(params, "multi_head_attention.query.w",
+                                  "multi_head_attention.query.b", H, H, scale);
+    gnn.key = jsp_linear_create(params, "multi_head_attention.key.w",
+                                "multi_head_attention.key.b", H, H, scale);
+    gnn.value = jsp_linear_create(params, "multi_head_attention.value.w",
+                                  "multi_head_attention.value.b", H, H, scale);
+    gnn.attention = jsp_linear_create(params, "multi_head_attention.linear.w",
+                                      "multi_head_attention.linear.b", H, H, scale);
+    gnn.node_norm =
+        jsp_layernorm_create(params, "layer_norm.scale", "layer_norm.offset", H);
+    gnn.global_norm =
+        jsp_layernorm_create(params, "layer_norm_1.scale", "layer_norm_1.offset", H);
+    gnn.sender[0] = jsp_linear_create(params, "senders.linear_0.w",
+                                      "senders.linear_0.b", H, H, scale);
+    gnn.sender[1] = jsp_linear_create(params, "senders.linear_1.w",
+                                      "senders.linear_1.b", H, H, scale);
+    gnn.receiver[0] = jsp_linear_create(params, "receivers.linear_0.w",
+                                        "receivers.linear_0.b", H, H, scale);
+    gnn.receiver[1] = jsp_linear_create(params, "receivers.linear_1.w",
+                                        "receivers.linear_1.b", H, H, scale);
+    gnn.stop[0] =
+        jsp_linear_create(params, "stop.linear_0.w", "stop.linear_0.b", H, H, scale);
+    gnn.stop[1] =
+        jsp_linear_create(params, "stop.linear_1.w", "stop.linear_1.b", H, 1, scale);
+    return gnn;
+}
+
+/* ---- memory ------------------------------------------------------------------------- */
+
+/* Hands out pieces of one block: with base NULL it only adds up their sizes, so that the
+ * same function measures and places. */
+typedef struct places {
+    char *base;
+    size_t used;
+} places;
+
+static void *take(places *p, size_t count, size_t size) {
+    void *piece = p->base ? p->base + p->used : NULL;
+    p->used += (count * size + 63) / 64 * 64;
+    return piece;
+}
+
+static jsp_real *take_reals(places *p, size_t count) {
+    return take(p, count, sizeof(jsp_real));
+}
+
+static void place_shared(const jsp_gnn *gnn, jsp_gnn_shared *shared, places *p) {
+    const int D = gnn->D, n_pairs = D * (D - 1);
+    const size_t nodes = (size_t)D, pairs = (size_t)n_pairs;
+    shared->pairs.sender = take(p, pairs, sizeof(int));
+    shared->pairs.receiver = take(p, pairs, sizeof(int));
+    shared->pairs.row = take(p, nodes * nodes, sizeof(int));
+    shared->capacity =
+        jsp_gnn_maps_size() + jsp_graphnet_tables_size(&gnn->graphnet, n_pairs);
+    shared->block = take_reals(p, shared->capacity);
+    shared->map_cache = take_reals(p, jsp_gnn_maps_cache_size());
+    shared->table_cache =
+        take_reals(p, jsp_graphnet_cache_size(&gnn->graphnet, n_pairs));
+    shared->scratch = take_reals(p, (pairs + 2 * nodes) * H);
+}
+
+jsp_status jsp_gnn_shared_create(const jsp_gnn *gnn, jsp_gnn_shared *shared,
+                                 jsp_error *error) {
+    places p = {0};
+    *shared = (jsp_gnn_shared){0};
+    place_shared(gnn, shared, &p);
+    shared->memory = p.base = jsp_memory_alloc(p.used, 1);
+    if (!p.base) return jsp_status_no_memory(error, p.used, "the tables of a step");
+    p.used = 0;
+    place_shared(gnn, shared, &p);
+    return JSP_OK;
+}
+
+void jsp_gnn_shared_destroy(jsp_gnn_shared *shared) {
+    if (!shared) return;
+    jsp_memory_free(shared->memory);
+    *shared = (jsp_gnn_shared){0};
+}
+
+static void place_outputs(jsp_gnn_shard *shard, size_t graphs, size_t D, places *p) {
+    const size_t rows = graphs * D * H, actions = graphs * (D * D + 1);
+    shard->node_features = take_reals(p, rows);
+    shard->global_features = take_reals(p, graphs * H);
+    shard->log_pi = take(p, actions, sizeof(double));
+    shard->d_node_features = take_reals(p, rows);
+    shard->d_global_features = take_reals(p, graphs * H);
+    shard->d_log_pi = take(p, actions, sizeof(double));
+}
+
+static void place_shard(jsp_gnn_shard *shard, size_t graphs, int D, places *p) {
+    const size_t nodes = graphs * (size_t)D, rows = nodes * H,
+                 squares = nodes * (size_t)D;
+    jsp_graphnet_state *state = &shard->graphnet;
+    jsp_real **of_rows[] = {
+        &state->node_hidden, &shard->query,     &shard->key,     &shard->value,
+        &shard->mixed,       &shard->attention, &shard->sender,  &shard->receiver,
+        &shard->pair,        &shard->work[0],   &shard->work[1], &shard->work[2],
+        &shard->work[3],
+    };
+    jsp_real **of_graphs[] = {
+        &state->hidden_sum, &state->node_sum,    &state->global_hidden, &state->globals,
+        &shard->stop,       &shard->global_work, &shard->stop_work,
+    };
+    place_outputs(shard, graphs, (size_t)D, p);
+    for (size_t k = 0; k < sizeof of_rows / sizeof of_rows[0]; k++) {
+        *of_rows[k] = take_reals(p, rows);
+    }
+    for (size_t k = 0; k < sizeof of_graphs / sizeof of_graphs[0]; k++) {
+        *of_graphs[k] = take_reals(p, graphs * H);
+    }
+    shard->weights = take_reals(p, JSP_GNN_HEADS * squares);
+    shard->logits = take_reals(p, squares);
+    shard->node_moments = take_reals(p, 2 * nodes);
+    shard->pair_sender = take_reals(p, nodes);
+    shard->global_moments = take_reals(p, 2 * graphs);
+    shard->stop_logit = take_reals(p, graphs);
+    shard->attention_work =
+        take_reals(p, jsp_attention_scratch_size(D, H, JSP_GNN_HEADS));
+    shard->square_work = take_reals(p, (size_t)D * (size_t)(D > H ? D : H));
+}
+
+jsp_status jsp_gnn_shard_create(const jsp_gnn *gnn, int capacity, jsp_gnn_shard *shard,
+                                jsp_error *error) {
+    places p = {0};
+    *shard = (jsp_gnn_shard){0};
+    place_shard(shard, (size_t)capacity, gnn->D, &p);
+    shard->memory = p.base = jsp_memory_alloc(p.used, 1);
+    if (!p.base)
+        return jsp_status_no_memory(error, p.used, "the layers of the network");
+    p.used = 0;
+    place_shard(shard, (size_t)capacity, gnn->D, &p);
+    shard->capacity = capacity;
+    return JSP_OK;
+}
+
+void jsp_gnn_shard_destroy(jsp_gnn_shard *shard) {
+    if (!shard) return;
+    jsp_memory_free(shard->memory);
+    *shard = (jsp_gnn_shard){0};
+}
+
+/* ---- what all graphs share ---------------------------------------------------------- */
+
+void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
+                            jsp_gnn_shared *shared) {
+    const size_t of_maps = jsp_gnn_maps_size();
+    shared->size = of_maps + jsp_graphnet_tables_size(&gnn->graphnet, shared->pairs.n);
+    shared->maps = jsp_gnn_maps_place(shared->block);
+    shared->tables = jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
+                                               shared->block + of_maps);
+    jsp_gnn_maps_forward(gnn, params, &shared->maps, shared->map_cache);
+    jsp_graphnet_tables_forward(&gnn->graphnet, params, &shared->pairs, &shared->tables,
+                                shared->table_cache);
+}
+
+void jsp_gnn_shared_backward(const jsp_gnn *gnn, const jsp_real *params,
+                             jsp_gnn_shared *shared, jsp_real *d_shared,
+                             jsp_real *d_params) {
+    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
+    const jsp_graphnet_tables d_tables =
+        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
+                                  d_shared + jsp_gnn_maps_size());
+    jsp_gnn_maps_backward(gnn, params, &d_maps, shared->map_cache, d_params);
+    jsp_graphnet_tables_backward(&gnn->graphnet, params, &shared->pairs, &d_tables,
+                                 shared->table_cache, d_params, shared->scratch);
+}
+
+/* ---- forward ------------------------------------------------------------------------ */
+
+/* y = x M for a map with its bias as last row */
+static void apply_map(int rows, const jsp_real *x, const jsp_real *map, jsp_real *y) {
+    jsp_kernels_active()->dense_forward(rows, H, H, x, map, map + H * H, NULL, 0, NULL,
+                                        y);
+}
+
+static void forward_hidden(const jsp_linear *layer, const jsp_real *params, int rows,
+                           const jsp_real *x, jsp_real *y) {
+    jsp_kernels_active()->dense_forward(rows, H, H, x, params + layer->weight,
+                                        params + layer->bias, NULL, 1, NULL, y);
+}
+
+static void forward_nodes(const jsp_gnn *gnn, const jsp_real *params,
+                          const jsp_gnn_maps *maps, jsp_gnn_shard *shard) {
+    const int rows = shard->B * gnn->D;
+    const jsp_real *hidden = shard->graphnet.node_hidden;
+    apply_map(rows, hidden, maps->query, shard->query);
+    apply_map(rows, hidden, maps->key, shard->key);
+    apply_map(rows, hidden, maps->value, shard->value);
+    jsp_attention_forward(shard->B, gnn->D, H, JSP_GNN_HEADS, shard->query, shard->key,
+                          shard->value, shard->weights, shard->mixed,
+                          shard->attention_work);
+    jsp_linear_forward(&gnn->attention, params, rows, shard->mixed, shard->attention);
+    jsp_layernorm_forward(&gnn->node_norm, params, rows, shard->attention,
+                          shard->node_features, shard->node_moments);
+}
+
+/* logits[b, i, j] = N (<pair[b, i], receiver[b, j]> + pair_sender[b, i]) */
+static void forward_logits(const jsp_gnn *gnn, const jsp_real *params,
+                           const jsp_gnn_maps *maps, jsp_gnn_shard *shard) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = gnn->D, rows = shard->B * D;
+    const size_t nodes = (size_t)D;
+    const jsp_real N = (jsp_real)shard->logit_scale, constant = maps->pair_sender[H];
+    forward_hidden(&gnn->sender[0], params, rows, shard->node_features, shard->sender);
+    forward_hidden(&gnn->receiver[0], params, rows, shard->node_features,
+                   shard->receiver);
+    apply_map(rows, shard->sender, maps->pair, shard->pair);
+    kernels->rows_dot(rows, H, shard->sender, maps->pair_sender, shard->pair_sender);
+    for (size_t b = 0; b < (size_t)shard->B; b++) {
+        jsp_real *logits = shard->logits + b * nodes * nodes;
+        kernels->transpose(D, H, shard->receiver + b * nodes * H, H, shard->square_work,
+                           nodes);
+        kernels->product(D, H, D, shard->pair + b * nodes * H, H, 1, shard->square_work,
+                         nodes, 0, logits, nodes);
+        for (size_t i = 0; i < nodes; i++) {
+            const jsp_real term = shard->pair_sender[b * nodes + i] + constant;
+            for (size_t j = 0; j < nodes; j++) {
+                logits[i * nodes + j] = N * (logits[i * nodes + j] + term);
+            }
+        }
+    }
+}
+
+static void forward_globals(const jsp_gnn *gnn, const jsp_real *params,
+                            jsp_gnn_shard *shard) {
+    const int B = shard->B;
+    jsp_layernorm_forward(&gnn->global_norm, params, B, shard->graphnet.globals,
+                          shard->global_features, shard->global_moments);
+    forward_hidden(&gnn->stop[0], params, B, shard->global_features, shard->stop);
+    jsp_linear_forward(&gnn->stop[1], params, B, shard->stop, shard->stop_logit);
+}
+
+void jsp_gnn_shard_forward(const jsp_gnn *gnn, const jsp_real *params,
+                           const jsp_gnn_shared *shared, jsp_gnn_shard *shard, int B,
+                           const uint8_t *adjacency, const uint8_t *mask,
+                           double logit_scale) {
+    const size_t cells = (size_t)gnn->D * (size_t)gnn->D;
+    assert(B <= shard->capacity);
+    shard->B = B;
+    shard->adjacency = adjacency;
+    shard->mask = mask;
+    shard->logit_scale = logit_scale;
+    jsp_graphnet_forward(&gnn->graphnet, params, &shared->pairs, &shared->tables, B,
+                         adjacency, &shard->graphnet);
+    forward_nodes(gnn, params, &shared->maps, shard);
+    forward_logits(gnn, params, &shared->maps, shard);
+    forward_globals(gnn, params, shard);
+    for (size_t b = 0; b < (size_t)B; b++) {
+        jsp_gnn_policy_forward((int)cells, shard->logits + b * cells,
+                               logit_scale * (double)shard->stop_logit[b],
+                               mask + b * cells, shard->log_pi + b * (cells + 1));
+    }
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* Given d_hidden, the gradient of relu(x W + b) = hidden (destroyed): dx += or =. */
+static void backward_hidden(const jsp_linear *layer, const jsp_real *params, int rows,
+                            const jsp_real *x, const jsp_real *hidden,
+                            jsp_real *d_hidden, jsp_real *dx, jsp_real *d_params) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    kernels->relu_backward((size_t)rows * H, hidden, NULL, d_hidden, d_hidden);
+    kernels->dense_backward_weight(rows, H, H, x, d_hidden, d_params + layer->weight,
+                                   d_params + layer->bias);
+    kernels->dense_backward_input(rows, H, H, d_hidden, params + layer->weight, 1, dx);
+}
+
+/* dx = or += d_y M^T, and the gradient of the map */
+static void backward_map(int rows, const jsp_real *x, const jsp_real *map,
+                         const jsp_real *dy, int accumulate, jsp_real *dx,
+                         jsp_real *d_map) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    kernels->dense_backward_weight(rows, H, H, x, dy, d_map, d_map + H * H);
+    kernels->dense_backward_input(rows, H, H, dy, map, accumulate, dx);
+}
+
+/* Policies to logits: shard->logits become their gradients, stop_logit as well, both
+ * already times N. */
+static void backward_policy(const jsp_gnn *gnn, jsp_gnn_shard *shard) {
+    const size_t cells = (size_t)gnn->D * (size_t)gnn->D;
+    const double N = shard->logit_scale;
+    for (size_t b = 0; b < (size_t)shard->B; b++) {
+        double d_stop;
+        jsp_real *d_logits = shard->logits + b * cells;
+        jsp_gnn_policy_backward((int)cells, N * (double)shard->stop_logit[b],
+                                shard->mask + b * cells,
+                                shard->log_pi + b * (cells + 1),
+                                shard->d_log_pi + b * (cells + 1), d_logits, &d_stop);
+        for (size_t a = 0; a < cells; a++) d_logits[a] *= (jsp_real)N;
+        shard->stop_logit[b] = (jsp_real)(N * d_stop);
+    }
+}
+
+/* Logits to the hidden layers of senders (work[0]) and receivers (work[1]), by way of
+ * `pair` (work[2]). */
+static void backward_logits(const jsp_gnn *gnn, const jsp_gnn_maps *maps,
+                            jsp_gnn_shard *shard, const jsp_gnn_maps *d_maps) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = gnn->D, rows = shard->B * D;
+    const size_t nodes = (size_t)D, stride = nodes * H;
+    jsp_real *d_sender = shard->work[0], *d_receiver = shard->work[1];
+    jsp_real *d_pair = shard->work[2], *d_term = shard->pair_sender;
+    double total = 0;
+    for (size_t b = 0; b < (size_t)shard->B; b++) {
+        const jsp_real *d_logits = shard->logits + b * nodes * nodes;
+        kernels->product(D, D, H, d_logits, nodes, 1, shard->receiver + b * stride, H,
+                         0, d_pair + b * stride, H);
+        kernels->product(D, D, H, d_logits, 1, nodes, shard->pair + b * stride, H, 0,
+                         d_receiver + b * stride, H);
+        for (size_t i = 0; i < nodes; i++) {
+            jsp_real sum = 0;
+            for (size_t j = 0; j < nodes; j++) sum += d_logits[i * nodes + j];
+            d_term[b * nodes + i] = sum;
+            total += (double)sum;
+        }
+    }
+    backward_map(rows, shard->sender, maps->pair, d_pair, 0, d_sender, d_maps->pair);
+    kernels->rows_weighted_sum(rows, H, shard->sender, d_term, d_maps->pair_sender);
+    d_maps->pair_sender[H] += (jsp_real)total;
+    kernels->product(rows, 1, H, d_term, 1, 1, maps->pair_sender, H, 1, d_sender, H);
+}
+
+/* Node features to the hidden layer of the node update, work[0]. */
+static void backward_nodes(const jsp_gnn *gnn, const jsp_real *params,
+                           const jsp_gnn_maps *maps, jsp_gnn_shard *shard,
+                           jsp_real *d_params, const jsp_gnn_maps *d_maps) {
+    const int rows = shard->B * gnn->D;
+    const jsp_real *hidden = shard->graphnet.node_hidden;
+    jsp_real *d_attention = shard->d_node_features, *d_mixed = shard->work[0];
+    jsp_real *d_query = shard->work[1], *d_key = shard->work[2];
+    jsp_real *d_value = shard->work[3], *d_hidden = shard->work[0];
+    jsp_layernorm_backward(&gnn->node_norm, params, rows, shard->attention,
+                           shard->node_moments, shard->d_node_features, d_attention,
+                           d_params);
+    jsp_linear_backward(&gnn->attention, params, rows, shard->mixed, d_attention,
+                        d_mixed, d_params);
+    jsp_attention_backward(shard->B, gnn->D, H, JSP_GNN_HEADS, shard->query, shard->key,
+                           shard->value, shard->weights, d_mixed, d_query, d_key,
+                           d_value, shard->attention_work);
+    backward_map(rows, hidden, maps->query, d_query, 0, d_hidden, d_maps->query);
+    backward_map(rows, hidden, maps->key, d_key, 1, d_hidden, d_maps->key);
+    backward_map(rows, hidden, maps->value, d_value, 1, d_hidden, d_maps->value);
+}
+
+/* Stop logits and global features to the graph's vector, d_global_features. */
+static void backward_globals(const jsp_gnn *gnn, const jsp_real *params,
+                             jsp_gnn_shard *shard, jsp_real *d_params) {
+    const int B = shard->B;
+    jsp_real *d_features = shard->d_global_features;
+    jsp_linear_backward(&gnn->stop[1], params, B, shard->stop, shard->stop_logit,
+                        shard->stop_work, d_params);
+    backward_hidden(&gnn->stop[0], params, B, shard->global_features, shard->stop,
+                    shard->stop_work, d_features, d_params);
+    jsp_layernorm_backward(&gnn->global_norm, params, B, shard->graphnet.globals,
+                           shard->global_moments, d_features, d_features, d_params);
+}
+
+void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
+                            const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
+                            jsp_real *d_params, jsp_real *d_shared) {
+    const int rows = shard->B * gnn->D;
+    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
+    const jsp_graphnet_tables d_tables =
+        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
+                                  d_shared + jsp_gnn_maps_size());
+    backward_policy(gnn, shard);
+    backward_logits(gnn, &shared->maps, shard, &d_maps);
+    backward_hidden(&gnn->sender[0], params, rows, shard->node_features, shard->sender,
+                    shard->work[0], shard->d_node_features, d_params);
+    backward_hidden(&gnn->receiver[0], params, rows, shard->node_features,
+                    shard->receiver, shard->work[1], shard->d_node_features, d_params);
+    backward_nodes(gnn, params, &shared->maps, shard, d_params, &d_maps);
+    backward_globals(gnn, params, shard, d_params);
+    jsp_graphnet_backward(&gnn->graphnet, params, &shared->pairs, shard->B,
+                          shard->adjacency, &shard->graphnet, shard->work[0],
+                          shard->d_global_features, &d_tables, d_params,
+                          shard->global_work);
+}

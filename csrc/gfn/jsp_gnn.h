@@ -1,0 +1,131 @@
+/* jsp_gnn.h - the network of the published method, generator `gnn`.
+ *
+ * Source: Deleu et al., "Joint Bayesian Inference of Graphical Structure and Parameters with
+ * a Single Generative Flow Network", NeurIPS 2023. A graph goes through one round of message
+ * passing (nn/jsp_graphnet.h), self-attention over its nodes and layer normalisation, which
+ * gives features of nodes and of the graph; they make
+ *
+ *   log P(stop | G)      = log sigmoid(s),   s = N MLP_stop(graph)
+ *   log P(add i -> j | G) = log sigmoid(-s) + log softmax over legal (i, j) of l_ij,
+ *   l_ij = N <MLP_senders(node i), MLP_receivers(node j)>,   N rows of data
+ *
+ * and are what the heads for parameters read. Without a legal edge log P(stop) = 0.
+ *
+ * One step of training or of sampling:
+ *
+ *   jsp_gnn_shared_forward     once per step: everything that is the same in all graphs
+ *   jsp_gnn_shard_forward      any number of shards of graphs, in any order or thread
+ *   (heads and loss fill the gradients of the shards' outputs)
+ *   jsp_gnn_shard_backward     adds to blocks of gradients, which each thread may own
+ *   jsp_gnn_shared_backward    once, from the sum of those blocks
+ *
+ * Exact algebra that saves work: tables of edges (jsp_graphnet), and consecutive linear
+ * maps multiplied together once per step (jsp_gnn_maps). A node costs 7 products with
+ * 128 x 128 matrices instead of 12. About 300 to 500 nodes per shard keep its activations
+ * in the second-level cache. */
+#ifndef JSP_GNN_H
+#define JSP_GNN_H
+
+#include "jsp_graphnet.h"
+#include "jsp_layernorm.h"
+
+#define JSP_GNN_WIDTH 128
+#define JSP_GNN_HEADS 4
+
+/* Offsets only: the numbers are in the block of the table of parameters, whose names are
+ * those of the published network with the module path shortened. */
+typedef struct jsp_gnn {
+    int D;
+    jsp_graphnet graphnet;
+    jsp_linear projection; /* 128 -> 384: inputs of query, key and value */
+    jsp_linear query, key, value, attention; /* attention: what follows the heads */
+    jsp_layernorm node_norm, global_norm;
+    jsp_linear sender[2], receiver[2], stop[2];
+} jsp_gnn;
+
+/* Registers all tensors of the network; heads may add theirs behind them. */
+jsp_gnn jsp_gnn_create(jsp_params *params, int D);
+
+/* ---- what all graphs of a step share ------------------------------------------------ */
+
+/* Linear maps multiplied together, jsp_gnn_maps.h; places in a block of numbers. */
+typedef struct jsp_gnn_maps {
+    jsp_real *query, *key, *value; /* [129, 128] each, last row the bias */
+    jsp_real *pair;                /* [129, 128] sender's hidden layer -> receiver's */
+    jsp_real *pair_sender; /* [128] and one more number: terms without receiver */
+} jsp_gnn_maps;
+
+typedef struct jsp_gnn_shared {
+    jsp_graphnet_pairs pairs;
+    size_t size;     /* numbers of `block` in use; depends on the pairs of the step */
+    size_t capacity; /* largest possible size */
+    jsp_real *block; /* maps, then tables */
+    jsp_gnn_maps maps;
+    jsp_graphnet_tables tables;
+    jsp_real *map_cache, *table_cache, *scratch;
+    char *memory; /* owned; all of the above point into it */
+} jsp_gnn_shared;
+
+jsp_status jsp_gnn_shared_create(const jsp_gnn *gnn, jsp_gnn_shared *shared,
+                                 jsp_error *error);
+void jsp_gnn_shared_destroy(jsp_gnn_shared *shared); /* all-zero allowed */
+
+/* Call jsp_graphnet_pairs_reset, _collect for every batch and _finish on shared->pairs
+ * first; then this fills the block. */
+void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
+                            jsp_gnn_shared *shared);
+
+/* Given d_shared [shared->size], the sum of what shards left there: gradients accumulate
+ * into d_params. Destroys d_shared and the caches: one call per forward pass. */
+void jsp_gnn_shared_backward(const jsp_gnn *gnn, const jsp_real *params,
+                             jsp_gnn_shared *shared, jsp_real *d_shared,
+                             jsp_real *d_params);
+
+/* ---- graphs ------------------------------------------------------------------------- */
+
+/* Activations of up to `capacity` graphs. M = B D rows of nodes. */
+typedef struct jsp_gnn_shard {
+    int capacity, B;
+    /* outputs */
+    jsp_real *node_features;   /* [B, D, 128] */
+    jsp_real *global_features; /* [B, 128] */
+    double *
+        log_pi; /* [B, D D + 1] action i * D + j adds i -> j, D D stops; -inf = illegal */
+    /* gradients of the outputs; whoever calls the backward pass has filled all three.
+     * They are destroyed by it. Entries of illegal actions are not read. */
+    jsp_real *d_node_features, *d_global_features;
+    double *d_log_pi;
+    /* inner layers */
+    jsp_graphnet_state graphnet;
+    jsp_real *query, *key, *value, *weights, *mixed, *attention,
+        *node_moments;                                /* M rows */
+    jsp_real *sender, *receiver, *pair, *pair_sender; /* M rows */
+    jsp_real *logits;                                 /* [B, D D], times N */
+    jsp_real *global_moments, *stop, *stop_logit;     /* B rows */
+    jsp_real *work[4];                                /* [M, 128] */
+    jsp_real *global_work, *stop_work;                /* [B, 128] */
+    jsp_real *attention_work, *square_work;           /* one graph */
+    double logit_scale;                               /* N of the last forward pass */
+    const uint8_t *adjacency, *mask; /* of the last forward pass, borrowed */
+    char *memory; /* owned; all pointers above but the borrowed ones point into it */
+} jsp_gnn_shard;
+
+jsp_status jsp_gnn_shard_create(const jsp_gnn *gnn, int capacity, jsp_gnn_shard *shard,
+                                jsp_error *error);
+void jsp_gnn_shard_destroy(jsp_gnn_shard *shard); /* all-zero allowed */
+
+/* adjacency, mask [B, D, D]: edges i -> j, and edges that may be added; B <= capacity.
+ * Both must stay as they are until the backward pass. */
+void jsp_gnn_shard_forward(const jsp_gnn *gnn, const jsp_real *params,
+                           const jsp_gnn_shared *shared, jsp_gnn_shard *shard, int B,
+                           const uint8_t *adjacency, const uint8_t *mask,
+                           double logit_scale);
+
+/* Gradients accumulate into d_params (block of the parameters) and d_shared (block of
+ * shared->size numbers). Of the activations only outputs survive: one backward pass per
+ * forward pass. */
+void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
+                            const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
+                            jsp_real *d_params, jsp_real *d_shared);
+
+#endif

@@ -1,0 +1,53 @@
+/* jsp_gnn_policy.c - masked log-probabilities of one graph's actions.
+ *
+ * Sums of exponentials and log-probabilities are double; logits have been multiplied by
+ * the number of rows of data and may be thousands apart. */
+#include "jsp_gnn_policy.h"
+
+#include <math.h>
+
+#include "jsp_kernels.h"
+
+/* log(1 + e^x) */
+static double softplus(double x) {
+    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+}
+
+static int count_legal(int n, const uint8_t *mask) {
+    int count = 0;
+    for (int a = 0; a < n; a++) count += mask[a] != 0;
+    return count;
+}
+
+void jsp_gnn_policy_forward(int n, const jsp_real *logits, double stop_logit,
+                            const uint8_t *mask, double *log_pi) {
+    if (!count_legal(n, mask)) {
+        for (int a = 0; a < n; a++) log_pi[a] = -INFINITY;
+        log_pi[n] = 0;
+        return;
+    }
+    const double shift = -softplus(stop_logit) -
+                         jsp_kernels_active()->log_sum_exp((size_t)n, logits, mask);
+    for (int a = 0; a < n; a++) {
+        log_pi[a] = mask[a] ? (double)logits[a] + shift : -INFINITY;
+    }
+    log_pi[n] = -softplus(-stop_logit);
+}
+
+void jsp_gnn_policy_backward(int n, double stop_logit, const uint8_t *mask,
+                             const double *log_pi, const double *d_log_pi,
+                             jsp_real *d_logits, double *d_stop_logit) {
+    double sum = 0;
+    int legal = 0;
+    for (int a = 0; a < n; a++) {
+        if (mask[a]) sum += d_log_pi[a], legal++;
+        /* log of the softmax among the legal edges */
+        d_logits[a] = (jsp_real)(log_pi[a] + softplus(stop_logit));
+    }
+    jsp_kernels_active()->exp((size_t)n, d_logits, d_logits);
+    for (int a = 0; a < n; a++) {
+        d_logits[a] = mask[a] ? (jsp_real)(d_log_pi[a] - (double)d_logits[a] * sum) : 0;
+    }
+    const double stop = 1 / (1 + exp(-stop_logit));
+    *d_stop_logit = legal ? d_log_pi[n] * (1 - stop) - sum * stop : 0;
+}

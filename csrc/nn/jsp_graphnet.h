@@ -1,0 +1,109 @@
+/* jsp_graphnet.h - one round of message passing over directed graphs of D nodes.
+ *
+ * Each node has a learned vector of its own (an embedding of its index), all edges share
+ * one learned vector, and a graph starts from a single zero. With MLP = linear, ReLU,
+ * linear:
+ *
+ *   edge s -> r   e(s, r) = MLP_edge [edge vector, embedding s, embedding r, 0]
+ *   node v        n(v) = MLP_node [embedding v, sum of e over edges leaving v,
+ *                                  sum of e over edges entering v, 0]
+ *   graph         g = MLP_global [sum of n, sum of e, 0]
+ *
+ * e(s, r) is the same in every graph, and the first layers of the other two are linear in
+ * it. So a step first makes tables: for every pair (s, r) that occurs in it, what that
+ * edge adds inside the ReLU of its sender, of its receiver and of the graph. A graph then
+ * costs three additions of rows per edge, and no edge is ever padded. Gradients collect in
+ * a copy of the tables and go through the edge MLP once per step.
+ *
+ * The second layer of the node update is not applied to single nodes here: readers
+ * multiply it with what follows. */
+#ifndef JSP_GRAPHNET_H
+#define JSP_GRAPHNET_H
+
+#include "jsp_linear.h"
+
+typedef struct jsp_graphnet {
+    int D, H;
+    size_t embedding;     /* [D, H], offset into the parameter block */
+    size_t edge_vector;   /* [1, H] */
+    jsp_linear edge[2];   /* 3 H + 1 -> H -> H */
+    jsp_linear node[2];   /* 3 H + 1 -> H -> H */
+    jsp_linear global[2]; /* 2 H + 1 -> H -> H */
+} jsp_graphnet;
+
+/* Registers "embed.embeddings", "edge_embed", "edge.linear_0.w", ...,
+ * "global.linear_1.b". */
+jsp_graphnet jsp_graphnet_create(jsp_params *params, int D, int H);
+
+/* ---- pairs and tables --------------------------------------------------------------- */
+
+/* The pairs (sender, receiver) that occur in a step, ordered by sender * D + receiver. */
+typedef struct jsp_graphnet_pairs {
+    int n;
+    int *sender, *receiver; /* [D (D - 1)] */
+    int *row; /* [D, D] index of a pair in the tables, -1 = does not occur */
+} jsp_graphnet_pairs;
+
+/* Forgets all pairs; collect may then be called for any number of batches, and after the
+ * last of them finish, which numbers the pairs. adjacency [B, D, D], 1 = edge. */
+void jsp_graphnet_pairs_reset(jsp_graphnet_pairs *pairs, int D);
+void jsp_graphnet_pairs_collect(jsp_graphnet_pairs *pairs, int D, int B,
+                                const uint8_t *adjacency);
+void jsp_graphnet_pairs_finish(jsp_graphnet_pairs *pairs, int D);
+
+/* Places in one block of jsp_graphnet_tables_size numbers; gradients use the same form. */
+typedef struct jsp_graphnet_tables {
+    jsp_real *node;   /* [D, H] embedding part of the node update, bias included */
+    jsp_real *out;    /* [pairs, H] what an edge adds to its sender */
+    jsp_real *in;     /* [pairs, H] ... to its receiver */
+    jsp_real *global; /* [pairs, H] ... to the graph */
+} jsp_graphnet_tables;
+
+size_t jsp_graphnet_tables_size(const jsp_graphnet *net, int n_pairs);
+jsp_graphnet_tables jsp_graphnet_tables_place(const jsp_graphnet *net, int n_pairs,
+                                              jsp_real *block);
+
+/* What the tables' backward pass reads; jsp_graphnet_cache_size numbers. */
+size_t jsp_graphnet_cache_size(const jsp_graphnet *net, int n_pairs);
+
+/* Fills tables and cache for all pairs. */
+void jsp_graphnet_tables_forward(const jsp_graphnet *net, const jsp_real *params,
+                                 const jsp_graphnet_pairs *pairs,
+                                 const jsp_graphnet_tables *tables, jsp_real *cache);
+
+/* Given gradients of the tables: gradients of embeddings, edge vector, edge MLP and first
+ * layers accumulate into d_params. The cache is destroyed. scratch [pairs + 2 D, H]. */
+void jsp_graphnet_tables_backward(const jsp_graphnet *net, const jsp_real *params,
+                                  const jsp_graphnet_pairs *pairs,
+                                  const jsp_graphnet_tables *d_tables, jsp_real *cache,
+                                  jsp_real *d_params, jsp_real *scratch);
+
+/* ---- graphs ------------------------------------------------------------------------- */
+
+/* Activations of B graphs. */
+typedef struct jsp_graphnet_state {
+    jsp_real *node_hidden;   /* [B, D, H] after the ReLU of the node update */
+    jsp_real *hidden_sum;    /* [B, H] sum of node_hidden over nodes */
+    jsp_real *node_sum;      /* [B, H] sum of n(v) over nodes */
+    jsp_real *global_hidden; /* [B, H] after the ReLU of the global update */
+    jsp_real *globals;       /* [B, H] g */
+} jsp_graphnet_state;
+
+/* All of `state` overwritten; every edge must be among the pairs. */
+void jsp_graphnet_forward(const jsp_graphnet *net, const jsp_real *params,
+                          const jsp_graphnet_pairs *pairs,
+                          const jsp_graphnet_tables *tables, int B,
+                          const uint8_t *adjacency, const jsp_graphnet_state *state);
+
+/* Given d_globals [B, H] and d_node_hidden [B, D, H], the gradient that reaches
+ * node_hidden from outside (both destroyed, and so is state->node_sum): gradients of the tables accumulate into
+ * d_tables, those of the global update and of node[1] (its use in the sum) into d_params.
+ * scratch [B, H]. */
+void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params,
+                           const jsp_graphnet_pairs *pairs, int B,
+                           const uint8_t *adjacency, const jsp_graphnet_state *state,
+                           jsp_real *d_node_hidden, jsp_real *d_globals,
+                           const jsp_graphnet_tables *d_tables, jsp_real *d_params,
+                           jsp_real *scratch);
+
+#endif
