@@ -23,6 +23,7 @@ def make_scores(
     n_threads=1,
     edge_log_odds=None,
     required=None,
+    n_states=None,
 ):
     """_core.Scores with the arguments of reference.local_scores.tables."""
     D = x.shape[1]
@@ -32,7 +33,7 @@ def make_scores(
     limits = max_parents if isinstance(max_parents, list) else [max_parents] * D
     limits = [D - 1 if limit is None else limit for limit in limits]
     return _core.Scores(
-        np.ascontiguousarray(x, np.float64),
+        np.ascontiguousarray(x, np.int32 if model == "bdeu" else np.float64),
         None if mask is None else np.ascontiguousarray(mask, np.uint8),
         model=model,
         model_fields={
@@ -45,6 +46,7 @@ def make_scores(
         n_threads=n_threads,
         edge_log_odds=edge_log_odds,
         required=required,
+        n_states=n_states,
     )
 
 

@@ -46,6 +46,7 @@ typedef struct jsp_py_scores {
     PyObject_HEAD jsp_data *data; /* owned */
     jsp_scores *scores;           /* owned */
     jsp_model_setup setup;        /* points into data */
+    double *discarded; /* [D] share of each node's mass outside its candidates, owned */
     int n_threads;
 } jsp_py_scores;
 

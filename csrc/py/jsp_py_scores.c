@@ -246,8 +246,8 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
         return PyErr_Format(PyExc_ValueError, "n_candidates must be 1 to %d, got %d",
                             JSP_MAX_CANDIDATES, K);
     }
-    if (read_setup(state->scores_type, x, mask, model, fields, intercept, n_threads,
-                   &data, &setup) < 0 ||
+    if (read_setup(state->scores_type, x, mask, model, fields, n_states, intercept,
+                   n_threads, &data, &setup) < 0 ||
         read_config(prior, log_odds, required, limits, jsp_data_n_variables(data),
                     &memory, &config) < 0) {
         jsp_data_destroy(data);
@@ -282,13 +282,29 @@ static int build_tables(jsp_py_scores *self, const jsp_scores_config *config) {
     return -1;
 }
 
+/* What the candidate lists leave out. */
+static int estimate_discarded(jsp_py_scores *self, const jsp_scores_config *config) {
+    jsp_error error;
+    jsp_status status;
+    self->discarded =
+        jsp_memory_alloc((size_t)self->scores->n_variables, sizeof(double));
+    if (!self->discarded) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_BEGIN_ALLOW_THREADS status =
+        jsp_candidates_discarded(&self->setup, config, self->scores, self->n_threads,
+                                 self->discarded, &error);
+    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
+    jsp_py_convert_raise(Py_TYPE(self), &error);
+    return -1;
+}
+
 static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"x",           "mask",
-                            "model",       "model_fields",
-                            "graph_prior", "max_parents",
-                            "candidates",  "intercept",
-                            "n_threads",   "edge_log_odds",
-                            "required",    NULL};
+    static char *names[] = {
+        "x",           "mask",       "model",     "model_fields", "graph_prior",
+        "max_parents", "candidates", "intercept", "n_threads",    "edge_log_odds",
+        "required",    "n_states",   NULL};
     PyObject *x, *mask, *fields, *limits, *lists, *log_odds, *required, *n_states;
     const char *model, *prior;
     int intercept, n_threads;
@@ -303,8 +319,8 @@ static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->n_threads = n_threads;
-    int failed = read_setup(type, x, mask, model, fields, intercept, n_threads,
-                            &self->data, &self->setup);
+    int failed = read_setup(type, x, mask, model, fields, n_states, intercept,
+                            n_threads, &self->data, &self->setup);
     if (!failed) {
         int D = jsp_data_n_variables(self->data);
         failed =

@@ -26,6 +26,11 @@ struct jsp_data {
     double *n_rows;  /* [n_sets] owned */
     double *mean;    /* [n_sets, D] owned */
     double *scatter; /* [n_sets, D, D] owned */
+    /* discrete data */
+    int n_rows_in_all;
+    int *n_states;       /* [D] owned; NULL for numbers */
+    uint16_t *code;      /* [D, N] owned */
+    uint8_t *intervened; /* [D, N] owned, NULL = nothing was set */
 };
 
 /* One pass over the table: sums of x - centre and, when asked for, of the products. */
@@ -167,10 +172,7 @@ static jsp_status allocate(jsp_data *data, int n_sets, jsp_error *error) {
                                 "moments");
 }
 
-jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
-                           int n_variables, int n_threads, jsp_data **out,
-                           jsp_error *error) {
-    *out = NULL;
+static jsp_status check_shape(int n_rows, int n_variables, jsp_error *error) {
     if (n_variables < 1 || n_variables > JSP_MAX_VARIABLES) {
         return jsp_status_set(error, JSP_ERROR_VALUE,
                               "the data must have between 1 and %d variables, got %d",
@@ -181,10 +183,18 @@ jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
                               "the number of rows must not be negative, got %d",
                               n_rows);
     }
+    return JSP_OK;
+}
+
+jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
+                           int n_variables, int n_threads, jsp_data **out,
+                           jsp_error *error) {
+    *out = NULL;
+    jsp_status status = check_shape(n_rows, n_variables, error);
+    if (status != JSP_OK) return status;
     jsp_data *data = jsp_memory_alloc(1, sizeof *data);
     if (!data) return jsp_status_no_memory(error, sizeof *data, "the data");
     data->n_variables = n_variables;
-    jsp_status status;
     data->set_of = jsp_memory_alloc((size_t)n_variables, sizeof(int));
     if (!data->set_of) {
         status = jsp_status_no_memory(error, n_variables * sizeof(int), "the data");
@@ -211,12 +221,69 @@ done:
     return JSP_OK;
 }
 
+/* Codes and mask, column by column. */
+static jsp_status copy_codes(jsp_data *data, const int32_t *codes, const uint8_t *mask,
+                             jsp_error *error) {
+    size_t D = (size_t)data->n_variables, N = (size_t)data->n_rows_in_all;
+    for (size_t j = 0; j < D; j++) {
+        for (size_t r = 0; r < N; r++) {
+            int32_t code = codes[r * D + j];
+            if (code < 0 || code >= data->n_states[j]) {
+                return jsp_status_set(
+                    error, JSP_ERROR_VALUE,
+                    "column %d has code %d in row %d; expected 0 to %d", (int)j,
+                    (int)code, (int)r, data->n_states[j] - 1);
+            }
+            data->code[j * N + r] = (uint16_t)code;
+            if (mask) data->intervened[j * N + r] = mask[r * D + j] != 0;
+        }
+    }
+    return JSP_OK;
+}
+
+jsp_status jsp_data_create_discrete(const int32_t *codes, const uint8_t *mask,
+                                    int n_rows, int n_variables, const int *n_states,
+                                    jsp_data **out, jsp_error *error) {
+    *out = NULL;
+    jsp_status status = check_shape(n_rows, n_variables, error);
+    if (status != JSP_OK) return status;
+    size_t D = (size_t)n_variables, cells = D * (size_t)n_rows;
+    jsp_data *data = jsp_memory_alloc(1, sizeof *data);
+    if (!data) return jsp_status_no_memory(error, sizeof *data, "the data");
+    data->n_variables = n_variables;
+    data->n_rows_in_all = n_rows;
+    data->n_states = jsp_memory_alloc(D, sizeof *data->n_states);
+    data->code = jsp_memory_alloc(cells, sizeof *data->code);
+    if (mask) data->intervened = jsp_memory_alloc(cells, 1);
+    if (!data->n_states || !data->code || (mask && !data->intervened)) {
+        status = jsp_status_no_memory(error, 3 * cells, "the data");
+    }
+    for (int j = 0; j < n_variables && status == JSP_OK; j++) {
+        data->n_states[j] = n_states[j];
+        if (n_states[j] >= 1 && n_states[j] <= JSP_MAX_STATES) continue;
+        status =
+            jsp_status_set(error, JSP_ERROR_VALUE,
+                           "column %d has %d states; between 1 and %d are possible", j,
+                           n_states[j], JSP_MAX_STATES);
+    }
+    if (status == JSP_OK) status = copy_codes(data, codes, mask, error);
+    if (status != JSP_OK) {
+        jsp_data_destroy(data);
+        return status;
+    }
+    *out = data;
+    return JSP_OK;
+}
+
 void jsp_data_destroy(jsp_data *data) {
     if (!data) return;
     jsp_memory_free(data->set_of);
     jsp_memory_free(data->n_rows);
     jsp_memory_free(data->mean);
     jsp_memory_free(data->scatter);
+    jsp_memory_free(data->n_states);
+    jsp_memory_free(data->code);
+    jsp_memory_free(data->intervened);
     jsp_memory_free(data);
 }
 
@@ -229,4 +296,35 @@ jsp_data_moments jsp_data_node(const jsp_data *data, int node) {
     jsp_data_moments moments = {data->n_rows[set], data->mean + set * D,
                                 data->scatter + set * D * D};
     return moments;
+}
+
+int jsp_data_is_discrete(const jsp_data *data) {
+    return data->n_states != NULL;
+}
+
+int jsp_data_n_rows(const jsp_data *data) {
+    return data->n_rows_in_all;
+}
+
+int jsp_data_n_states(const jsp_data *data, int column) {
+    return data->n_states[column];
+}
+
+const uint16_t *jsp_data_codes(const jsp_data *data, int column) {
+    return data->code + (size_t)column * (size_t)data->n_rows_in_all;
+}
+
+const uint8_t *jsp_data_mask(const jsp_data *data, int node) {
+    if (!data->intervened) return NULL;
+    return data->intervened + (size_t)node * (size_t)data->n_rows_in_all;
+}
+
+size_t jsp_data_table_size(const jsp_data *data, int node, int n_parents,
+                           const int *parents) {
+    size_t size = (size_t)data->n_states[node];
+    for (int k = 0; k < n_parents; k++) {
+        size_t states = (size_t)data->n_states[parents[k]];
+        size = size > SIZE_MAX / states ? SIZE_MAX : size * states;
+    }
+    return size;
 }

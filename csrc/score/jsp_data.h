@@ -1,5 +1,5 @@
-/* jsp_data.h - the table of numbers, reduced to what scores need; the only place that
- * sees X.
+/* jsp_data.h - the table of data, reduced to what scores need; the only place that sees
+ * X. Numbers become moments; discrete data stay codes of states.
  *
  * Row r counts for node j unless j was intervened on in that row, so each node has its
  * own number of rows, means and scatter matrix (shared by all nodes when there are no
@@ -24,11 +24,29 @@ typedef struct jsp_data_moments {
 jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
                            int n_variables, int n_threads, jsp_data **out,
                            jsp_error *error);
+
+/* Discrete data: codes [N, D], column j holds 0 .. n_states[j] - 1 (at most
+ * JSP_MAX_STATES states; JSP_ERROR_VALUE otherwise). Keeps copies. */
+jsp_status jsp_data_create_discrete(const int32_t *codes, const uint8_t *mask,
+                                    int n_rows, int n_variables, const int *n_states,
+                                    jsp_data **out, jsp_error *error);
 void jsp_data_destroy(jsp_data *data); /* NULL allowed */
 
 int jsp_data_n_variables(const jsp_data *data);
 
-/* Pointers stay valid as long as `data`. */
+int jsp_data_is_discrete(const jsp_data *data);
+
+/* Numbers only. Pointers stay valid as long as `data`. */
 jsp_data_moments jsp_data_node(const jsp_data *data, int node);
+
+/* Discrete data only. Pointers stay valid as long as `data`. */
+int jsp_data_n_rows(const jsp_data *data);
+int jsp_data_n_states(const jsp_data *data, int column);
+const uint16_t *jsp_data_codes(const jsp_data *data, int column); /* [N] */
+const uint8_t *jsp_data_mask(const jsp_data *data, int node);     /* [N] or NULL */
+
+/* States of the node times configurations of its parents; SIZE_MAX when that is more. */
+size_t jsp_data_table_size(const jsp_data *data, int node, int n_parents,
+                           const int *parents);
 
 #endif

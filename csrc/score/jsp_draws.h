@@ -10,10 +10,22 @@
  *   first_edge [n + 1] index of the first edge of every graph in `weights`
  *   weights [first_edge[n]] in the order (s, i, j) of the edges
  *   intercepts, noise_scales [n, D]; log_density [n] of (weights, noise variances). */
-jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n, const uint8_t *graphs,
-                                uint64_t seed, long first_draw, int n_threads,
-                                const long *first_edge, double *weights, double *intercepts,
-                                double *noise_scales, double *log_density,
-                                jsp_error *error);
+jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
+                                const uint8_t *graphs, uint64_t seed, long first_draw,
+                                int n_threads, const long *first_edge, double *weights,
+                                double *intercepts, double *noise_scales,
+                                double *log_density, jsp_error *error);
+
+/* The same for models of discrete data: conditional probability tables.
+ *   first_cell [n, D] index of the first number of the table of node j in graph s
+ *   tables [...] each [q, r] as in jsp_model_draw; log_density [n] of all tables. */
+jsp_status jsp_draws_tables(const jsp_model_setup *setup, long n, const uint8_t *graphs,
+                            uint64_t seed, long first_draw, int n_threads,
+                            const int64_t *first_cell, double *tables,
+                            double *log_density, jsp_error *error);
+
+/* sizes [n, D]: numbers in the table of node j in graph s (INT64_MAX when more). */
+void jsp_draws_table_sizes(const jsp_data *data, long n, const uint8_t *graphs,
+                           int64_t *sizes);
 
 #endif

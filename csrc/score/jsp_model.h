@@ -29,15 +29,22 @@ typedef struct jsp_model_setup {
 
 /* One draw of the parameters of one node given its parents. */
 typedef struct jsp_model_draw {
+    /* of (weights, noise variance) or of the table given parents and data; the intercept
+     * is integrated out */
+    double log_density;
+    /* models of numbers */
     double *weight;     /* [n_parents], caller's memory, in the order of `parents` */
     double intercept;   /* 0 when the model has none */
     double noise_scale; /* standard deviation */
-    double log_density; /* of (weights, noise variance) given parents and data; the
-                           intercept is integrated out */
+    /* models of discrete data: [q, r] P(state | configuration of the parents), caller's
+     * memory of jsp_data_table_size numbers. Configurations are numbered like the digits
+     * of a number, the last parent fastest. */
+    double *table;
 } jsp_model_draw;
 
 struct jsp_model {
-    const char *name; /* "linear", "bge" */
+    const char *name; /* "linear", "nig", "bge", "bdeu" */
+    int is_discrete;  /* works on codes of states, not on numbers */
     int n_fields;
     jsp_model_field fields[JSP_MODEL_MAX_FIELDS];
 
@@ -71,7 +78,9 @@ struct jsp_model {
 
 /* The models, each in the file of its name. */
 extern const jsp_model jsp_model_linear;
+extern const jsp_model jsp_model_nig;
 extern const jsp_model jsp_model_bge;
+extern const jsp_model jsp_model_bdeu;
 
 /* The model called `name`, or NULL. */
 const jsp_model *jsp_model_find(const char *name);

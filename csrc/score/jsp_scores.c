@@ -393,6 +393,13 @@ jsp_status jsp_scores_create(const jsp_model_setup *setup,
     const int *n_candidates = config->n_candidates;
     *out = NULL;
     jsp_status status = check_candidates(D, config->candidates, n_candidates, error);
+    if (status == JSP_OK &&
+        setup->model->is_discrete != jsp_data_is_discrete(setup->data)) {
+        status =
+            jsp_status_set(error, JSP_ERROR_VALUE, "the %s model needs %s",
+                           setup->model->name,
+                           setup->model->is_discrete ? "discrete data" : "numbers");
+    }
     if (status == JSP_OK) status = setup->model->check(setup, error);
     for (int j = 0; j < D && status == JSP_OK; j++) {
         status = check_node(config, D, j, error);

@@ -10,17 +10,36 @@
 
 #define HALF_LOG_2PI 0.91893853320467274178
 
-double jsp_special_log_gamma(double x) {
-    double shift = 1;
-    while (x < 12) {
-        shift *= x;
-        x += 1;
-    }
+/* Correction of Stirling's formula, x >= 12. */
+static double stirling(double x) {
     double r = 1 / x, r2 = r * r;
     double series = 1.0 / 1188;
     series = series * r2 - 1.0 / 1680;
     series = series * r2 + 1.0 / 1260;
     series = series * r2 - 1.0 / 360;
     series = series * r2 + 1.0 / 12;
-    return (x - 0.5) * log(x) - x + HALF_LOG_2PI + series * r - log(shift);
+    return series * r;
+}
+
+double jsp_special_log_gamma(double x) {
+    double shift = 1;
+    while (x < 12) {
+        shift *= x;
+        x += 1;
+    }
+    return (x - 0.5) * log(x) - x + HALF_LOG_2PI + stirling(x) - log(shift);
+}
+
+/* Both arguments are shifted above 12 by the same number of steps; the ratio of the two
+ * shifts is a product of at most 12 factors. Then Stirling's formula for both, with the
+ * large terms taken together. */
+double jsp_special_log_rising(double x, double n) {
+    double ratio = 1;
+    while (x < 12) {
+        ratio *= (x + n) / x;
+        x += 1;
+    }
+    double y = x + n;
+    return n * log(y) + (x - 0.5) * log1p(n / x) - n + (stirling(y) - stirling(x)) -
+           log(ratio);
 }

@@ -6,4 +6,8 @@
  * 2). */
 double jsp_special_log_gamma(double x);
 
+/* log Gamma(x + n) - log Gamma(x) for x > 0, n >= 0 (not only whole numbers), without
+ * subtracting two large numbers where n is small beside x. */
+double jsp_special_log_rising(double x, double n);
+
 #endif

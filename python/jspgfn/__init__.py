@@ -12,8 +12,10 @@ from importlib.metadata import version as _version
 
 from . import datasets, simulate
 from ._config import show_config
+from ._constraints import Constraints
 from ._core import NumericalError
 from ._estimator import JSPGFN
+from ._exact import ExactPosterior
 from ._exceptions import (
     CyclicGraphWarning,
     JspgfnWarning,
@@ -22,18 +24,25 @@ from ._exceptions import (
     TimeBudgetWarning,
 )
 from ._mcmc import StructureMCMC
-from ._models import BGe, LinearGaussian
+from ._models import BDeu, BGe, LinearGaussian, NormalInverseGamma
 from ._posterior import Posterior
+from ._priors import EdgeProbabilities, ErdosRenyi
 
 __version__ = _version("jspgfn")
 
 __all__ = [
     "JSPGFN",
+    "BDeu",
     "BGe",
+    "Constraints",
     "CyclicGraphWarning",
+    "EdgeProbabilities",
+    "ErdosRenyi",
+    "ExactPosterior",
     "JspgfnWarning",
     "LinearGaussian",
     "NoiseScaleWarning",
+    "NormalInverseGamma",
     "NotMixedWarning",
     "NumericalError",
     "Posterior",

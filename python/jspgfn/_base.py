@@ -25,14 +25,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _core
 from ._config import check_n_jobs
-from ._models import Model, ModelSettings, check_model
+from ._constraints import Rules, check_constraints
+from ._models import BDeu, Model, ModelSettings, check_model, is_discrete
 from ._posterior import Posterior
 from ._preprocess import Preprocessing, check_preprocess, warn_about_noise_scale
-from ._priors import check_graph_prior
+from ._priors import GraphPrior, check_graph_prior
 from ._validation import (
     CandidatePlan,
     Table,
     check_candidates,
+    check_discrete_table,
     check_graphs,
     check_interventions,
     check_max_parents,
@@ -63,9 +65,9 @@ class Problem:
     mask: NDArray[np.uint8] | None
     model: ModelSettings
     preprocessing: Preprocessing
-    graph_prior: str
+    graph_prior: GraphPrior
+    rules: Rules
     candidates: CandidatePlan
-    max_parents: int
     n_threads: int
 
     @property
@@ -78,17 +80,28 @@ class Problem:
         counts = self.candidates.counts
         return sum(2.0**count for count in counts) * BYTES_PER_PARENT_SET
 
+    @property
+    def edge_log_odds(self) -> NDArray[np.float64] | None:
+        """Of the prior, with -inf for forbidden edges; None when all are 0."""
+        odds = self.graph_prior.edge_log_odds
+        forbidden = self.rules.forbidden
+        if not forbidden.any():
+            return odds
+        return np.where(forbidden, -np.inf, 0.0 if odds is None else odds)
+
     def scores_settings(self) -> dict[str, Any]:
         """Arguments of _core.Scores but for data, candidates and threads."""
+        required = self.rules.required
         return {
             "model": self.model.name,
             "model_fields": self.model.fields,
-            "graph_prior": self.graph_prior,
-            "max_parents": [self.max_parents] * self.n_variables,
+            "graph_prior": self.graph_prior.by_size,
+            "max_parents": self.rules.max_parents,
             "intercept": self.preprocessing.kind is not None
             and not self.model.has_own_mean,
-            "edge_log_odds": None,
-            "required": None,
+            "edge_log_odds": self.edge_log_odds,
+            "required": required.astype(np.uint8) if required.any() else None,
+            "n_states": self.table.n_states,
         }
 
 
@@ -99,7 +112,7 @@ class ScoreTables:
     Pickles without the tables themselves, which are built anew.
     """
 
-    x: NDArray[np.float64]  # preprocessed
+    x: NDArray[Any]  # float64, preprocessed, or int32 codes of states
     mask: NDArray[np.uint8] | None
     settings: dict[str, Any]
     n_threads: int
@@ -137,19 +150,35 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_problem(self, X: Any, interventions: Any) -> Problem:
         """Checks data and shared settings; ValueError or TypeError before any work."""
-        table = check_table(X)
+        if is_discrete(self.model):
+            n_states = self.model.n_states if isinstance(self.model, BDeu) else None
+            table = check_discrete_table(X, n_states)
+        else:
+            table = check_table(X)
         mask = check_interventions(interventions, table)
-        if self.constraints is not None:
-            raise ValueError("constraints must be None: they are not available yet")
         model = check_model(self.model, table.n_variables)
+        graph_prior = check_graph_prior(self.graph_prior, table.names)
+        rules = check_constraints(
+            self.constraints,
+            table.names,
+            table.labelled,
+            check_max_parents(self.max_parents, table.n_variables),
+            graph_prior.probability,
+        )
         problem = Problem(
             table=table,
             mask=mask,
             model=model,
             preprocessing=check_preprocess(self.preprocess, model, table.values),
-            graph_prior=check_graph_prior(self.graph_prior),
-            candidates=check_candidates(self.candidates, table.names, table.labelled),
-            max_parents=check_max_parents(self.max_parents, table.n_variables),
+            graph_prior=graph_prior,
+            rules=rules,
+            candidates=check_candidates(
+                self.candidates,
+                table.names,
+                table.labelled,
+                rules.forbidden,
+                rules.required,
+            ),
             n_threads=check_n_jobs(self.n_jobs),
         )
         check_memory(
@@ -166,7 +195,10 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         warn_about_noise_scale(
             problem.model, problem.preprocessing, problem.table, problem.mask
         )
-        x = problem.preprocessing.apply(problem.table.values)
+        x = problem.table.values
+        if not problem.model.is_discrete:
+            x = problem.preprocessing.apply(x)
+        self._states = problem.table.states
         self.random_seed_ = check_seed(self.random_state)
         self.preprocess_ = problem.preprocessing.kind
         self.candidates_ = select_candidates(x, problem)
@@ -184,13 +216,17 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
     def _print_plan(self, problem: Problem, more: dict[str, str]) -> None:
         """The lines every plan begins with, then one per entry of `more`."""
         table, counts = problem.table, problem.candidates.counts
+        most = problem.table.n_variables - 1
         considered = (
             "all other variables"
-            if min(counts) == table.n_variables - 1
+            if min(counts) == most
             else f"{min(counts)} to {max(counts)} per variable"
             if min(counts) < max(counts)
-            else f"{max(counts)} per variable, the best"
+            else f"{max(counts)} per variable"
         )
+        if problem.candidates.n_selected < most:
+            considered += ", the best"
+        limit = max(problem.rules.max_parents)
         touched = 0
         if problem.mask is not None:
             touched = int((problem.mask.sum(axis=1) > 0).sum())
@@ -198,13 +234,35 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             "data": f"{table.n_rows} rows, {table.n_variables} variables, "
             f"{touched} rows with interventions",
             "model": f"{problem.model.name} {problem.model.fields}, graph prior "
-            f"{problem.graph_prior}, preprocess {self.preprocess_}",
-            "candidates": f"{considered}; at most {problem.max_parents} parents; tables "
+            f"{problem.graph_prior.text}, preprocess {self.preprocess_}",
+            "candidates": f"{considered}; at most {limit} parents; tables "
             f"of {count_bytes(problem.n_bytes)}",
-            **more,
         }
-        for name, text in lines.items():
+        if problem.rules.any_edges:
+            lines["constraints"] = (
+                f"{int(problem.rules.required.sum())} edges required, "
+                f"{int(problem.rules.forbidden.sum())} forbidden"
+            )
+        if min(counts) < most:
+            lost = self.discarded_mass_
+            worst = int(np.argmax(lost))
+            lines["discarded"] = (
+                f"about {lost[worst]:.2g} of the mass of {self._names[worst]!r} lies "
+                f"outside its candidates, {np.median(lost):.2g} in the median"
+            )
+        for name, text in {**lines, **more}.items():
             print(f"{name:<12}{text}", flush=True)
+
+    @property
+    def discarded_mass_(self) -> NDArray[np.float64]:
+        """Estimated share of each node's posterior mass that candidates leave out.
+
+        From the best parent sets of the table, each with one more parent from outside
+        the candidates; acyclicity is not looked at. 0 where all variables are candidates
+        or forbidden.
+        """
+        check_is_fitted(self, "_tables")
+        return self._tables.scores.discarded
 
     # --- from graphs to results ------------------------------------------------------
 
@@ -238,12 +296,28 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         scores = self._tables.scores
         if log_reward is None:
             log_reward = scores.log_reward(graphs)
-        weights, intercept, noise_scale, log_prob_theta = scores.draw_parameters(
-            graphs, stream_seed(seed, STREAM_PARAMETERS), first_draw
-        )
+        stream = stream_seed(seed, STREAM_PARAMETERS)
+        linear: tuple[Any, Any, Any] = (None, None, None)
+        tables = None
+        if self._states is None:
+            *drawn, log_prob_theta = scores.draw_parameters(graphs, stream, first_draw)
+            linear = self._preprocessing.to_units_of_x(graphs, *drawn)
+        else:
+            check_memory(
+                8.0 * scores.table_sizes(graphs).sum(dtype=np.float64),
+                f"the conditional probability tables of {len(graphs)} draws",
+                "draw fewer, or limit max_parents",
+            )
+            cells, offset, log_prob_theta = scores.draw_tables(
+                graphs, stream, first_draw
+            )
+            n_states = np.array(self._tables.settings["n_states"], dtype=np.int64)
+            tables = {"table": cells, "offset": offset, "n_states": n_states}
         return Posterior(
             graphs.view(np.bool_),
-            *self._preprocessing.to_units_of_x(graphs, weights, intercept, noise_scale),
+            *linear,
+            tables=tables,
+            states=self._states,
             log_prob=log_prob,
             log_prob_theta=log_prob_theta,
             log_reward=log_reward,
@@ -303,17 +377,18 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         return checked
 
 
-def select_candidates(x: NDArray[np.float64], problem: Problem) -> list[list[int]]:
+def select_candidates(x: NDArray[Any], problem: Problem) -> list[list[int]]:
     """Candidate parents of every node: named, all, or the best."""
     n_variables = x.shape[1]
     plan = problem.candidates
-    everyone = [[i for i in range(n_variables) if i != j] for j in range(n_variables)]
+    allowed = ~(problem.rules.forbidden | np.eye(n_variables, dtype=bool))
+    lists = [np.flatnonzero(allowed[:, j]).tolist() for j in range(n_variables)]
     if plan.n_selected < n_variables - 1 and len(plan.named) < n_variables:
-        everyone = _core.select_candidates(
+        lists = _core.select_candidates(
             x,
             problem.mask,
             n_candidates=plan.n_selected,
             n_threads=problem.n_threads,
             **problem.scores_settings(),
         )
-    return [plan.named.get(node, everyone[node]) for node in range(n_variables)]
+    return [plan.named.get(node, lists[node]) for node in range(n_variables)]

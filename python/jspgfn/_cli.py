@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +64,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="fit a table of numbers in a CSV file",
         description="Fit a CSV file with a header line and one numeric column per "
         "variable. Writes into a folder: edges.csv (the edge table) and draws.npz "
-        "(arrays graphs, coef, intercept, noise_scale, weights, log_prob, log_prob_theta, "
+        "(arrays graphs, coef, intercept, noise_scale (bdeu: table, offset, n_states), "
+        "weights, log_prob, log_prob_theta, "
         "log_reward, feature_names; graphs[s, i, j] = edge i -> j in draw s).",
     )
     fit.add_argument("data", type=Path, help="CSV file")
@@ -155,18 +156,16 @@ def run_fit(options: argparse.Namespace) -> None:
     print_certificate(est, post)
     out.mkdir(parents=True, exist_ok=True)
     edges.to_csv(out / "edges.csv", index=False)
-    np.savez_compressed(
-        out / "draws.npz",
+    arrays: dict[str, Any] = dict(
+        post.theta,
         graphs=post.graphs,
-        coef=post.coef,
-        intercept=post.intercept,
-        noise_scale=post.noise_scale,
         weights=post.weights,
         log_prob=np.asarray(post.log_prob),
         log_prob_theta=post.log_prob_theta,
         log_reward=post.log_reward,
         feature_names=np.array(post.feature_names),
     )
+    np.savez_compressed(out / "draws.npz", **arrays)
     print(f"\nwritten: edges.csv and draws.npz in {out}/")
 
 

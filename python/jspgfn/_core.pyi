@@ -16,7 +16,7 @@ class Scores:
 
     def __new__(
         cls,
-        x: NDArray[np.float64],
+        x: NDArray[np.float64] | NDArray[np.int32],
         mask: NDArray[np.uint8] | None,
         *,
         model: str,
@@ -28,9 +28,11 @@ class Scores:
         n_threads: int,
         edge_log_odds: NDArray[np.float64] | None,
         required: NDArray[np.uint8] | None,
+        n_states: list[int] | None,
     ) -> Scores:
         """edge_log_odds (D, D): added to the log weight of every set with the edge
-        i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required."""
+        i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required. Models
+        of discrete data take int32 codes 0 .. n_states[j] - 1 as x."""
     @property
     def n_variables(self) -> int: ...
     @property
@@ -49,6 +51,18 @@ class Scores:
         NDArray[np.float64],  # intercepts (n, D), preprocessed units
         NDArray[np.float64],  # noise standard deviations (n, D)
         NDArray[np.float64],  # log density of (weights, noise variances), (n,)
+    ]: ...
+    @property
+    def discarded(self) -> NDArray[np.float64]:
+        """(D,): estimated share of each node's mass outside its candidates."""
+    def table_sizes(self, graphs: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """(n, D): numbers in the conditional probability table of every node."""
+    def draw_tables(
+        self, graphs: NDArray[np.uint8], seed: int, first_draw: int = 0
+    ) -> tuple[
+        NDArray[np.float64],  # all tables [configuration, state], one after the other
+        NDArray[np.int64],  # where the table of node j in graph s begins, (n, D)
+        NDArray[np.float64],  # log density of all tables of a graph, (n,)
     ]: ...
 
 @final
@@ -174,7 +188,7 @@ def find_cycle(graphs: NDArray[np.uint8]) -> int:
     """Row of the first cyclic graph, or -1."""
 
 def select_candidates(
-    x: NDArray[np.float64],
+    x: NDArray[np.float64] | NDArray[np.int32],
     mask: NDArray[np.uint8] | None,
     *,
     model: str,
@@ -186,6 +200,7 @@ def select_candidates(
     n_threads: int,
     edge_log_odds: NDArray[np.float64] | None,
     required: NDArray[np.uint8] | None,
+    n_states: list[int] | None,
 ) -> list[list[int]]:
     """The most promising candidate parents of every node, increasing."""
 

@@ -47,6 +47,40 @@ class LinearGaussian(BaseEstimator):  # type: ignore[misc]
         self.weight_scale = weight_scale
 
 
+class NormalInverseGamma(BaseEstimator):  # type: ignore[misc]
+    """Linear mechanisms with learned Gaussian noise, one variance per variable.
+
+    ``x_j = intercept + sum_i coef[i, j] x_i + e``, ``e ~ N(0, v)``, ``v`` inverse gamma
+    with shape `a` and rate `b`, ``coef[i, j] | v ~ N(0, v weight_scale**2)``, all in
+    units of the preprocessed data.
+
+    Parameters
+    ----------
+    a, b : float
+        Shape and rate of the inverse gamma distribution of the noise variance.
+    weight_scale : float
+        Prior standard deviation of a weight, in noise standard deviations.
+
+    Notes
+    -----
+    Unlike `BGe` it is not score-equivalent: graphs of one Markov class may score
+    differently, which says more about the prior than about causes.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> jspgfn.NormalInverseGamma(a=2.0)
+    NormalInverseGamma(a=2.0)
+    """
+
+    def __init__(
+        self, a: float = 1.0, b: float = 1.0, weight_scale: float = 1.0
+    ) -> None:
+        self.a = a
+        self.b = b
+        self.weight_scale = weight_scale
+
+
 class BGe(BaseEstimator):  # type: ignore[misc]
     """Linear mechanisms with learned Gaussian noise; score-equivalent.
 
@@ -74,6 +108,41 @@ class BGe(BaseEstimator):  # type: ignore[misc]
         self.alpha_w = alpha_w
 
 
+class BDeu(BaseEstimator):  # type: ignore[misc]
+    """Discrete variables with conditional probability tables; score-equivalent.
+
+    Each row of a table is Dirichlet with all parameters equivalent_sample_size / (states
+    of the child * configurations of the parents). Columns may hold integers, text, bool
+    or pandas categories.
+
+    Parameters
+    ----------
+    equivalent_sample_size : float
+        Weight of the prior, in rows of data. Sensitive: larger values favour more edges.
+    n_states : None, int or dict
+        Number of states, of all columns or of those named. None: the categories of a
+        pandas Categorical, else the distinct values in the data. More states than occur
+        are possible; they are then never observed.
+
+    References
+    ----------
+    Heckerman, Geiger and Chickering, "Learning Bayesian networks: the combination of
+    knowledge and statistical data", Machine Learning 20, 1995.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> jspgfn.BDeu(equivalent_sample_size=10.0)
+    BDeu(equivalent_sample_size=10.0)
+    """
+
+    def __init__(
+        self, equivalent_sample_size: float = 1.0, n_states: Any = None
+    ) -> None:
+        self.equivalent_sample_size = equivalent_sample_size
+        self.n_states = n_states
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """A model after the checks: what the compiled core needs to know."""
@@ -82,9 +151,20 @@ class ModelSettings:
     fields: dict[str, float]
     learns_noise: bool
     has_own_mean: bool
+    is_discrete: bool = False
 
 
-MODEL_NAMES = {"linear": LinearGaussian, "bge": BGe}
+MODEL_NAMES = {
+    "linear": LinearGaussian,
+    "nig": NormalInverseGamma,
+    "bge": BGe,
+    "bdeu": BDeu,
+}
+
+
+def is_discrete(model: Model) -> bool:
+    """Whether a model, by name or as an object, wants states instead of numbers."""
+    return isinstance(model, BDeu) or (isinstance(model, str) and model == "bdeu")
 
 
 def check_model(model: Model, n_variables: int) -> ModelSettings:
@@ -107,7 +187,22 @@ def check_model(model: Model, n_variables: int) -> ModelSettings:
             ),
         }
         return ModelSettings("bge", fields, learns_noise=True, has_own_mean=True)
+    if isinstance(model, NormalInverseGamma):
+        fields = {
+            name: check_real(name, getattr(model, name), above=0)
+            for name in ("a", "b", "weight_scale")
+        }
+        return ModelSettings("nig", fields, learns_noise=True, has_own_mean=False)
+    if isinstance(model, BDeu):
+        ess = model.equivalent_sample_size
+        fields = {
+            "equivalent_sample_size": check_real("equivalent_sample_size", ess, above=0)
+        }
+        return ModelSettings(
+            "bdeu", fields, learns_noise=True, has_own_mean=True, is_discrete=True
+        )
+    names = ", ".join(repr(name) for name in MODEL_NAMES)
+    objects = ", ".join(f"{kind.__name__}(...)" for kind in MODEL_NAMES.values())
     raise ValueError(
-        "model must be 'linear', 'bge', or an object LinearGaussian(...) or BGe(...), "
-        f"got {describe(model)}"
+        f"model must be {names}, or an object {objects}, got {describe(model)}"
     )

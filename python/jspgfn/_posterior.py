@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._exceptions import CyclicGraphWarning
-from ._validation import check_integer
+from ._validation import check_integer, variable_finder
 
 if TYPE_CHECKING:
     import networkx
@@ -36,6 +37,13 @@ class Posterior:
         per edge: keep it in a variable.
     intercept, noise_scale : ndarray of shape (n, D), float64
         Intercept and standard deviation of the noise of each variable.
+    theta : dict of ndarray
+        Parameters by name. Linear models: coef, intercept, noise_scale. Discrete models,
+        which have none of these: "table", all conditional probability tables one after
+        the other; "offset" (n, D), where the table of variable j in draw s begins;
+        "n_states" (D,). A table has one row per configuration of the parents, numbered
+        with the last parent fastest, and one column per state; `conditional_table`
+        cuts it out.
     log_prob : ndarray of shape (n,), float64, or None
         log q(G), with which the sampler draws this graph; log P(G | data) for exact
         draws; None for states of a chain, where it is not known.
@@ -77,10 +85,12 @@ class Posterior:
     def __init__(
         self,
         graphs: NDArray[np.bool_],
-        edge_coef: Floats,
-        intercept: Floats,
-        noise_scale: Floats,
+        edge_coef: Floats | None,
+        intercept: Floats | None,
+        noise_scale: Floats | None,
         *,
+        tables: dict[str, NDArray[Any]] | None = None,
+        states: list[list[Any]] | None = None,
         log_prob: Floats | None,
         log_prob_theta: Floats,
         log_reward: Floats,
@@ -90,8 +100,10 @@ class Posterior:
     ) -> None:
         self.graphs = graphs
         self._edge_coef = edge_coef  # one per edge, in the order of nonzero(graphs)
-        self.intercept = intercept
-        self.noise_scale = noise_scale
+        self._intercept = intercept
+        self._noise_scale = noise_scale
+        self._tables = tables
+        self._states = states
         self.log_prob = log_prob
         self.log_prob_theta = log_prob_theta
         self.log_reward = log_reward
@@ -108,8 +120,74 @@ class Posterior:
     @property
     def coef(self) -> Floats:
         coef = np.zeros(self.graphs.shape)
-        coef[self.graphs] = self._edge_coef
+        coef[self.graphs] = self._linear("coef", self._edge_coef)
         return coef
+
+    @property
+    def intercept(self) -> Floats:
+        return self._linear("intercept", self._intercept)
+
+    @property
+    def noise_scale(self) -> Floats:
+        return self._linear("noise_scale", self._noise_scale)
+
+    def _linear(self, name: str, values: Floats | None) -> Floats:
+        if values is None:
+            raise AttributeError(
+                f"draws of a discrete model have no {name}; see theta and "
+                "conditional_table"
+            )
+        return values
+
+    @property
+    def theta(self) -> dict[str, NDArray[Any]]:
+        if self._tables is not None:
+            return self._tables
+        return {
+            "coef": self.coef,
+            "intercept": self.intercept,
+            "noise_scale": self.noise_scale,
+        }
+
+    def conditional_table(self, s: int, variable: Any) -> Floats:
+        """Conditional probability table of a variable in one draw of a discrete model.
+
+        Parameters
+        ----------
+        s : int
+            Number of the draw; negative numbers count from the end.
+        variable : str or int
+            A column name, or its number.
+
+        Returns
+        -------
+        ndarray
+            One axis per parent, in the order of the columns, then the axis of the
+            variable's own states, along which entries sum to 1. A view.
+
+        Examples
+        --------
+        >>> import numpy as np, jspgfn
+        >>> X = np.random.default_rng(0).integers(3, size=(50, 2))
+        >>> est = jspgfn.JSPGFN(model="bdeu", n_iter=50, random_state=0).fit(X)
+        >>> table = est.sample(10).conditional_table(0, 1)
+        >>> bool(np.allclose(table.sum(axis=-1), 1))
+        True
+        """
+        if self._tables is None:
+            raise AttributeError(
+                "draws of a linear model have no tables; see coef and noise_scale"
+            )
+        n = len(self)
+        s = check_integer("s", s, at_least=-n, at_most=n - 1) % n
+        if isinstance(variable, str):
+            j = variable_finder(self.feature_names, True, "variable")(variable)
+        else:
+            j = check_integer("variable", variable, 0, len(self.feature_names) - 1)
+        n_states = self._tables["n_states"]
+        shape = [*n_states[self.graphs[s, :, j]].tolist(), int(n_states[j])]
+        first = int(self._tables["offset"][s, j])
+        return self._tables["table"][first : first + math.prod(shape)].reshape(shape)
 
     @property
     def log_reward_joint(self) -> Floats:
@@ -186,7 +264,7 @@ class Posterior:
             Columns parent, child, probability, std_error (Monte-Carlo error of the
             probability), and, over the draws that have the edge, coef_mean, coef_sd,
             coef_low and coef_high (the ends of the central 90 % interval), in units of
-            the child per unit of the parent.
+            the child per unit of the parent (the last four not for discrete models).
 
         Examples
         --------
@@ -208,11 +286,14 @@ class Posterior:
         for members in np.split(order, starts[1:]) if len(order) else []:
             i, j = int(parent[members[0]]), int(child[members[0]])
             if probability[i, j] > threshold:
-                summary = summarise(self._edge_coef[members], weight[members])
-                names = self.feature_names[i], self.feature_names[j]
-                rows.append((*names, probability[i, j], error[i, j], *summary))
+                row: list[Any] = [self.feature_names[i], self.feature_names[j]]
+                row += [probability[i, j], error[i, j]]
+                if self._edge_coef is not None:
+                    row += summarise(self._edge_coef[members], weight[members])
+                rows.append(row)
         columns = ["parent", "child", "probability", "std_error"]
-        columns += ["coef_mean", "coef_sd", "coef_low", "coef_high"]
+        if self._edge_coef is not None:
+            columns += ["coef_mean", "coef_sd", "coef_low", "coef_high"]
         table = pandas.DataFrame(rows, columns=columns)
         return table.sort_values(
             "probability", ascending=False, kind="stable"
@@ -323,6 +404,11 @@ class Posterior:
         )
         graph = networkx.DiGraph()
         names = self.feature_names
+        if self._edge_coef is None:
+            graph.add_nodes_from(names)
+            edges = np.argwhere(self.graphs[s]).tolist()
+            graph.add_edges_from((names[i], names[j]) for i, j in edges)
+            return graph
         for j, name in enumerate(names):
             graph.add_node(
                 name,

@@ -66,6 +66,13 @@ def check_preprocess(
             None: "data as stored",
         },
     )
+    if model.is_discrete and kind not in ("auto", None):
+        raise ValueError(
+            f"preprocess={kind!r} is for numbers; discrete data (model={model.name!r}) "
+            "are taken as they are: use 'auto' or None"
+        )
+    if model.is_discrete:
+        kind = None
     if kind == "auto":
         kind = "standardize" if model.learns_noise else "center"
     n_variables = values.shape[1]

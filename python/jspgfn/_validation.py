@@ -22,6 +22,7 @@ Bytes = NDArray[np.uint8]
 # Limits of the compiled core (csrc/jspgfn.h).
 MAX_VARIABLES = 128
 MAX_CANDIDATES = 24
+MAX_STATES = 65535
 
 # Two columns, or a column and a linear combination of others, count as the same when
 # their correlation exceeds 1 minus this.
@@ -138,9 +139,11 @@ def check_seed(random_state: object) -> int:
 class Table:
     """Data after the checks."""
 
-    values: Floats  # (N, D), C-contiguous, a copy
+    values: Any  # (N, D), float64, or int32 codes of states; C-contiguous, a copy
     names: list[str]
     labelled: bool  # names came with the data; they then replace integers everywhere
+    states: list[list[Any]] | None = None  # of discrete columns; values are their codes
+    n_states: list[int] | None = None  # may be more than the states that have a name
 
     @property
     def n_rows(self) -> int:
@@ -316,6 +319,106 @@ def is_well_conditioned(correlation: Floats) -> bool:
     return bool(np.diag(factor).min() ** 2 > 1e-6)
 
 
+# --- discrete data -------------------------------------------------------------------
+
+
+def check_discrete_table(X: object, n_states: Any = None) -> Table:
+    """Codes of discrete columns (int32), or an error that names the column."""
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise TypeError("X is a sparse matrix; a dense array or DataFrame is needed")
+    columns, names, labelled = split_columns(X)
+    if len(set(names)) < len(names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"column names must differ, but these repeat: {join_names(repeated)}"
+        )
+    n_rows = len(columns[0]) if columns else len(X)  # type: ignore[arg-type]
+    check_shape(n_rows, len(columns))
+    coded = [
+        read_states(column, name) for column, name in zip(columns, names, strict=True)
+    ]
+    states = [found for _, found in coded]
+    values = np.ascontiguousarray(np.stack([codes for codes, _ in coded], axis=1))
+    counts = check_n_states(n_states, states, names, labelled)
+    constant = [name for name, count in zip(names, counts, strict=True) if count < 2]
+    if constant:
+        raise ValueError(
+            f"constant columns: {join_names(constant)} have a single state; drop them, or "
+            "give BDeu(n_states=...) if there are states that never occur"
+        )
+    return Table(values, names, labelled, states, counts)
+
+
+def read_states(column: Any, name: str) -> tuple[NDArray[np.int32], list[Any]]:
+    """Codes and states: the categories of a Categorical, else the sorted values."""
+    dtype = getattr(column, "dtype", None)
+    if str(dtype) == "category":
+        codes = np.asarray(column.cat.codes, dtype=np.int32)
+        check_not_missing(codes < 0, name)
+        return codes, list(column.cat.categories)
+    if getattr(dtype, "kind", "O") not in "iubOUS":
+        raise ValueError(
+            f"column {name!r} is not discrete (dtype {dtype}): the model 'bdeu' needs "
+            "integers, text, bool or categories in every column; bin numbers or convert "
+            "whole numbers with astype(int)"
+        )
+    entries = list(column)
+    check_not_missing(np.array([is_missing_state(entry) for entry in entries]), name)
+    fractions = [entry for entry in entries if isinstance(entry, float)]
+    if fractions:
+        raise ValueError(
+            f"column {name!r} is not discrete: it holds the number {fractions[0]!r}; the "
+            "model 'bdeu' needs integers, text, bool or categories in every column"
+        )
+    try:
+        states = sorted(set(entries))
+    except TypeError:
+        raise ValueError(
+            f"column {name!r} mixes kinds of states that have no common order; convert "
+            "it to text or to a pandas Categorical"
+        ) from None
+    index = {state: k for k, state in enumerate(states)}
+    return np.array([index[entry] for entry in entries], dtype=np.int32), states
+
+
+def is_missing_state(entry: object) -> bool:
+    if entry is None or type(entry).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(entry, float) and math.isnan(entry)
+
+
+def check_not_missing(missing: NDArray[np.bool_], name: str) -> None:
+    if missing.any():
+        raise ValueError(
+            f"column {name!r} has {int(missing.sum())} missing (NaN) entries (the first in "
+            f"row {int(np.flatnonzero(missing)[0])}); drop those rows or fill them in"
+        )
+
+
+def check_n_states(
+    n_states: Any, states: list[list[Any]], names: list[str], labelled: bool
+) -> list[int]:
+    counts = [len(found) for found in states]
+    if n_states is not None:
+        given = n_states
+        if not isinstance(given, Mapping):
+            given = {name if labelled else k: n_states for k, name in enumerate(names)}
+        find = variable_finder(names, labelled, "n_states")
+        for variable, count in given.items():
+            k = find(variable)
+            if check_integer(f"n_states of {names[k]!r}", count, 1) < counts[k]:
+                raise ValueError(
+                    f"n_states of {names[k]!r} is {count}, but {counts[k]} states occur"
+                )
+            counts[k] = int(count)
+    for name, count in zip(names, counts, strict=True):
+        if count > MAX_STATES:
+            raise ValueError(
+                f"column {name!r} has {count} states, at most {MAX_STATES} are supported"
+            )
+    return counts
+
+
 # --- interventions -------------------------------------------------------------------
 
 
@@ -435,9 +538,18 @@ class CandidatePlan:
 
 
 def check_candidates(
-    candidates: Any, names: list[str], labelled: bool
+    candidates: Any,
+    names: list[str],
+    labelled: bool,
+    forbidden: NDArray[np.bool_] | None = None,
+    required: NDArray[np.bool_] | None = None,
 ) -> CandidatePlan:
+    """Forbidden parents are left out; required ones belong to every list."""
     n_variables = len(names)
+    if forbidden is None:
+        forbidden = np.zeros((n_variables, n_variables), dtype=bool)
+    if required is None:
+        required = np.zeros((n_variables, n_variables), dtype=bool)
     default = n_variables - 1 if n_variables <= 16 else 12
     named: dict[int, list[int]] = {}
     if isinstance(candidates, Mapping):
@@ -452,6 +564,11 @@ def check_candidates(
             named[node] = sorted({find(parent) for parent in parents})
             if node in named[node]:
                 raise ValueError(f"candidates: {child!r} cannot be its own parent")
+            allowed = set(named[node]) - set(
+                np.flatnonzero(forbidden[:, node]).tolist()
+            )
+            needed = set(np.flatnonzero(required[:, node]).tolist())
+            named[node] = sorted(allowed | needed)
             if len(named[node]) > MAX_CANDIDATES:
                 raise ValueError(
                     f"candidates: {child!r} has {len(named[node])} candidate parents, "
@@ -465,9 +582,17 @@ def check_candidates(
             )
         default = check_integer("candidates", candidates, 1, MAX_CANDIDATES)
         default = min(default, n_variables - 1)
+    possible = (n_variables - 1 - forbidden.sum(axis=0)).tolist()
     counts = [
-        len(named[node]) if node in named else default for node in range(n_variables)
+        len(named[node]) if node in named else min(default, possible[node])
+        for node in range(n_variables)
     ]
+    for node, n_required in enumerate(required.sum(axis=0).tolist()):
+        if n_required > counts[node]:
+            raise ValueError(
+                f"{names[node]!r} has {n_required} required parents but only "
+                f"{counts[node]} candidates; set candidates to a larger number"
+            )
     return CandidatePlan(counts, named, default)
 
 

@@ -243,7 +243,7 @@ def test_bad_target_numbers(data, target):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"model": "nig"}, r"model must be 'linear', 'bge'.* got 'nig'"),
+        ({"model": "gp"}, r"model must be 'linear', 'nig', 'bge'.* got 'gp'"),
         ({"model": jspgfn.BGe}, r"model must be"),
         (
             {"model": jspgfn.LinearGaussian(noise_scale=0.0)},
@@ -260,8 +260,8 @@ def test_bad_target_numbers(data, target):
         ),
         ({"generator": "gnn"}, r"generator must be one of 'edges'.* got 'gnn'"),
         (
-            {"graph_prior": "erdos-renyi"},
-            r"graph_prior must be 'uniform' or 'fair', got",
+            {"graph_prior": "scale-free"},
+            r"graph_prior must be 'uniform', 'fair', .* got",
         ),
         ({"constraints": {"forbidden": []}}, r"constraints must be None"),
         ({"max_parents": -1}, r"max_parents must be an integer of at least 0, got -1"),
