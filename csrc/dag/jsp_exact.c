@@ -26,7 +26,9 @@ static int largest_count(int D, const int *n_candidates) {
     return K;
 }
 
+/* Below 14 variables a pass takes less than waking a thread. */
 static int useful_threads(int D, int n_threads) {
+    if (D < 14) return 1;
     return n_threads < 1 ? 1 : n_threads < D ? n_threads : D;
 }
 

@@ -8,7 +8,7 @@
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
 
-#define LEFT_OUT 1e-10
+#define LEFT_OUT 1e-17 /* square root: an error of a standard deviation near 0 */
 #define TASKS 64
 
 void jsp_moments_inverse_diagonal(const jsp_gaussian_solution *solution,

@@ -14,7 +14,7 @@
 #include "jsp_memory.h"
 #include "jsp_rng.h"
 
-#define MOST 12
+#define MOST 14
 
 /* ---- problems ---- */
 
@@ -231,7 +231,7 @@ static int test_counts(void) {
 }
 
 static int test_threads(void) {
-    enum { D = 10, N = 500 };
+    enum { D = 14, N = 500 };
     for (int peaked = 0; peaked < 2; peaked++) {
         problem p;
         if (make_problem(&p, D, peaked ? 3000 : 8, 2, 0.1, 5)) return 1;
