@@ -30,7 +30,10 @@ static void begin_stream(const jsp_tempering *ensemble, uint32_t step, int repli
                  JSP_RNG_TEMPERING);
 }
 
-/* Round numbers begin at 1: step 0 of the streams belongs to the annealing. */
+/* Round numbers begin at 1: step 0 of the streams belongs to the start. Ensembles with
+ * an odd index are quenched from the hottest temperature instead of annealed: they end
+ * in other modes than the annealed ones, so that chains which cannot leave a mode
+ * disagree and are found out. */
 static void start_replica(jsp_tempering *ensemble, int k) {
     const double beta = ensemble->plan->beta[k];
     jsp_chain_state *state = &ensemble->state[k];
@@ -40,6 +43,7 @@ static void start_replica(jsp_tempering *ensemble, int k) {
     for (int t = ANNEALING_STEPS - 1; t > 0; t--) {
         double hotter = pow(ANNEALING_RATIO, t);
         if (hotter >= beta) break;
+        if (ensemble->index % 2 && t < ANNEALING_STEPS - 1) continue;
         jsp_chain_step(ensemble->scores, ensemble->moves, hotter, ANNEALING_MOVES, &rng,
                        state);
     }

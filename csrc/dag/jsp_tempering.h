@@ -47,8 +47,9 @@ typedef struct jsp_tempering {
     jsp_bits *parents;    /* [n, D] owned */
 } jsp_tempering;
 
-/* All replicas are started by annealing from the first graph (jsp_chain_reset) down to
- * their own temperature. On failure everything is freed and the struct is all zero. */
+/* All replicas are started from the first graph (jsp_chain_reset) at a high temperature
+ * and cooled to their own, slowly, or at once where index is odd. On failure everything
+ * is freed and the struct is all zero. */
 jsp_status jsp_tempering_create(jsp_tempering *ensemble, const jsp_scores *scores,
                                 const jsp_chain_moves *moves,
                                 const jsp_tempering_plan *plan, uint64_t seed,
