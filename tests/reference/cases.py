@@ -14,6 +14,10 @@ def read_table(path):
     return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
 
 
+def read_if_there(path):
+    return read_table(path) if path.exists() else None
+
+
 def load(name):
     """x, mask (or None), model, fields, graph_prior, and the known answers."""
     folder = DIRECTORY / name
@@ -25,6 +29,14 @@ def load(name):
             "noise_scale": given["sigma2"] ** 0.5,
             "weight_scale": given["prior_var"] ** 0.5,
         }
+    elif given["kind"] == "nig":
+        fields = {
+            "a": given["a0"],
+            "b": given["b0"],
+            "weight_scale": given["v"] ** 0.5,
+        }
+    elif given["kind"] == "bdeu":
+        fields = {"equivalent_sample_size": given["ess"]}
     else:
         fields = {"alpha_mu": given["alpha_mu"], "alpha_w": given["alpha_w"]}
     mask = folder / "mask.csv"
@@ -40,6 +52,7 @@ def load(name):
         expected_edges=summary["expected_edges"],
         entropy=summary["entropy"],
         edges=read_table(folder / "edges.csv"),
-        theta_mean=read_table(folder / "theta_mean.csv"),
-        theta_sd=read_table(folder / "theta_sd.csv"),
+        n_states=config.get("arity"),
+        theta_mean=read_if_there(folder / "theta_mean.csv"),
+        theta_sd=read_if_there(folder / "theta_sd.csv"),
     )

@@ -18,7 +18,9 @@ import numpy as np
 
 DEFAULTS = {
     "linear": {"noise_scale": 0.1**0.5, "weight_scale": 1.0},
+    "nig": {"a": 1.0, "b": 1.0, "weight_scale": 1.0},
     "bge": {"alpha_mu": 1.0, "alpha_w": None},
+    "bdeu": {"equivalent_sample_size": 1.0},
 }
 
 
@@ -65,6 +67,64 @@ def linear_evidence(x, mask, node, parents, intercept, *, noise_scale, weight_sc
     )
 
 
+# ---------------------------------------------------------------- nig
+
+
+def nig_pieces(x, mask, node, parents, intercept, a, b, weight_scale):
+    """Rows, their number m, precision L, mean and the shape and rate of the noise."""
+    rows, y, precision, mean = linear_pieces(
+        x, mask, node, parents, intercept, 1.0, weight_scale
+    )
+    m = len(rows) - 1 if intercept else len(rows)
+    rate = b + (y @ y - mean @ precision @ mean) / 2
+    return rows, m, precision, mean, a + m / 2, rate
+
+
+def nig_evidence(x, mask, node, parents, intercept, *, a, b, weight_scale):
+    _, m, precision, _, shape, rate = nig_pieces(
+        x, mask, node, parents, intercept, a, b, weight_scale
+    )
+    return (
+        -m / 2 * math.log(2 * math.pi)
+        - len(parents) * math.log(weight_scale)
+        - log_det(precision) / 2
+        + a * math.log(b)
+        - shape * math.log(rate)
+        + math.lgamma(shape)
+        - math.lgamma(a)
+    )
+
+
+# ---------------------------------------------------------------- bdeu
+
+
+def bdeu_counts(x, mask, node, parents, n_states):
+    """Counts (configuration of the parents, state), the last parent fastest."""
+    rows = np.asarray(rows_that_count(x, mask, node), int)
+    shape = [n_states[i] for i in parents]
+    counts = np.zeros([*shape, n_states[node]])
+    for row in rows:
+        counts[(*row[parents], row[node])] += 1
+    return counts.reshape(-1, n_states[node])
+
+
+def bdeu_evidence(
+    x, mask, node, parents, intercept=False, *, equivalent_sample_size, n_states
+):
+    """Row by row: each state by its predictive probability so far (Polya urn)."""
+    counts = bdeu_counts(x, mask, node, parents, n_states)
+    prior = equivalent_sample_size / counts.size
+    total = 0.0
+    for row in counts:
+        seen = 0
+        for count in row:
+            for k in range(int(count)):
+                total += math.log(prior + k)
+                total -= math.log(prior * len(row) + seen)
+                seen += 1
+    return total
+
+
 # ---------------------------------------------------------------- bge
 
 
@@ -105,9 +165,18 @@ def bge_evidence(x, mask, node, parents, intercept=False, *, alpha_mu, alpha_w):
 # ---------------------------------------------------------------- both
 
 
-def evidence(x, mask, node, parents, model, intercept=False, fields=None):
+def evidence(
+    x, mask, node, parents, model, intercept=False, fields=None, n_states=None
+):
     """log P(column `node` | columns `parents`), parameters integrated out."""
-    function = {"linear": linear_evidence, "bge": bge_evidence}[model]
+    function = {
+        "linear": linear_evidence,
+        "nig": nig_evidence,
+        "bge": bge_evidence,
+        "bdeu": bdeu_evidence,
+    }[model]
+    if model == "bdeu":
+        fields = {**(fields or {}), "n_states": n_states}
     return function(x, mask, node, list(parents), intercept, **fields_of(model, fields))
 
 
@@ -133,18 +202,32 @@ def tables(
     fields=None,
     max_parents=None,
     candidates=None,
+    n_states=None,
+    edge_log_odds=None,
+    required=None,
 ):
     """Local scores (D, 2^D): [j, S] = log evidence + log prior, -inf = excluded."""
     D = np.shape(x)[1]
-    limit = D if max_parents is None else max_parents
+    odds = np.zeros((D, D)) if edge_log_odds is None else np.array(edge_log_odds)
+    needed = np.zeros((D, D), bool) if required is None else np.array(required, bool)
+    needed |= odds == np.inf
+    odds[odds == np.inf] = 0
+    limits = max_parents if isinstance(max_parents, list) else [max_parents] * D
     scores = np.full((D, 1 << D), -np.inf)
     for j in range(D):
         allowed = set(range(D)) - {j} if candidates is None else set(candidates[j])
+        limit = D if limits[j] is None else limits[j]
+        must = set(np.flatnonzero(needed[:, j]).tolist()) - {j}
         for S in range(1 << D):
             parents = members(S)
-            if len(parents) <= limit and allowed.issuperset(parents):
-                scores[j, S] = evidence(x, mask, j, parents, model, intercept, fields)
+            if len(parents) > limit or not allowed.issuperset(parents):
+                continue
+            if must.issubset(parents):
+                scores[j, S] = evidence(
+                    x, mask, j, parents, model, intercept, fields, n_states
+                )
                 scores[j, S] += log_prior(D, len(parents), graph_prior)
+                scores[j, S] += odds[parents, j].sum()
     return scores
 
 
@@ -193,6 +276,23 @@ def parameter_posterior(x, mask, node, parents, model, intercept=False, fields=N
             "scale": covariance,
             "unit_covariance": covariance / v,
             "noise_variance": v,
+            "y_mean": centre[node],
+            "X_mean": centre[parents],
+            "intercept_precision": len(rows) if intercept else math.inf,
+        }
+    if model == "nig":
+        rows, _, precision, mean, shape, rate = nig_pieces(
+            x, mask, node, parents, intercept, **fields
+        )
+        unit_covariance = np.linalg.inv(precision)
+        centre = rows.mean(axis=0) if intercept else np.zeros(rows.shape[1])
+        return {
+            "df": 2 * shape,
+            "mean": mean,
+            "scale": rate / shape * unit_covariance,
+            "unit_covariance": unit_covariance,
+            "noise_shape": shape,
+            "noise_rate": rate,
             "y_mean": centre[node],
             "X_mean": centre[parents],
             "intercept_precision": len(rows) if intercept else math.inf,

@@ -28,6 +28,8 @@ KINDS = [
     ("linear", False, False),
     ("linear", True, False),
     ("linear", True, True),
+    ("nig", False, False),
+    ("nig", True, True),
     ("bge", False, False),
     ("bge", False, True),
 ]
@@ -143,8 +145,11 @@ def log_joint(x, mask, model, intercept, node, weights, variances):
     residual = rows[:, node] - rows[:, parents] @ theta
     n = len(rows)
     p = len(parents)
-    if model == "linear":
-        total = log_normal(theta, np.eye(p)) if p else 0.0
+    if model in ("linear", "nig"):
+        scale = v if model == "nig" else 1.0  # weights in noise standard deviations
+        total = log_normal(theta, scale * np.eye(p)) if p else 0.0
+        if model == "nig":  # v ~ InvGamma(1, 1)
+            total += -2 * np.log(v) - 1 / v
         if intercept:  # flat prior: n - 1 in place of n, and no -1/2 log(n)
             residual = residual - residual.mean()
             n = n - 1

@@ -28,24 +28,45 @@ def problems(draw):
     if draw(st.booleans()):
         mask = (rng.random((n_rows, D)) < 0.3).astype(np.uint8)
         mask[:2] = 0  # two rows count for every node
-    model = draw(st.sampled_from(["linear", "bge"]))
+    model = draw(st.sampled_from(["linear", "nig", "bge", "bdeu"]))
     scale = draw(st.sampled_from([0.3, 1.0, 4.0]))
     if model == "linear":
         fields = {"noise_scale": scale, "weight_scale": draw(st.sampled_from([0.5, 2]))}
+    elif model == "nig":
+        fields = {"a": scale, "b": draw(st.sampled_from([0.5, 2])), "weight_scale": 1.5}
+    elif model == "bdeu":
+        fields = {"equivalent_sample_size": draw(st.sampled_from([1e-3, 1.0, 50.0]))}
     else:
         fields = {"alpha_mu": scale, "alpha_w": draw(st.sampled_from([None, D + 1.5]))}
     candidates = None
     if draw(st.booleans()):
         keep = rng.random((D, D)) < 0.6
         candidates = [[i for i in range(D) if i != j and keep[i, j]] for j in range(D)]
+    n_states = None
+    if model == "bdeu":
+        n_states = rng.integers(1, 5, size=D).tolist()
+        x = np.array([[rng.integers(r) for r in n_states] for _ in range(n_rows)])
+    max_parents = draw(st.sampled_from([None, 0, 1, 2]))
+    odds = required = None
+    if draw(st.booleans()):
+        odds = rng.normal(size=(D, D))
+        if candidates is None:  # forbidden edges, required ones along an order
+            odds[rng.random((D, D)) < 0.2] = -np.inf
+            if max_parents is None:
+                needed = np.triu(rng.random((D, D)) < 0.3, 1)
+                odds[needed] = rng.choice([np.inf, 1.0], size=needed.sum())
+                required = needed.astype(np.uint8)
     return {
         "x": x,
         "mask": mask,
+        "n_states": n_states,
+        "edge_log_odds": odds,
+        "required": required,
         "model": model,
         "fields": fields,
         "graph_prior": draw(st.sampled_from(["uniform", "fair"])),
-        "intercept": model == "linear" and draw(st.booleans()),
-        "max_parents": draw(st.sampled_from([None, 0, 1, 2])),
+        "intercept": model in ("linear", "nig") and draw(st.booleans()),
+        "max_parents": max_parents,
         "candidates": candidates,
     }
 
