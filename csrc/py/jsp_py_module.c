@@ -133,6 +133,10 @@ static int module_exec(PyObject *module) {
     state->exact_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &jsp_py_exact_spec, NULL);
     if (!state->exact_type || PyModule_AddType(module, state->exact_type) < 0) return -1;
+    PyObject *gnn_type = PyType_FromModuleAndSpec(module, &jsp_py_gnn_spec, NULL);
+    int not_added = !gnn_type || PyModule_AddType(module, (PyTypeObject *)gnn_type) < 0;
+    Py_XDECREF(gnn_type);
+    if (not_added) return -1;
     PyObject *metrics = list_metrics();
     if (!metrics) return -1;
     int failed = PyModule_AddObjectRef(module, "METRICS", metrics);

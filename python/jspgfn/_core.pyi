@@ -179,6 +179,30 @@ class Exact:
     ) -> NDArray[np.uint8]:
         """Independent draws from P(G | data), (n, D, D)."""
 
+@final
+class GnnNetwork:
+    """The network of the published method by itself, for tests."""
+
+    def __new__(cls, n_variables: int, *, seed: int = 0) -> GnnNetwork: ...
+    def parameters(self) -> dict[str, NDArray[np.float32]]:
+        """Copies by name; vectors have shape (n, 1)."""
+    def set_parameters(self, parameters: dict[str, NDArray[np.float32]], /) -> None:
+        """Replaces those that are named."""
+    def forward(
+        self, adjacency: NDArray[np.uint8], mask: NDArray[np.uint8], logit_scale: float
+    ) -> tuple[
+        NDArray[np.float64],  # log-probabilities of actions (n, D D + 1)
+        NDArray[np.float32],  # node features (n, D, 128)
+        NDArray[np.float32],  # global features (n, 128)
+    ]: ...
+    def backward(
+        self,
+        d_log_pi: NDArray[np.float64],
+        d_node_features: NDArray[np.float32],
+        d_global_features: NDArray[np.float32],
+    ) -> dict[str, NDArray[np.float32]]:
+        """Gradients by name; once after each forward pass."""
+
 METRICS: tuple[str, ...]
 """Columns of Trainer.step: phase (0 maximum likelihood, 1 balance), loss, gap (mean of
 log R - log q on chain states minus the same on own draws; NaN in phase 0), own_gap_median,
