@@ -551,6 +551,7 @@ jsp_trainer_view jsp_trainer_open(jsp_trainer *trainer) {
         .scores = trainer->scores,
         .layout = &trainer->edges->layout,
         .schedule = &trainer->config.schedule,
+        .seed = &trainer->config.seed,
         .params = trainer->params,
         .average = trainer->adam.average,
         .first_moment = trainer->adam.first,

@@ -64,8 +64,8 @@ jsp_status jsp_trainer_create(const jsp_scores *scores,
 void jsp_trainer_destroy(jsp_trainer *trainer); /* NULL allowed */
 
 /* Runs n_updates updates and writes one record per update. JSP_ERROR_NUMERICAL names
- * update and quantity; the trainer is then as it was before that update, and *n_done
- * says how many were finished. */
+ * update and quantity; parameters and optimiser are then as before that update (the
+ * chains have moved on), and *n_done says how many were finished. */
 jsp_status jsp_trainer_step(jsp_trainer *trainer, long n_updates, double time_fraction,
                             jsp_trainer_metrics *metrics, long *n_done,
                             jsp_error *error);
@@ -86,6 +86,7 @@ typedef struct jsp_trainer_view {
     const jsp_scores *scores;
     const jsp_params *layout;
     jsp_schedule *schedule;
+    uint64_t *seed;
     jsp_real *params, *average, *first_moment, *second_moment; /* [layout->size] */
     long *update;                                              /* updates done */
     long *adam_steps;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "jsp_dag.h"
 #include "jsp_memory.h"
 
 typedef struct jsp_py_trainer {
@@ -34,6 +35,18 @@ static int check_positive(const char *name, long value) {
     return -1;
 }
 
+static int check_rates(double learning_rate, double likelihood_fraction) {
+    if (!(learning_rate > 0) || !isfinite(learning_rate)) {
+        PyErr_SetString(PyExc_ValueError, "learning_rate must be positive and finite");
+        return -1;
+    }
+    if (!(likelihood_fraction >= 0 && likelihood_fraction <= 1)) {
+        PyErr_SetString(PyExc_ValueError, "likelihood_fraction must be from 0 to 1");
+        return -1;
+    }
+    return 0;
+}
+
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {
         "scores", "n_iter",    "batch_size", "learning_rate", "likelihood_fraction",
@@ -53,7 +66,9 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     }
     config.seed = seed;
-    if (check_positive("n_iter", config.schedule.n_updates) < 0 ||
+    if (check_rates(config.schedule.learning_rate,
+                    config.schedule.likelihood_fraction) < 0 ||
+        check_positive("n_iter", config.schedule.n_updates) < 0 ||
         check_positive("batch_size", config.batch_size) < 0 ||
         check_positive("n_threads", config.n_threads) < 0) {
         return NULL;
@@ -357,50 +372,93 @@ static double state_number(PyObject *state, const char *name) {
     return PyFloat_AsDouble(value);
 }
 
-/* Every chain of a saved state must hold allowed parent sets. */
+/* Every chain of a saved state must hold allowed parent sets without a cycle. */
 static int check_chains(const jsp_trainer_view *view, const uint32_t *chains) {
     const int D = view->scores->n_variables;
+    int fits = 1;
     for (int k = 0; k < view->n_chains * D; k++) {
         const jsp_scores_node *node = &view->scores->node[k % D];
-        if (!((uint64_t)chains[k] >> node->K) && isfinite(node->score[chains[k]]))
-            continue;
-        PyErr_SetString(PyExc_ValueError,
-                        "'chains' of the state belongs to another problem");
+        fits = fits && !((uint64_t)chains[k] >> node->K) &&
+               isfinite(node->score[chains[k]]);
+    }
+    if (fits) {
+        PyObject *graphs = jsp_py_convert_graphs(view->scores, view->n_chains, chains);
+        if (!graphs) return -1;
+        const uint8_t *cells = PyArray_DATA((PyArrayObject *)graphs);
+        fits = jsp_dag_find_cycle(D, view->n_chains, cells) < 0;
+        Py_DECREF(graphs);
+    }
+    if (fits) return 0;
+    PyErr_SetString(PyExc_ValueError,
+                    "'chains' of the state belongs to another problem");
+    return -1;
+}
+
+/* Numbers of a saved state. Counts come first. */
+enum {
+    ITERATION,
+    ADAM_STEPS,
+    FIRST_ITERATION,
+    N_ITER,
+    N_COUNTS,
+    NORM_MEAN = N_COUNTS,
+    FRACTION,
+    LEARNING_RATE,
+    N_NUMBERS
+};
+
+static int read_numbers(PyObject *state, double number[N_NUMBERS]) {
+    static const char *const name[N_NUMBERS] = {
+        "iteration",          "adam_steps",          "first_iteration", "n_iter",
+        "gradient_norm_mean", "likelihood_fraction", "learning_rate"};
+    for (int k = 0; k < N_NUMBERS; k++) {
+        const double most = k < N_COUNTS ? 4e9 : 1e300;
+        number[k] = state_number(state, name[k]);
+        if (PyErr_Occurred()) return -1;
+        if (number[k] >= (k == N_ITER ? 1 : 0) && number[k] <= most) continue;
+        PyErr_Format(PyExc_ValueError, "'%s' of the state is out of range", name[k]);
         return -1;
     }
-    return 0;
+    return check_rates(number[LEARNING_RATE], number[FRACTION]);
+}
+
+static int read_seed(PyObject *state, uint64_t *seed) {
+    PyObject *value = PyDict_GetItemString(state, "seed");
+    if (!value) {
+        PyErr_SetString(PyExc_ValueError, "the state lacks 'seed'");
+        return -1;
+    }
+    *seed = PyLong_AsUnsignedLongLong(value);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 static int write_state(const jsp_trainer_view *view, PyObject *state) {
-    static const char *const number_name[] = {
-        "iteration", "adam_steps",          "gradient_norm_mean", "first_iteration",
-        "n_iter",    "likelihood_fraction", "learning_rate"};
     const npy_intp size = (npy_intp)view->layout->size;
     const npy_intp shape[2] = {view->n_chains, view->scores->n_variables};
     const void *source[N_BLOCKS];
     jsp_real *block[N_BLOCKS];
-    double number[7];
+    double number[N_NUMBERS];
+    uint64_t seed;
     for (int k = 0; k < N_BLOCKS; k++) {
         source[k] = state_array(state, block_name[k], JSP_PY_REAL, 1, &size);
         if (!source[k]) return -1;
     }
     const uint32_t *chains = state_array(state, "chains", NPY_UINT32, 2, shape);
     if (!chains || check_chains(view, chains) < 0) return -1;
-    for (int k = 0; k < 7; k++) {
-        number[k] = state_number(state, number_name[k]);
-        if (PyErr_Occurred()) return -1;
-    }
+    if (read_numbers(state, number) < 0 || read_seed(state, &seed) < 0) return -1;
     /* everything is checked: from here on nothing fails */
     list_blocks(view, block);
     for (int k = 0; k < N_BLOCKS; k++) {
         memcpy(block[k], source[k], (size_t)size * sizeof(jsp_real));
     }
     memcpy(view->chain_parents, chains, (size_t)(shape[0] * shape[1]) * sizeof *chains);
-    *view->update = (long)number[0];
-    *view->adam_steps = (long)number[1];
-    *view->gradient_norm_mean = number[2];
+    *view->update = (long)number[ITERATION];
+    *view->adam_steps = (long)number[ADAM_STEPS];
+    *view->gradient_norm_mean = number[NORM_MEAN];
+    *view->seed = seed;
     *view->schedule =
-        (jsp_schedule){(long)number[3], (long)number[4], number[5], number[6]};
+        (jsp_schedule){(long)number[FIRST_ITERATION], (long)number[N_ITER],
+                       number[FRACTION], number[LEARNING_RATE]};
     return 0;
 }
 

@@ -27,7 +27,6 @@ from ._engine import (
     Engine,
     Plan,
     certificate,
-    default_batch_size,
     default_n_iter,
     train,
 )
@@ -82,9 +81,8 @@ class JSPGFN(ScoreEstimator):
         then depend on the machine's speed. With both, whatever ends first. With
         neither, a number of updates that depends on D, with an early stop when the
         certificate is good: the mean gap over the last 100 updates is below 0.005 nats.
-    batch_size : int or None
-        Own draws per update, and as many states of structure chains. None: 64, from 50
-        variables on 32.
+    batch_size : int
+        Own draws per update, and as many states of structure chains.
     learning_rate : float
         Peak learning rate of Adam.
     n_jobs : int or None
@@ -154,8 +152,8 @@ class JSPGFN(ScoreEstimator):
         preprocess: str | None = "auto",
         n_iter: int | None = None,
         max_time: float | None = None,
-        batch_size: int | None = None,
-        learning_rate: float = 2e-3,
+        batch_size: int = 32,
+        learning_rate: float = 5e-3,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -329,11 +327,7 @@ class JSPGFN(ScoreEstimator):
             n_iter=default_n_iter(n_variables) if may_stop_early else n_iter,
             max_time=max_time,
             may_stop_early=may_stop_early,
-            batch_size=(
-                default_batch_size(n_variables)
-                if self.batch_size is None
-                else check_integer("batch_size", self.batch_size, at_least=2)
-            ),
+            batch_size=check_integer("batch_size", self.batch_size, at_least=2),
             learning_rate=check_real("learning_rate", self.learning_rate, above=0),
         )
 
