@@ -358,7 +358,11 @@ class ExactPosterior(ScoreEstimator):
 
         Examples
         --------
-        See `coef_mean`.
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> bool((jspgfn.ExactPosterior().fit(sim.X).coef_sd() >= 0).all())
+        True
         """
         mean, square, _ = self._weight_moments()
         sd = np.sqrt(np.maximum(square - mean**2, 0.0))
