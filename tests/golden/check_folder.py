@@ -1,0 +1,319 @@
+"""Holds the network against a folder of golden numbers.
+
+    python tests/golden/check_folder.py FOLDER
+
+Prints the worst error of each quantity over all cases of the folder and exits with 1
+when one is out of tolerance. README.md beside this file describes the format.
+
+The compiled network gives log_pi, features, and gradients of all its parameters; heads,
+model and loss come from the slow twin in tests/reference/paper.py, which is held against
+the same files. So a gradient that agrees has gone through the whole compiled network.
+"""
+
+import pathlib
+import re
+import sys
+
+import numpy as np
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from jspgfn import _core
+from reference import paper
+
+REAL = np.float32 if _core.config()["real"] == "float" else np.float64
+OUTPUT_TOLERANCE = 2e-5 if REAL is np.float32 else 1e-10
+"""Of |difference| / (1 + |value|)."""
+GRADIENT_TOLERANCE = 1e-4 if REAL is np.float32 else 1e-6
+"""Of the L2 norm of the difference relative to the norm of the array."""
+ADAM_TOLERANCE = 1e-4
+"""Of losses after Adam steps, which magnify rounding of small gradients."""
+ROUNDED_TOLERANCE = 1e-6
+"""log_p_theta of `lingauss_full` has a constant that was rounded to float32."""
+TWIN_TOLERANCE = 1e-9
+"""Of the slow twin, when it gets the golden parameters of the head as input."""
+
+
+class Report:
+    """Worst error and its tolerance by quantity."""
+
+    def __init__(self):
+        self.worst = {}
+
+    def add(self, quantity, error, tolerance, case):
+        error = float(error) if np.isfinite(error) else np.inf
+        known = self.worst.get(quantity)
+        if known is None or error / tolerance >= known[0] / known[1]:
+            self.worst[quantity] = (error, tolerance, case)
+
+    def compare(self, quantity, ours, golden, case, tolerance=OUTPUT_TOLERANCE):
+        """Infinite entries must be equal, the others close."""
+        golden, ours = np.asarray(golden, float), np.asarray(ours, float)
+        finite = np.isfinite(golden)
+        same = ours.shape == golden.shape and (
+            np.array_equal(golden[~finite], ours[~finite], equal_nan=True)
+        )
+        error = np.zeros(0)
+        if same:
+            error = np.abs(ours[finite] - golden[finite]) / (1 + np.abs(golden[finite]))
+        self.add(quantity, error.max(initial=0) if same else np.inf, tolerance, case)
+
+    def failed(self):
+        return [name for name, (e, t, _) in self.worst.items() if not e <= t]
+
+    def print(self):
+        print(f"{'quantity':<44} {'worst error':>12} {'tolerance':>10}  case")
+        for name, (error, tolerance, case) in self.worst.items():
+            mark = " " if error <= tolerance else "!"
+            print(f"{name:<44} {error:>12.2e} {tolerance:>10.0e} {mark} {case}")
+
+
+def load(path):
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def split_name(path):
+    """('lingauss_diag', 4, is_empty_case) of forward_lingauss_diag_d4.npz and so on."""
+    found = re.fullmatch(r"(?:forward|loss)_(\w+?)_d(\d+)(_empty)?", path.stem)
+    return found[1], int(found[2]), bool(found[3])
+
+
+def as_columns(name, value, D):
+    """A golden array in the shape of our table: vectors are columns."""
+    value = value[:D] if name == "embed.embeddings" else value
+    value = np.asarray(value, REAL)
+    return np.ascontiguousarray(value.reshape(len(value), -1))
+
+
+def make_network(trunk, D):
+    network = _core.GnnNetwork(D)
+    ours = network.parameters()
+    assert set(ours) == set(trunk), set(ours) ^ set(trunk)
+    network.set_parameters({k: as_columns(k, v, D) for k, v in trunk.items()})
+    return network
+
+
+def run_network(network, case, suffix=""):
+    """log_pi, node features, global features in float64."""
+    prefix = "next_" if suffix == "tp1" else ""
+    outputs = network.forward(
+        np.ascontiguousarray(case[prefix + "adjacency"], np.uint8),
+        np.ascontiguousarray(case[prefix + "mask"], np.uint8),
+        float(case["N"]),
+    )
+    return [np.asarray(output, np.float64) for output in outputs]
+
+
+# ---- forward cases ---------------------------------------------------------------------
+
+
+def check_forward(report, path, trunk, head_params):
+    case = load(path)
+    head_name, D, _ = split_name(path)
+    log_pi, nodes, globals_ = run_network(make_network(trunk, D), case)
+    report.compare("log_pi", log_pi, case["log_pi"], path.stem)
+    report.compare("feat_nodes", nodes, case["feat_nodes"], path.stem)
+    report.compare("feat_globals", globals_, case["feat_globals"], path.stem)
+    mask = np.swapaxes(case["adjacency"], 1, 2)
+    if head_name == "mlp_gauss":
+        mask = paper.mlp_mask(case["adjacency"])
+    if "theta_mask" in case:
+        report.compare("theta_mask", mask, case["theta_mask"], path.stem, 0.5)
+    head = paper.make_head(head_name, head_params)
+    # features of the compiled network: errors of both add up
+    head.forward(nodes, globals_, mask)
+    found = {"theta_loc": head.loc, "theta": head.sample(case["eps"].astype(float))}
+    found["log_p_theta"] = head.log_prob(found["theta"])
+    if head_name == "lingauss_full":
+        found["theta_precision_triu"] = head.U
+    else:
+        found["theta_scale"] = head.scale
+    for name, value in found.items():
+        report.compare(name, value, case[name], path.stem)
+    # golden features: the twin alone
+    head.forward(case["feat_nodes"], case["feat_globals"], mask)
+    theta = head.sample(case["eps"].astype(float))
+    report.compare("twin: theta", theta, case["theta"], path.stem, TWIN_TOLERANCE)
+    report.compare(
+        "twin: log_p_theta",
+        head.log_prob(theta),
+        case["log_p_theta"],
+        path.stem,
+        ROUNDED_TOLERANCE,
+    )
+
+
+# ---- loss cases ------------------------------------------------------------------------
+
+
+def check_loss_terms(report, case, values, before, after, stem):
+    sides = {"t": before, "tp1": after}
+    for suffix, side in sides.items():
+        found = {
+            "theta": side.theta,
+            "log_p_theta": side.log_p,
+            "log_lik": side.log_lik,
+            "log_prior_theta": side.log_prior,
+            "score": side.score,
+        }
+        for name, value in found.items():
+            tolerance = 1e-4 if name in ("log_lik", "score") else OUTPUT_TOLERANCE
+            golden = case[f"{name}_{suffix}"]
+            report.compare(f"loss: {name}", value, golden, stem, tolerance)
+        penalty = case.get(f"guarded_penalty_{suffix}", case[f"penalty_{suffix}"])
+        report.compare("loss: penalty", side.penalty, penalty, stem, 1e-4)
+    # residuals are differences of scores: relative to the size of those
+    size = np.abs(case["score_t"]).max()
+    error = np.abs(values["residual"] - case["residual"]).max() / size
+    report.add("loss: residual / largest score", error, 1e-4, stem)
+    report.compare("loss: huber_mean", values["huber_mean"], case["huber_mean"], stem)
+    report.compare("loss: loss_term1", values["loss_term1"], case["loss_term1"], stem)
+    golden = case.get("guarded_loss", case["loss"])
+    report.compare("loss: loss", values["loss"], golden, stem, 1e-4)
+
+
+def compute_gradients(network, case, head, trunk, penalty_weight):
+    """Values of the loss and gradients by golden name."""
+    data = case["data"].astype(float)
+    interventions = case["interventions"].astype(float)
+    both = {}
+    for suffix, prefix in (("t", ""), ("tp1", "next_")):
+        log_pi, nodes, globals_ = run_network(network, case, suffix)
+        side = paper.Side(
+            head[suffix],
+            (nodes, globals_),
+            case[prefix + "adjacency"],
+            case[f"eps_{suffix}"].astype(float),
+            data,
+            interventions,
+        )
+        both[suffix] = (side, log_pi)
+    before, after = both["t"][0], both["tp1"][0]
+    values, *d_log_pi, d_before, d_after, d_penalty = paper.loss(
+        case, before, after, both["t"][1], both["tp1"][1], penalty_weight
+    )
+    gradients = {}
+    for k, (suffix, d_log_p) in enumerate((("t", d_before), ("tp1", d_after))):
+        d_nodes, d_globals = both[suffix][0].backward(d_log_p, d_penalty, gradients)
+        run_network(network, case, suffix)
+        found = network.backward(
+            d_log_pi[k],
+            np.ascontiguousarray(d_nodes, REAL),
+            np.ascontiguousarray(d_globals, REAL),
+        )
+        for name, value in found.items():
+            shape = trunk[name].shape
+            shape = value.shape if name == "embed.embeddings" else shape
+            gradient = value.astype(np.float64).reshape(shape)
+            gradients[name] = gradients.get(name, 0) + gradient
+    return values, before, after, gradients
+
+
+def compare_gradient(report, label, prefix, ours, case, name, stem):
+    """By the whole array where it is stored, else by norm, first entries and a dot
+    product; errors relative to the norm of the array."""
+    norm = float(case[f"{prefix}_norm/{name}"])
+    flat = ours.ravel()
+    group = "heads" if name.startswith("posterior_parameters") else "network"
+    quantity = f"{label} of the {group}"
+    if name == "multi_head_attention.key.b":
+        # mathematically zero: compare with the gradient of its neighbour
+        scale = float(case[f"{prefix}_norm/multi_head_attention.key.w"])
+        error = np.linalg.norm(flat) / scale
+        report.add(f"{label} of the key's bias", error, GRADIENT_TOLERANCE, stem)
+        return
+    if f"{prefix}/{name}" in case and norm > 0:
+        error = np.linalg.norm(ours - case[f"{prefix}/{name}"]) / norm
+    else:
+        cosines = np.cos(np.arange(flat.size))
+        error = max(
+            abs(np.linalg.norm(flat) - norm),
+            abs(flat @ cosines - float(case[f"{prefix}_dot/{name}"])) / 4,
+            np.linalg.norm(flat[:8] - case[f"{prefix}_head/{name}"]),
+        ) / (norm or 1)
+    report.add(quantity, error, GRADIENT_TOLERANCE, stem)
+
+
+def check_adam(report, case, path, trunk, head_params):
+    """The loss before and after 1 to 5 steps of Adam on the same batch and draws."""
+    head_name, D, is_empty = split_name(path)
+    params = {name: np.asarray(value, float) for name, value in trunk.items()}
+    params["embed.embeddings"] = params["embed.embeddings"][:D]
+    params.update(
+        {name: np.asarray(value, float) for name, value in head_params.items()}
+    )
+    first = {name: np.zeros_like(value) for name, value in params.items()}
+    second = {name: np.zeros_like(value) for name, value in params.items()}
+    losses = []
+    for t in range(1, 7):
+        inner = {name: params[name] for name in trunk}
+        heads = {s: paper.make_head(head_name, params) for s in ("t", "tp1")}
+        values, _, _, gradients = compute_gradients(
+            make_network(inner, D), case, heads, inner, 1.0
+        )
+        losses.append(values["loss"])
+        for name, gradient in gradients.items():
+            first[name] = 0.9 * first[name] + 0.1 * gradient
+            second[name] = 0.999 * second[name] + 0.001 * gradient**2
+            step = first[name] / (1 - 0.9**t)
+            step /= np.sqrt(second[name] / (1 - 0.999**t)) + 1e-8
+            if (
+                name != "multi_head_attention.key.b"
+            ):  # rounding noise, made large by Adam
+                params[name] = params[name] - 1e-3 * step
+    golden = case["guarded_adam_losses" if is_empty else "adam_losses"]
+    report.compare("losses during Adam", losses, golden, path.stem, ADAM_TOLERANCE)
+
+
+def check_loss(report, path, trunk, head_params):
+    case = load(path)
+    head_name, D, is_empty = split_name(path)
+    network = make_network(trunk, D)
+    log_pi = {s: run_network(network, case, s)[0] for s in ("t", "tp1")}
+    for suffix, value in log_pi.items():
+        report.compare("log_pi", value, case[f"log_pi_{suffix}"], path.stem)
+    if head_name == "mlp_gauss":
+        return  # its model is not in the twin
+    for label, prefix, weight in (
+        ("gradient", "guarded_grad" if is_empty else "grad", 1.0),
+        ("gradient of term 1", "grad_term1", 0.0),
+    ):
+        heads = {s: paper.make_head(head_name, head_params) for s in ("t", "tp1")}
+        values, before, after, gradients = compute_gradients(
+            network, case, heads, trunk, weight
+        )
+        if weight:
+            check_loss_terms(report, case, values, before, after, path.stem)
+        for name, value in gradients.items():
+            compare_gradient(report, label, prefix, value, case, name, path.stem)
+    check_adam(report, case, path, trunk, head_params)
+
+
+def check(folder):
+    """A Report over all cases of a folder."""
+    folder = pathlib.Path(folder)
+    report = Report()
+    trunk = load(folder / "params_trunk.npz")
+    cases = sorted(folder.glob("forward_*.npz")) + sorted(folder.glob("loss_*.npz"))
+    if not cases:
+        raise FileNotFoundError(f"no forward_*.npz or loss_*.npz in {folder}")
+    for path in cases:
+        head_name, D, _ = split_name(path)
+        head_params = load(folder / f"params_head_{head_name}_d{D}.npz")
+        run = check_forward if path.stem.startswith("forward") else check_loss
+        run(report, path, trunk, head_params)
+    return report
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    report = check(sys.argv[1])
+    report.print()
+    sys.exit(1 if report.failed() else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The network against golden numbers of the published implementation."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from golden import check_folder
+from jspgfn import _core
+
+FOLDER = pathlib.Path(__file__).parent / "set_a"
+
+
+@pytest.fixture(scope="module")
+def report():
+    return check_folder.check(FOLDER)
+
+
+def test_all_quantities_agree(report):
+    assert not report.failed(), report.failed()
+    expected = {
+        "log_pi",
+        "feat_nodes",
+        "feat_globals",
+        "theta_loc",
+        "theta_scale",
+        "theta_precision_triu",
+        "loss: loss",
+        "gradient of the network",
+        "gradient of term 1 of the network",
+        "losses during Adam",
+    }
+    assert expected <= set(report.worst)
+
+
+@pytest.mark.parametrize("simd", _core.config()["simd_available"])
+def test_every_instruction_set(simd):
+    used = _core.config()["simd"]
+    _core.select_simd(simd)
+    try:
+        trunk = check_folder.load(FOLDER / "params_trunk.npz")
+        report = check_folder.Report()
+        for path in sorted(FOLDER.glob("forward_lingauss_diag_*.npz")):
+            head = check_folder.load(FOLDER / f"params_head_{path.stem[8:]}.npz")
+            check_folder.check_forward(report, path, trunk, head)
+        assert not report.failed(), report.failed()
+    finally:
+        _core.select_simd(used)
+
+
+@pytest.mark.parametrize("name", ["edge.linear_1.w", "stop.linear_1.b", "edge_embed"])
+def test_a_changed_parameter_is_seen(tmp_path, name):
+    """Negative control, by way of the command line."""
+    for path in FOLDER.glob("*_lingauss_diag_d4.npz"):
+        shutil.copy(path, tmp_path)
+    trunk = check_folder.load(FOLDER / "params_trunk.npz")
+    trunk[name] = trunk[name] + np.float32(1e-3)
+    np.savez(tmp_path / "params_trunk.npz", **trunk)
+    script = pathlib.Path(check_folder.__file__)
+    run = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True
+    )
+    assert run.returncode == 1, run.stderr
+    assert "log_pi" in run.stdout
+    assert "!" in run.stdout
+
+
+def test_network_parameters_are_those_of_the_golden_files():
+    trunk = check_folder.load(FOLDER / "params_trunk.npz")
+    ours = _core.GnnNetwork(6, seed=3).parameters()
+    assert set(ours) == set(trunk)
+    for name, value in ours.items():
+        assert value.size == trunk[name].size, name
+        if name.endswith((".b", ".offset")):
+            assert not value.any(), name
+        elif name.endswith(".scale"):
+            assert (value == 1).all(), name
+        else:
+            assert value.std() > 0, name
+
+
+def test_arguments_are_checked():
+    network = _core.GnnNetwork(3)
+    graphs = np.zeros((2, 3, 3), np.uint8)
+    with pytest.raises(ValueError, match="n_variables must be 1 to"):
+        _core.GnnNetwork(0)
+    with pytest.raises(RuntimeError, match="forward pass"):
+        network.backward(np.zeros((2, 10)), graphs, graphs)
+    with pytest.raises(ValueError, match="self-loops"):
+        network.forward(graphs + np.eye(3, dtype=np.uint8), graphs, 1.0)
+    with pytest.raises(ValueError, match="as many graphs"):
+        network.forward(graphs, graphs[:1], 1.0)
+    with pytest.raises(ValueError, match="no parameter 'edge'"):
+        network.set_parameters({"edge": np.zeros((1, 1), np.float32)})
+    with pytest.raises(ValueError, match=r"edge_embed must have shape \(1, 128\)"):
+        network.set_parameters({"edge_embed": np.zeros((1, 1), np.float32)})
+    log_pi, nodes, globals_ = network.forward(graphs, graphs, 1.0)
+    assert log_pi.shape == (2, 10)
+    with pytest.raises(ValueError, match="d_log_pi must have the shape"):
+        network.backward(log_pi[:1], nodes, globals_)
+    empty = network.forward(graphs[:0], graphs[:0], 1.0)
+    assert [len(output) for output in empty] == [0, 0, 0]
