@@ -41,6 +41,16 @@ SMALLEST_SWAP_RATE = 0.02
 TRIPS_PER_CHAIN = 2
 
 
+def default_temperatures(n_variables: int) -> tuple[int, float]:
+    """Number of replicas and ratio of neighbours.
+
+    log reward varies like the square root of D, and swaps are accepted while it varies
+    by little between neighbours, so the steps become smaller and their number larger.
+    """
+    finer = math.sqrt(max(n_variables, 12) / 12)
+    return min(round(20 * finer), 64), 0.7 ** (1 / finer)
+
+
 def default_n_moves(n_variables: int) -> int:
     """Moves of all chains and temperatures when no budget is given."""
     return 50_000_000 + 1_000_000 * n_variables**2
@@ -174,11 +184,12 @@ class StructureMCMC(ScoreEstimator):
         Independent chains; they run side by side on the threads, and their agreement is
         what `diagnostics` judges. At least 2 are needed to see that a run has not
         mixed.
-    n_temperatures : int
+    n_temperatures : int or None
         Replicas per chain, up to 64; 1 is a plain chain, which may stay in one mode for
-        ever.
-    temperature_ratio : float
-        Inverse temperature of each replica relative to the one before.
+        ever. None: 20 up to 12 variables, then growing as the square root of D.
+    temperature_ratio : float or None
+        Inverse temperature of each replica relative to the one before. None: 0.7 up to
+        12 variables, then closer to 1, so that the range of temperatures stays.
     burn_in : float
         Share of each chain, from 0 to below 1, that is left out of all results.
     n_moves : int or None
@@ -237,8 +248,8 @@ class StructureMCMC(ScoreEstimator):
         candidates: Any = None,
         preprocess: str | None = "auto",
         n_chains: int = 4,
-        n_temperatures: int = 20,
-        temperature_ratio: float = 0.7,
+        n_temperatures: int | None = None,
+        temperature_ratio: float | None = None,
         burn_in: float = 0.2,
         n_moves: int | None = None,
         max_time: float | None = None,
@@ -406,10 +417,13 @@ class StructureMCMC(ScoreEstimator):
     def _check_chains(self, n_variables: int) -> dict[str, Any]:
         """Settings of _core.Chains but for seed and threads."""
         n_chains = check_integer("n_chains", self.n_chains, at_least=1, at_most=10_000)
-        n_temperatures = check_integer(
-            "n_temperatures", self.n_temperatures, at_least=1, at_most=64
-        )
-        ratio = check_real("temperature_ratio", self.temperature_ratio, above=0)
+        n_temperatures, ratio = default_temperatures(n_variables)
+        if self.n_temperatures is not None:
+            n_temperatures = check_integer(
+                "n_temperatures", self.n_temperatures, at_least=1, at_most=64
+            )
+        if self.temperature_ratio is not None:
+            ratio = check_real("temperature_ratio", self.temperature_ratio, above=0)
         if ratio >= 1:
             raise ValueError(f"temperature_ratio must be below 1, got {ratio!r}")
         burn_in = check_real("burn_in", self.burn_in, at_least=0)
@@ -449,8 +463,9 @@ class StructureMCMC(ScoreEstimator):
             moves = f"{n_rounds * self._moves_per_round():.3g} moves"
         if seconds is not None:
             moves += f", {seconds:g} s at most"
+        n_temperatures = self._settings["n_temperatures"]
         return (
-            f"{self.n_chains} with {self.n_temperatures} temperatures; {moves}; "
+            f"{self.n_chains} with {n_temperatures} temperatures; {moves}; "
             f"{self._tables.n_threads} threads; seed {self.random_seed_}"
         )
 

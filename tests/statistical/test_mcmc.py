@@ -18,16 +18,25 @@ pytestmark = [
 N_MOVES = 40_000_000
 
 
-def fit(case, **settings):
-    model = {"linear": jspgfn.LinearGaussian, "bge": jspgfn.BGe}[case.model]
-    settings = {"n_moves": N_MOVES, "n_jobs": 1, "random_state": 0, **settings}
+MODELS = {
+    "linear": jspgfn.LinearGaussian,
+    "nig": jspgfn.NormalInverseGamma,
+    "bge": jspgfn.BGe,
+    "bdeu": jspgfn.BDeu,
+}
+
+
+def fit(case):
     chain = jspgfn.StructureMCMC(
-        model(**case.fields),
+        MODELS[case.model](**case.fields),
         graph_prior=case.graph_prior,
         preprocess=None,
-        **settings,
+        n_moves=N_MOVES,
+        n_jobs=1,
+        random_state=0,
     )
-    return chain.fit(case.x, interventions=case.mask)
+    x = case.x.astype(int) if case.model == "bdeu" else case.x
+    return chain.fit(x, interventions=case.mask)
 
 
 @pytest.fixture(scope="module", params=cases.NAMES)
@@ -67,6 +76,8 @@ def test_draws(fitted):
 
 def test_weights_of_edges(fitted):
     case, chain = fitted
+    if case.theta_mean is None:
+        pytest.skip("no weights in this model")
     coef = chain.sample(4000, random_state=0).coef
     error = np.abs(coef.mean(axis=0) - case.theta_mean)
     assert (error < 0.05 * case.theta_sd.max() + 0.02).all()
@@ -89,7 +100,7 @@ def peaked(request):
 
 
 def run_on(x, **settings):
-    settings = {"n_moves": N_MOVES, "n_jobs": 1, "random_state": 1, **settings}
+    settings = {"n_moves": N_MOVES, "n_jobs": 1, "random_state": 3, **settings}
     return jspgfn.StructureMCMC(
         jspgfn.LinearGaussian(0.1**0.5, 1.0),
         graph_prior="uniform",

@@ -12,7 +12,13 @@ from sklearn.base import clone
 import jspgfn
 from checks import make_scores, simulate
 from jspgfn import _core
-from jspgfn._mcmc import COLD_MOVES, Record, default_n_moves, split_r_hat
+from jspgfn._mcmc import (
+    COLD_MOVES,
+    Record,
+    default_n_moves,
+    default_temperatures,
+    split_r_hat,
+)
 
 N_MOVES = 2_000_000
 
@@ -64,6 +70,14 @@ def test_bad_data_is_refused_before_any_work():
     X[3, 1] = np.nan
     with pytest.raises(ValueError, match="x1"):
         fit(X)
+
+
+def test_default_temperatures():
+    assert default_temperatures(3) == default_temperatures(12) == (20, 0.7)
+    n, ratio = default_temperatures(48)
+    assert n == 40
+    assert ratio**2 == pytest.approx(0.7)  # half the step, the same range
+    assert default_temperatures(128)[0] == 64
 
 
 def test_default_budget():
