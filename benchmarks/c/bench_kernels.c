@@ -91,10 +91,13 @@ static double measure_peak(const char *name) {
 
 /* ---- products of matrices ---- */
 
+#define MAX_B 320
+#define MAX_N 128
+
 typedef struct operands {
     int B, n_in, n_out;
-    jsp_real x[64 * 32], W[32 * 32], b[32], y[64 * 32], dW[32 * 32], db[32],
-        dx[64 * 32];
+    jsp_real x[MAX_B * MAX_N], W[MAX_N * MAX_N], b[MAX_N], y[MAX_B * MAX_N];
+    jsp_real dW[MAX_N * MAX_N], db[MAX_N], dx[MAX_B * MAX_N];
 } operands;
 
 typedef void (*product_call)(const jsp_kernels *kernels, operands *o);
@@ -125,15 +128,17 @@ static double measure_product(const jsp_kernels *kernels, product_call call,
 }
 
 static void print_products(const jsp_kernels *kernels) {
-    static const int shapes[][3] = {{1, 24, 32},  {1, 32, 32},  {4, 32, 32},
-                                    {16, 24, 32}, {16, 32, 32}, {32, 24, 32},
-                                    {32, 32, 32}, {64, 24, 32}, {64, 32, 32}};
+    static const int shapes[][3] = {{1, 24, 32},    {1, 32, 32},    {4, 32, 32},
+                                    {16, 24, 32},   {16, 32, 32},   {32, 24, 32},
+                                    {32, 32, 32},   {64, 24, 32},   {64, 32, 32},
+                                    {8, 128, 128},  {16, 128, 128}, {32, 128, 128},
+                                    {64, 128, 128}, {320, 128, 128}};
     static operands o;
     jsp_rng rng;
     jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
-    for (int k = 0; k < 64 * 32; k++) {
+    for (int k = 0; k < MAX_B * MAX_N; k++) {
         o.x[k] = (jsp_real)jsp_rng_normal(&rng);
-        o.W[k % 1024] = (jsp_real)(0.1 * jsp_rng_normal(&rng));
+        o.W[k % (MAX_N * MAX_N)] = (jsp_real)(0.1 * jsp_rng_normal(&rng));
     }
     double peak = measure_peak(kernels->name);
     printf("  peak %.1f GFLOP/s\n", peak);
@@ -151,6 +156,44 @@ static void print_products(const jsp_kernels *kernels) {
         }
         printf("\n");
     }
+}
+
+/* ---- rows ---- */
+
+/* ns per number of rows of 128: layer normalisation and softmax, forward and backward */
+static void print_rows(const jsp_kernels *kernels) {
+    enum { B = 64, N = 128, CALLS = 20 };
+    static jsp_real x[B * N], y[B * N], dx[B * N], scale[N], offset[N], moments[2 * B];
+    static jsp_real d_scale[N], d_offset[N];
+    double best[4] = {HUGE_VAL, HUGE_VAL, HUGE_VAL, HUGE_VAL};
+    for (int k = 0; k < B * N; k++) x[k] = (jsp_real)((k * 367) % 1000) / 500;
+    for (int k = 0; k < N; k++) scale[k] = 1;
+    for (int r = 0; r < ROUNDS; r++) {
+        double time[5];
+        time[0] = read_seconds();
+        for (int c = 0; c < CALLS; c++) {
+            kernels->layernorm(B, N, x, scale, offset, y, moments);
+        }
+        time[1] = read_seconds();
+        for (int c = 0; c < CALLS; c++) {
+            kernels->layernorm_backward(B, N, x, scale, moments, y, dx, d_scale,
+                                        d_offset);
+        }
+        time[2] = read_seconds();
+        for (int c = 0; c < CALLS; c++) kernels->softmax_rows(B, N, 1, x, y);
+        time[3] = read_seconds();
+        for (int c = 0; c < CALLS; c++) {
+            kernels->softmax_rows_backward(B, N, 1, y, x, dx);
+        }
+        time[4] = read_seconds();
+        for (int k = 0; k < 4; k++) best[k] = fmin(best[k], time[k + 1] - time[k]);
+    }
+    sink = (float)(dx[5] + y[7]);
+    const double per_number = 1e9 / B / N / CALLS;
+    printf("  rows of 128, ns per number: layernorm %.2f, backward %.2f, softmax %.2f, "
+           "backward %.2f\n",
+           per_number * best[0], per_number * best[1], per_number * best[2],
+           per_number * best[3]);
 }
 
 /* ---- functions of one number ---- */
@@ -327,6 +370,7 @@ int main(int argc, char **argv) {
         jsp_kernels_select(jsp_kernels_available(k));
         printf("%s\n", jsp_kernels_active()->name);
         print_products(jsp_kernels_active());
+        print_rows(jsp_kernels_active());
         print_maps(jsp_kernels_active());
     }
     printf("C library, ns per number: exp %.2f  log %.2f  softplus %.2f\n",

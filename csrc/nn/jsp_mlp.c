@@ -11,8 +11,10 @@
 
 #include "jsp_kernels.h"
 
-static const char *const weight_names[JSP_MLP_MAX_LAYERS] = {
-    "mlp.weight1", "mlp.weight2", "mlp.weight3", "mlp.weight4"};
+static const char *const weight_names[JSP_MLP_MAX_LAYERS] = {"mlp.weight1",
+                                                             "mlp.weight2",
+                                                             "mlp.weight3",
+                                                             "mlp.weight4"};
 static const char *const bias_names[JSP_MLP_MAX_LAYERS] = {"mlp.bias1", "mlp.bias2",
                                                            "mlp.bias3", "mlp.bias4"};
 
