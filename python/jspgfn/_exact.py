@@ -740,7 +740,7 @@ def blankets_of(graphs: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Parents, children and their other parents."""
     edges = graphs.astype(np.float32)
     spouses = edges @ edges.transpose(0, 2, 1) > 0
-    blanket = graphs | graphs.transpose(0, 2, 1) | spouses
+    blanket: NDArray[np.bool_] = graphs | graphs.transpose(0, 2, 1) | spouses
     n_variables = graphs.shape[1]
     blanket[:, np.arange(n_variables), np.arange(n_variables)] = False
     return blanket
