@@ -244,7 +244,7 @@ def peaked(args):
 def sachs(args):
     """7,466 pooled cells, logarithms, standardised, mask used."""
     data = jspgfn.datasets.load_sachs(interventions=True)
-    x = np.log(np.asarray(data.data, float))
+    x = np.log(data.data)
     problems = []
     for name, model in (("BGe", jspgfn.BGe()), ("NIG", jspgfn.NormalInverseGamma())):
         settings = {"model": model, "graph_prior": "fair"}
