@@ -31,15 +31,19 @@ double jsp_special_log_gamma(double x) {
 }
 
 /* Both arguments are shifted above 12 by the same number of steps; the ratio of the two
- * shifts is a product of at most 12 factors. Then Stirling's formula for both, with the
- * large terms taken together. */
+ * shifts is a product of at most 12 factors, the first of them taken apart because it may
+ * overflow. Then Stirling's formula for both, with the large terms taken together. */
 double jsp_special_log_rising(double x, double n) {
-    double ratio = 1;
+    double ratio = 1, first = 0;
+    if (x < 1) {
+        first = x < 1e-3 ? log(x + n) - log(x) : log1p(n / x);
+        x += 1;
+    }
     while (x < 12) {
         ratio *= (x + n) / x;
         x += 1;
     }
     double y = x + n;
     return n * log(y) + (x - 0.5) * log1p(n / x) - n + (stirling(y) - stirling(x)) -
-           log(ratio);
+           log(ratio) - first;
 }

@@ -49,26 +49,31 @@ class JSPGFN(ScoreEstimator):
 
     Parameters
     ----------
-    model : {"bge", "linear"} or BGe or LinearGaussian
-        How a variable depends on its parents. "bge" learns the noise; "linear" fixes
-        it.
+    model : {"bge", "nig", "linear", "bdeu"} or an object
+        How a variable depends on its parents; with settings of its own as `BGe`,
+        `NormalInverseGamma`, `LinearGaussian` or `BDeu`. "bge" and "nig" learn the
+        noise, "linear" fixes it; "bdeu" is for discrete columns (integers, text, bool
+        or categories).
     generator : {"edges", "auto"}
         How graphs are built. "edges" visits the pairs of variables in a fixed order, so
         that every graph arises in exactly one way and its log-probability is exact. It
         is an extension of this package, not the paper's generator.
-    graph_prior : {"fair", "uniform"}
+    graph_prior : {"fair", "uniform", "erdos-renyi"}, ErdosRenyi or EdgeProbabilities
         Weight w(G) of a graph: "uniform" is 1 for every graph, which favours dense
         graphs as most graphs are dense; "fair" is the product over nodes of 1 / C(D -
-        1, number of parents).
-    constraints : None
-        Reserved.
+        1, number of parents); "erdos-renyi" gives every edge the same odds, and
+        `EdgeProbabilities` each its own.
+    constraints : Constraints or None
+        Forbidden and required edges, tiers, roots, sinks, limits per variable.
     max_parents : int or None
         Largest number of parents of any node; None = no limit.
     candidates : None, int or dict
         Parents that are considered for each node. None: all others up to 16 variables,
         else the 12 best; an integer: that many, the best; a dict from a variable to the
         list of its candidates (variables left out are treated as with None). Variables
-        are column names, or integers when X is an array. At most 24.
+        are column names, or integers when X is an array. At most 24. Required parents
+        are always among them, forbidden ones never. `discarded_mass_` estimates what
+        the choice costs.
     preprocess : {"auto", "standardize", "center"} or None
         "center" subtracts the mean of each column, "standardize" also divides by its
         standard deviation (ddof 0); both add an intercept per node that is integrated
@@ -113,6 +118,9 @@ class JSPGFN(ScoreEstimator):
         Column names; only when X has them.
     candidates_ : list of list of int
         Candidate parents of each node, as column numbers.
+    discarded_mass_ : ndarray of shape (D,)
+        For each variable, an estimate of the share of the posterior mass of its parent
+        sets that lies outside its candidates.
     preprocess_ : str or None
         What "auto" came to.
 
@@ -181,7 +189,8 @@ class JSPGFN(ScoreEstimator):
         Parameters
         ----------
         X : DataFrame or array-like of shape (N, D)
-            One row per observation, one numeric column per variable; no missing values.
+            One row per observation, one column per variable, numeric or, for the model
+            "bdeu", discrete; no missing values.
         y : ignored
             Present for scikit-learn's conventions.
         interventions : None, array-like of shape (N, D), or sequence of N targets

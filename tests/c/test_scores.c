@@ -199,6 +199,64 @@ static int test_refusals(void) {
     return 0;
 }
 
+/* A config that contradicts itself is refused; +inf odds require an edge. */
+static int test_config(void) {
+    enum { N = 20, D = 3 };
+    double x[N * D], odds[D * D] = {0};
+    uint8_t required[D * D] = {0};
+    int limit[D] = {2, 2, 2};
+    jsp_rng rng;
+    jsp_rng_init(&rng, 9, 0, 0, JSP_RNG_TEST);
+    for (int k = 0; k < N * D; k++) x[k] = jsp_rng_normal(&rng);
+    jsp_data *data;
+    lists l;
+    all_others(D, &l);
+    jsp_error error = {0};
+    CHECK(jsp_data_create(x, NULL, N, D, 1, &data, NULL) == JSP_OK);
+    jsp_model_setup setup = {jsp_model_find("nig"), data, {1, 1, 1}, 1};
+    jsp_scores_config config = {.edge_log_odds = odds,
+                                .required = required,
+                                .max_parents = limit,
+                                .candidates = l.list,
+                                .n_candidates = l.n};
+    jsp_scores *scores;
+    odds[0 * D + 1] = INFINITY; /* 0 -> 1 required */
+    odds[2 * D + 1] = 0.5;
+    odds[1 * D + 2] = -INFINITY;
+    CHECK(jsp_scores_create(&setup, &config, 1, &scores, &error) == JSP_OK);
+    CHECK(scores->node[1].required == 1 && scores->node[0].required == 0);
+    int parents[2] = {0, 2};
+    double value;
+    CHECK(setup.model->evidence(&setup, 1, 2, parents, &value, NULL) == JSP_OK);
+    CHECK_NEAR(scores->node[1].score[3], value + 0.5, 1e-9);
+    CHECK(scores->node[1].score[0] == -INFINITY);
+    CHECK(scores->node[2].score[2] == -INFINITY && scores->node[2].score[1] < 0);
+    CHECK_NEAR(jsp_scores_log_weight(&config, D, 1, 2, parents), 0.5, 1e-15);
+    CHECK(jsp_scores_log_weight(&config, D, 1, 1, parents + 1) == -INFINITY);
+    jsp_scores_destroy(scores);
+    limit[1] = 0;
+    CHECK(jsp_scores_create(&setup, &config, 1, &scores, &error) == JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "required parents, more than"));
+    limit[1] = 2;
+    required[1 * D + 2] = 1;
+    CHECK(jsp_scores_create(&setup, &config, 1, &scores, &error) == JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "1 -> 2 is required and forbidden"));
+    required[1 * D + 2] = 0;
+    required[1 * D + 0] = 1;
+    CHECK(jsp_scores_create(&setup, &config, 1, &scores, &error) == JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "cycle"));
+    required[1 * D + 0] = 0;
+    l.list[1] = l.member[1] + 1; /* without 0 */
+    l.n[1] = 1;
+    CHECK(jsp_scores_create(&setup, &config, 1, &scores, &error) == JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "not among the candidates"));
+    odds[0 * D + 1] = NAN;
+    CHECK(jsp_scores_create(&setup, &config, 1, &scores, &error) == JSP_ERROR_VALUE);
+    CHECK(strstr(error.message, "NaN") && scores == NULL);
+    jsp_data_destroy(data);
+    return 0;
+}
+
 /* Scores of 0 make every graph count 1: Z(V) by the sink recursion over subset sums,
  * tau_j(U) = restricted sum of the empty set, must give the number of DAGs. */
 static double count_dags(const jsp_scores *scores) {
@@ -454,6 +512,7 @@ static int test_faults(void) {
 static const check_test TESTS[] = {
     {"create", test_create},
     {"refusals", test_refusals},
+    {"config", test_config},
     {"uniform", test_uniform},
     {"rewards", test_rewards},
     {"log_sum", test_log_sum},
