@@ -522,8 +522,12 @@ class ExactPosterior(ScoreEstimator):
 
         Parameters
         ----------
-        n_draws, standard_error, random_state
-            As for `path_probabilities`.
+        n_draws : int
+            Number of independent draws.
+        standard_error : bool
+            Also return the Monte-Carlo standard error.
+        random_state : int, numpy generator or None
+            As for `sample`.
 
         Returns
         -------
@@ -660,9 +664,13 @@ class ExactPosterior(ScoreEstimator):
     def _read_rows(self, X_new: Any) -> NDArray[Any]:
         """Preprocessed numbers or codes of states, (n_new, D)."""
         columns, names, labelled = split_columns(X_new)
-        if len(names) != len(self._names) or (
-            labelled and self._labelled and names != self._names
-        ):
+        if len(names) != len(self._names):
+            raise ValueError(
+                f"X has {len(names)} features, but ExactPosterior is expecting "
+                f"{len(self._names)} features as input: the columns of the data, "
+                f"{join_names(self._names)}"
+            )
+        if labelled and self._labelled and names != self._names:
             raise ValueError(
                 f"X_new must have the columns of the data, {join_names(self._names)}, "
                 f"got {join_names(names)}"

@@ -71,7 +71,7 @@ def test_excluded_graph(table):
     ("change", "message"),
     [
         (lambda t: t[["a", "c", "b"]], "must have the columns"),
-        (lambda t: t[["a", "b"]], "must have the columns"),
+        (lambda t: t[["a", "b"]], "X has 2 features, but .* 3 features"),
         (lambda t: t.assign(a=np.nan), "NaN"),
         (lambda t: t.assign(a="x"), "not numeric"),
     ],

@@ -33,10 +33,12 @@ def test_docstrings_run(module):
 
 def test_example_of_the_readme_runs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+    code = code.replace("JSPGFN(model=", "JSPGFN(n_iter=50, model=")
     names = {}
-    exec(code.replace("model=", "n_iter=50, model="), names)
-    assert names["post"].graphs.shape == (1000, 6, 6)
+    exec(code.replace("MCMC(model=", "MCMC(n_moves=20_000_000, model="), names)
+    for drawn in (names["post"], names["exact"].sample(1000)):
+        assert drawn.graphs.shape == (1000, 6, 6)
 
 
 def public_things():
