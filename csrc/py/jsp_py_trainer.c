@@ -331,7 +331,7 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
         failed = put(dict, block_name[k], copy_block(block[k], 1, &size, JSP_PY_REAL));
     }
     failed =
-        failed ||
+        failed || put(dict, "seed", PyLong_FromUnsignedLongLong(*view.seed)) ||
         put(dict, "chains", copy_block(view.chain_parents, 2, chains, NPY_UINT32)) ||
         put(dict, "iteration", PyLong_FromLong(*view.update)) ||
         put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
