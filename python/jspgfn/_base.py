@@ -226,7 +226,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         )
         if problem.candidates.n_selected < most:
             considered += ", the best"
-        limit = max(problem.rules.max_parents)
+        limit = min(max(problem.rules.max_parents), max(counts))
         touched = 0
         if problem.mask is not None:
             touched = int((problem.mask.sum(axis=1) > 0).sum())
