@@ -202,6 +202,7 @@ def from_folder(args, words):
         case = cases.load(name)
         settings = {
             "model": jspgfn.LinearGaussian(**case.fields),
+            "candidates": case.x.shape[1] - 1,
             "graph_prior": case.graph_prior,
             "preprocess": None,
         }
@@ -215,8 +216,15 @@ def easy(args):
         "graph_prior": "uniform",
         "preprocess": None,
     }
+    # all other variables as candidates, also beyond 16, as in the exact answer
     problems = [
-        (f"D={D} e{k}", simulate(D, 100, k, 0), None, settings, None)
+        (
+            f"D={D} e{k}",
+            simulate(D, 100, k, 0),
+            None,
+            {**settings, "candidates": D - 1},
+            None,
+        )
         for D in (12, 16, 20)
         for k in (1, 2)
         if args.most_variables >= D
