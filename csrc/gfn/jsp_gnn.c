@@ -16,6 +16,7 @@
 #include "jsp_gnn_policy.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
+#include "jsp_places.h"
 
 enum { H = JSP_GNN_WIDTH };
 
@@ -54,29 +55,16 @@ jsp_gnn jsp_gnn_create(jsp_params *params, int D) {
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-/* Hands out pieces of one block: with base NULL it only adds up their sizes, so that the
- * same function measures and places. */
-typedef struct places {
-    char *base;
-    size_t used;
-} places;
-
-static void *take(places *p, size_t count, size_t size) {
-    void *piece = p->base ? p->base + p->used : NULL;
-    p->used += (count * size + 63) / 64 * 64;
-    return piece;
+static jsp_real *take_reals(jsp_places *p, size_t count) {
+    return jsp_places_take(p, count, sizeof(jsp_real));
 }
 
-static jsp_real *take_reals(places *p, size_t count) {
-    return take(p, count, sizeof(jsp_real));
-}
-
-static void place_shared(const jsp_gnn *gnn, jsp_gnn_shared *shared, places *p) {
+static void place_shared(const jsp_gnn *gnn, jsp_gnn_shared *shared, jsp_places *p) {
     const int D = gnn->D, n_pairs = D * (D - 1);
     const size_t nodes = (size_t)D, pairs = (size_t)n_pairs;
-    shared->pairs.sender = take(p, pairs, sizeof(int));
-    shared->pairs.receiver = take(p, pairs, sizeof(int));
-    shared->pairs.row = take(p, nodes * nodes, sizeof(int));
+    shared->pairs.sender = jsp_places_take(p, pairs, sizeof(int));
+    shared->pairs.receiver = jsp_places_take(p, pairs, sizeof(int));
+    shared->pairs.row = jsp_places_take(p, nodes * nodes, sizeof(int));
     shared->capacity =
         jsp_gnn_maps_size() + jsp_graphnet_tables_size(&gnn->graphnet, n_pairs);
     shared->block = take_reals(p, shared->capacity);
@@ -88,7 +76,7 @@ static void place_shared(const jsp_gnn *gnn, jsp_gnn_shared *shared, places *p) 
 
 jsp_status jsp_gnn_shared_create(const jsp_gnn *gnn, jsp_gnn_shared *shared,
                                  jsp_error *error) {
-    places p = {0};
+    jsp_places p = {0};
     *shared = (jsp_gnn_shared){0};
     place_shared(gnn, shared, &p);
     shared->memory = p.base = jsp_memory_alloc(p.used, 1);
@@ -104,17 +92,18 @@ void jsp_gnn_shared_destroy(jsp_gnn_shared *shared) {
     *shared = (jsp_gnn_shared){0};
 }
 
-static void place_outputs(jsp_gnn_shard *shard, size_t graphs, size_t D, places *p) {
+static void place_outputs(jsp_gnn_shard *shard, size_t graphs, size_t D,
+                          jsp_places *p) {
     const size_t rows = graphs * D * H, actions = graphs * (D * D + 1);
     shard->node_features = take_reals(p, rows);
     shard->global_features = take_reals(p, graphs * H);
-    shard->log_pi = take(p, actions, sizeof(double));
+    shard->log_pi = jsp_places_take(p, actions, sizeof(double));
     shard->d_node_features = take_reals(p, rows);
     shard->d_global_features = take_reals(p, graphs * H);
-    shard->d_log_pi = take(p, actions, sizeof(double));
+    shard->d_log_pi = jsp_places_take(p, actions, sizeof(double));
 }
 
-static void place_shard(jsp_gnn_shard *shard, size_t graphs, int D, places *p) {
+static void place_shard(jsp_gnn_shard *shard, size_t graphs, int D, jsp_places *p) {
     const size_t nodes = graphs * (size_t)D, rows = nodes * H,
                  squares = nodes * (size_t)D;
     jsp_graphnet_state *state = &shard->graphnet;
@@ -148,7 +137,7 @@ static void place_shard(jsp_gnn_shard *shard, size_t graphs, int D, places *p) {
 
 jsp_status jsp_gnn_shard_create(const jsp_gnn *gnn, int capacity, jsp_gnn_shard *shard,
                                 jsp_error *error) {
-    places p = {0};
+    jsp_places p = {0};
     *shard = (jsp_gnn_shard){0};
     place_shard(shard, (size_t)capacity, gnn->D, &p);
     shard->memory = p.base = jsp_memory_alloc(p.used, 1);

@@ -1,0 +1,166 @@
+/* jsp_head_normal.c - the Normal densities and their gradients with respect to loc and U.
+ *
+ * Samples are made from eps, so U (theta - loc) is eps itself and never computed. With
+ * z = theta - loc = U^-1 eps:
+ *
+ *   d log P / d loc = U^T eps,   d log P / d U_ac = [a = c] / U_aa - eps_a z_c   (theta fixed)
+ *   slope = U^T eps:             d slope_c / d U_ac = eps_a
+ *   theta = loc + U^-1 eps:      d theta = d loc - U^-1 dU z
+ *
+ * Loops run over entries (a, c) of U outside and over the K samples inside. */
+#include "jsp_head_normal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LOG_2_PI 1.8378770664093454836
+
+/* What the functions below need of one node. */
+typedef struct node_view {
+    int k, is_diag;
+    size_t first; /* entry of its first parent */
+    const double *loc, *factor, *inverse;
+    double *d_loc, *d_factor;
+} node_view;
+
+static node_view view_node(const jsp_head *head, const jsp_head_state *s, int n) {
+    const int first = s->first[n], factor = s->factor_first[n];
+    return (node_view){
+        .k = s->first[n + 1] - first,
+        .is_diag = head->kind == JSP_HEAD_DIAG,
+        .first = (size_t)first,
+        .loc = s->loc + first,
+        .factor = s->factor + factor,
+        .inverse = s->inverse + factor,
+        .d_loc = s->d_loc + first,
+        .d_factor = s->d_factor + factor,
+    };
+}
+
+/* Last column + 1 of row a of U that is stored. */
+static int row_end(const node_view *v, int a) {
+    return v->is_diag ? a + 1 : v->k;
+}
+
+/* y += c x */
+static void add_scaled(int K, double c, const double *x, double *y) {
+    for (int l = 0; l < K; l++) y[l] += c * x[l];
+}
+
+static double dot(int K, const double *x, const double *y) {
+    double sum = 0;
+    for (int l = 0; l < K; l++) sum += x[l] * y[l];
+    return sum;
+}
+
+void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state, int K,
+                            const double *eps, double *theta) {
+    for (int n = 0; n < state->B * head->D; n++) {
+        const node_view v = view_node(head, state, n);
+        const double *inverse = v.inverse;
+        for (int a = 0; a < v.k; a++) {
+            double *row = theta + (v.first + (size_t)a) * (size_t)K;
+            for (int l = 0; l < K; l++) row[l] = v.loc[a];
+            for (int c = a; c < row_end(&v, a); c++) {
+                add_scaled(K, *inverse++, eps + (v.first + (size_t)c) * (size_t)K, row);
+            }
+        }
+    }
+}
+
+void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state, int K,
+                              const double *eps, double *log_prob) {
+    memset(log_prob, 0, (size_t)state->B * (size_t)K * sizeof *log_prob);
+    for (int n = 0; n < state->B * head->D; n++) {
+        const node_view v = view_node(head, state, n);
+        double *total = log_prob + (size_t)(n / head->D) * (size_t)K;
+        const double *factor = v.factor;
+        for (int a = 0; a < v.k; a++) {
+            const double *e = eps + (v.first + (size_t)a) * (size_t)K;
+            const double constant = log(*factor) - 0.5 * LOG_2_PI;
+            for (int l = 0; l < K; l++) total[l] += constant - 0.5 * e[l] * e[l];
+            factor += row_end(&v, a) - a;
+        }
+    }
+}
+
+void jsp_head_normal_slope(const jsp_head *head, const jsp_head_state *state, int K,
+                           const double *eps, double *slope) {
+    for (int n = 0; n < state->B * head->D; n++) {
+        const node_view v = view_node(head, state, n);
+        const double *factor = v.factor;
+        for (int a = 0; a < v.k; a++) {
+            const double *e = eps + (v.first + (size_t)a) * (size_t)K;
+            for (int c = a; c < row_end(&v, a); c++) {
+                add_scaled(K, *factor++, e, slope + (v.first + (size_t)c) * (size_t)K);
+            }
+        }
+    }
+}
+
+void jsp_head_normal_log_prob_backward(const jsp_head *head, jsp_head_state *state,
+                                       int K, const double *eps, const double *theta,
+                                       const double *d_log_prob) {
+    for (int n = 0; n < state->B * head->D; n++) {
+        const node_view v = view_node(head, state, n);
+        const double *d = d_log_prob + (size_t)(n / head->D) * (size_t)K;
+        const double *factor = v.factor;
+        double *d_factor = v.d_factor, total = 0;
+        for (int l = 0; l < K; l++) total += d[l];
+        for (int a = 0; a < v.k; a++) {
+            const double *e = eps + (v.first + (size_t)a) * (size_t)K;
+            const double d_e = dot(K, d, e);
+            *d_factor += total / *factor;
+            for (int c = a; c < row_end(&v, a); c++) {
+                const double *t = theta + (v.first + (size_t)c) * (size_t)K;
+                double sum = 0;
+                for (int l = 0; l < K; l++) sum += d[l] * e[l] * (t[l] - v.loc[c]);
+                *d_factor++ -= sum;
+                v.d_loc[c] += *factor++ * d_e;
+            }
+        }
+    }
+}
+
+/* Gradient of U through theta: - (V^T d_theta)_a z_c for V = U^-1; row a of V^T d_theta is
+ * made in pieces, one for each row b <= a of V. */
+static void pull_samples(const node_view *v, int K, const double *theta,
+                         const double *d_theta) {
+    const int k = v->k;
+    for (int b = 0; b < k; b++) {
+        const double *d = d_theta + (v->first + (size_t)b) * (size_t)K;
+        for (int l = 0; l < K; l++) v->d_loc[b] += d[l];
+    }
+    for (int c = 0; c < k; c++) {
+        const double *t = theta + (v->first + (size_t)c) * (size_t)K;
+        for (int b = v->is_diag ? c : 0; b <= c; b++) {
+            const double *d = d_theta + (v->first + (size_t)b) * (size_t)K;
+            double sum = 0;
+            for (int l = 0; l < K; l++) sum += d[l] * (t[l] - v->loc[c]);
+            if (v->is_diag) {
+                v->d_factor[c] -= v->inverse[c] * sum;
+                continue;
+            }
+            const double *row_of_b = v->inverse + b * k - b * (b - 1) / 2;
+            for (int a = b; a <= c; a++) {
+                v->d_factor[a * k - a * (a - 1) / 2 + c - a] -= row_of_b[a - b] * sum;
+            }
+        }
+    }
+}
+
+void jsp_head_normal_slope_backward(const jsp_head *head, jsp_head_state *state, int K,
+                                    const double *eps, const double *theta,
+                                    const double *d_theta, const double *d_slope) {
+    for (int n = 0; n < state->B * head->D; n++) {
+        const node_view v = view_node(head, state, n);
+        double *d_factor = v.d_factor;
+        for (int a = 0; a < v.k; a++) {
+            const double *e = eps + (v.first + (size_t)a) * (size_t)K;
+            for (int c = a; c < row_end(&v, a); c++) {
+                *d_factor++ += dot(K, e, d_slope + (v.first + (size_t)c) * (size_t)K);
+            }
+        }
+        pull_samples(&v, K, theta, d_theta);
+    }
+}
