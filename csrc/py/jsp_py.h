@@ -55,6 +55,7 @@ extern PyType_Spec jsp_py_trainer_spec;
 extern PyType_Spec jsp_py_chain_spec;
 extern PyType_Spec jsp_py_exact_spec;
 extern PyType_Spec jsp_py_gnn_spec;
+extern PyType_Spec jsp_py_head_spec;
 
 /* Functions of the module that need no object: candidates, kernels, configuration. */
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,

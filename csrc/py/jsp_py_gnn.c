@@ -6,6 +6,7 @@
 
 #include "jsp_gnn.h"
 #include "jsp_memory.h"
+#include "jsp_py_gnn.h"
 
 typedef struct jsp_py_gnn {
     PyObject_HEAD jsp_params layout;
@@ -63,7 +64,7 @@ static void gnn_dealloc(PyObject *object) {
 
 /* ---- parameters --------------------------------------------------------------------- */
 
-static PyObject *new_array(int n_dims, const npy_intp *shape, int type,
+PyObject *jsp_py_gnn_array(int n_dims, const npy_intp *shape, int type,
                            const void *values) {
     PyObject *array = PyArray_SimpleNew(n_dims, shape, type);
     if (array) {
@@ -73,13 +74,13 @@ static PyObject *new_array(int n_dims, const npy_intp *shape, int type,
     return array;
 }
 
-/* A block of the layout as a dict of arrays (rows, columns). */
-static PyObject *block_as_dict(const jsp_params *layout, const jsp_real *block) {
+PyObject *jsp_py_gnn_as_dict(const jsp_params *layout, const jsp_real *block) {
     PyObject *dict = PyDict_New();
     for (int t = 0; dict && t < layout->n_tensors; t++) {
         const jsp_params_tensor *tensor = &layout->tensor[t];
         const npy_intp shape[2] = {tensor->shape[0], tensor->shape[1]};
-        PyObject *array = new_array(2, shape, JSP_PY_REAL, block + tensor->offset);
+        PyObject *array =
+            jsp_py_gnn_array(2, shape, JSP_PY_REAL, block + tensor->offset);
         if (!array || PyDict_SetItemString(dict, tensor->name, array) < 0) {
             Py_CLEAR(dict);
         }
@@ -91,13 +92,14 @@ static PyObject *block_as_dict(const jsp_params *layout, const jsp_real *block) 
 static PyObject *gnn_parameters(PyObject *object, PyObject *unused) {
     jsp_py_gnn *self = (jsp_py_gnn *)object;
     (void)unused;
-    return block_as_dict(&self->layout, self->params);
+    return jsp_py_gnn_as_dict(&self->layout, self->params);
 }
 
-static int set_tensor(jsp_py_gnn *self, PyObject *key, PyObject *value) {
+static int set_tensor(const jsp_params *layout, jsp_real *block, PyObject *key,
+                      PyObject *value) {
     const char *name = PyUnicode_AsUTF8(key);
     if (!name) return -1;
-    const jsp_params_tensor *tensor = jsp_params_find(&self->layout, name);
+    const jsp_params_tensor *tensor = jsp_params_find(layout, name);
     if (!tensor) {
         PyErr_Format(PyExc_ValueError, "the network has no parameter '%s'", name);
         return -1;
@@ -112,24 +114,40 @@ static int set_tensor(jsp_py_gnn *self, PyObject *key, PyObject *value) {
                      (Py_ssize_t)PyArray_DIM(array, 1));
         return -1;
     }
-    memcpy(self->params + tensor->offset, PyArray_DATA(array),
-           (size_t)PyArray_NBYTES(array));
+    memcpy(block + tensor->offset, PyArray_DATA(array), (size_t)PyArray_NBYTES(array));
+    return 0;
+}
+
+int jsp_py_gnn_from_dict(const jsp_params *layout, jsp_real *block, PyObject *dict) {
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    if (!PyDict_Check(dict)) {
+        PyErr_Format(PyExc_TypeError, "parameters must be a dict, got %s",
+                     Py_TYPE(dict)->tp_name);
+        return -1;
+    }
+    while (PyDict_Next(dict, &position, &key, &value)) {
+        if (set_tensor(layout, block, key, value) < 0) return -1;
+    }
     return 0;
 }
 
 static PyObject *gnn_set_parameters(PyObject *object, PyObject *dict) {
     jsp_py_gnn *self = (jsp_py_gnn *)object;
-    PyObject *key, *value;
-    Py_ssize_t position = 0;
-    if (!PyDict_Check(dict)) {
-        return PyErr_Format(PyExc_TypeError, "parameters must be a dict, got %s",
-                            Py_TYPE(dict)->tp_name);
-    }
     self->is_ready = 0;
-    while (PyDict_Next(dict, &position, &key, &value)) {
-        if (set_tensor(self, key, value) < 0) return NULL;
-    }
+    if (jsp_py_gnn_from_dict(&self->layout, self->params, dict) < 0) return NULL;
     Py_RETURN_NONE;
+}
+
+int jsp_py_gnn_read(PyObject *object, const char *name, int type, int n_dims,
+                    size_t n_bytes, void *target) {
+    if (jsp_py_convert_check(object, name, type, n_dims) < 0) return -1;
+    if ((size_t)PyArray_NBYTES((PyArrayObject *)object) != n_bytes) {
+        PyErr_Format(PyExc_ValueError, "%s must have the shape of the output", name);
+        return -1;
+    }
+    memcpy(target, PyArray_DATA((PyArrayObject *)object), n_bytes);
+    return 0;
 }
 
 /* ---- passes ------------------------------------------------------------------------- */
@@ -173,9 +191,10 @@ static PyObject *collect_outputs(const jsp_py_gnn *self) {
     const npy_intp B = self->shard.B, D = self->gnn.D;
     const npy_intp actions[2] = {B, D * D + 1}, nodes[3] = {B, D, JSP_GNN_WIDTH},
                    graphs[2] = {B, JSP_GNN_WIDTH};
-    PyObject *log_pi = new_array(2, actions, NPY_DOUBLE, self->shard.log_pi);
-    PyObject *node = new_array(3, nodes, JSP_PY_REAL, self->shard.node_features);
-    PyObject *global = new_array(2, graphs, JSP_PY_REAL, self->shard.global_features);
+    PyObject *log_pi = jsp_py_gnn_array(2, actions, NPY_DOUBLE, self->shard.log_pi);
+    PyObject *node = jsp_py_gnn_array(3, nodes, JSP_PY_REAL, self->shard.node_features);
+    PyObject *global =
+        jsp_py_gnn_array(2, graphs, JSP_PY_REAL, self->shard.global_features);
     if (log_pi && node && global) return Py_BuildValue("NNN", log_pi, node, global);
     Py_XDECREF(log_pi);
     Py_XDECREF(node);
@@ -216,18 +235,6 @@ static PyObject *gnn_forward(PyObject *object, PyObject *args, PyObject *kwargs)
     return collect_outputs(self);
 }
 
-/* Copies `object` to `target` when its shape is right. */
-static int read_gradient(PyObject *object, const char *name, int type, int n_dims,
-                         size_t n_bytes, void *target) {
-    if (jsp_py_convert_check(object, name, type, n_dims) < 0) return -1;
-    if ((size_t)PyArray_NBYTES((PyArrayObject *)object) != n_bytes) {
-        PyErr_Format(PyExc_ValueError, "%s must have the shape of the output", name);
-        return -1;
-    }
-    memcpy(target, PyArray_DATA((PyArrayObject *)object), n_bytes);
-    return 0;
-}
-
 static PyObject *gnn_backward(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"d_log_pi", "d_node_features", "d_global_features", NULL};
     jsp_py_gnn *self = (jsp_py_gnn *)object;
@@ -243,12 +250,12 @@ static PyObject *gnn_backward(PyObject *object, PyObject *args, PyObject *kwargs
                         "backward() needs a forward pass before it");
         return NULL;
     }
-    if (read_gradient(log_pi, "d_log_pi", NPY_DOUBLE, 2,
-                      B * (D * D + 1) * sizeof(double), self->shard.d_log_pi) < 0 ||
-        read_gradient(node, "d_node_features", JSP_PY_REAL, 3, D * of_graphs,
-                      self->shard.d_node_features) < 0 ||
-        read_gradient(global, "d_global_features", JSP_PY_REAL, 2, of_graphs,
-                      self->shard.d_global_features) < 0) {
+    if (jsp_py_gnn_read(log_pi, "d_log_pi", NPY_DOUBLE, 2,
+                        B * (D * D + 1) * sizeof(double), self->shard.d_log_pi) < 0 ||
+        jsp_py_gnn_read(node, "d_node_features", JSP_PY_REAL, 3, D * of_graphs,
+                        self->shard.d_node_features) < 0 ||
+        jsp_py_gnn_read(global, "d_global_features", JSP_PY_REAL, 2, of_graphs,
+                        self->shard.d_global_features) < 0) {
         return NULL;
     }
     jsp_real *gradient = jsp_memory_alloc(self->layout.size, sizeof *gradient);
@@ -259,7 +266,7 @@ static PyObject *gnn_backward(PyObject *object, PyObject *args, PyObject *kwargs
                                gradient, d_shared);
         jsp_gnn_shared_backward(&self->gnn, self->params, &self->shared, d_shared,
                                 gradient);
-        result = block_as_dict(&self->layout, gradient);
+        result = jsp_py_gnn_as_dict(&self->layout, gradient);
     } else {
         PyErr_NoMemory();
     }

@@ -107,6 +107,14 @@ static int choose_simd(void) {
     return -1;
 }
 
+/* A type that no other part of the module needs to know. */
+static int add_type(PyObject *module, PyType_Spec *spec) {
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int failed = !type || PyModule_AddType(module, (PyTypeObject *)type) < 0;
+    Py_XDECREF(type);
+    return failed ? -1 : 0;
+}
+
 static int module_exec(PyObject *module) {
     jsp_py_module_state *state = PyModule_GetState(module);
     if (choose_simd() < 0) return -1;
@@ -132,11 +140,10 @@ static int module_exec(PyObject *module) {
         return -1;
     state->exact_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &jsp_py_exact_spec, NULL);
-    if (!state->exact_type || PyModule_AddType(module, state->exact_type) < 0) return -1;
-    PyObject *gnn_type = PyType_FromModuleAndSpec(module, &jsp_py_gnn_spec, NULL);
-    int not_added = !gnn_type || PyModule_AddType(module, (PyTypeObject *)gnn_type) < 0;
-    Py_XDECREF(gnn_type);
-    if (not_added) return -1;
+    if (!state->exact_type || PyModule_AddType(module, state->exact_type) < 0)
+        return -1;
+    if (add_type(module, &jsp_py_gnn_spec) < 0) return -1;
+    if (add_type(module, &jsp_py_head_spec) < 0) return -1;
     PyObject *metrics = list_metrics();
     if (!metrics) return -1;
     int failed = PyModule_AddObjectRef(module, "METRICS", metrics);

@@ -174,9 +174,7 @@ class Exact:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Means of weights and of their squares (D, D), 0 where no edge, and means of
         noise variances (D,), in preprocessed units."""
-    def sample(
-        self, n: int, seed: int, first_draw: int = 0
-    ) -> NDArray[np.uint8]:
+    def sample(self, n: int, seed: int, first_draw: int = 0) -> NDArray[np.uint8]:
         """Independent draws from P(G | data), (n, D, D)."""
 
 @final
@@ -202,6 +200,38 @@ class GnnNetwork:
         d_global_features: NDArray[np.float32],
     ) -> dict[str, NDArray[np.float32]]:
         """Gradients by name; once after each forward pass."""
+
+@final
+class GnnHead:
+    """A head of the published method by itself, for tests; [b, k, i, j] = weight of j in
+    the equation of i."""
+
+    def __new__(cls, kind: str, n_variables: int) -> GnnHead: ...
+    def parameters(self) -> dict[str, NDArray[np.float32]]: ...
+    def set_parameters(self, parameters: dict[str, NDArray[np.float32]], /) -> None: ...
+    def forward(
+        self,
+        adjacency: NDArray[np.uint8],
+        node_features: NDArray[np.float32],
+        global_features: NDArray[np.float32],
+        eps: NDArray[np.float64],
+    ) -> tuple[
+        NDArray[np.float64],  # loc (B, D, D)
+        NDArray[np.float64],  # U (B, D, D, D)
+        NDArray[np.float64],  # theta (B, K, D, D)
+        NDArray[np.float64],  # log P(theta | G) (B, K)
+        NDArray[np.float64],  # - d log P / d theta (B, K, D, D)
+    ]: ...
+    def backward(
+        self,
+        d_log_prob: NDArray[np.float64],
+        d_theta: NDArray[np.float64],
+        d_slope: NDArray[np.float64],
+    ) -> tuple[
+        NDArray[np.float32], NDArray[np.float32], dict[str, NDArray[np.float32]]
+    ]:
+        """Gradients of node features, global features, parameters. theta is fixed in
+        d_log_prob; d_theta and d_slope reach loc and U through samples and slopes."""
 
 METRICS: tuple[str, ...]
 """Columns of Trainer.step: phase (0 maximum likelihood, 1 balance), loss, gap (mean of

@@ -5,9 +5,8 @@
 Prints the worst error of each quantity over all cases of the folder and exits with 1
 when one is out of tolerance. README.md beside this file describes the format.
 
-The compiled network gives log_pi, features, and gradients of all its parameters; heads,
-model and loss come from the slow twin in tests/reference/paper.py, which is held against
-the same files. So a gradient that agrees has gone through the whole compiled network.
+Network and heads are the compiled ones; the model and the loss come from the slow twin in
+tests/reference/paper.py, which also has heads of its own, held against the same files.
 """
 
 import pathlib
@@ -106,6 +105,55 @@ def run_network(network, case, suffix=""):
     return [np.asarray(output, np.float64) for output in outputs]
 
 
+class CompiledHead:
+    """A head of the compiled core with the methods of the twin's heads, for own samples."""
+
+    def __init__(self, name, params):
+        params = {k: as_columns(k, v, len(v)) for k, v in params.items()}
+        self.kind, self.params, self.head = name.removeprefix("lingauss_"), params, None
+
+    def forward(self, nodes, globals_, mask):
+        self.mask = np.asarray(mask, float)
+        self.features = [np.ascontiguousarray(x, REAL) for x in (nodes, globals_)]
+        self.adjacency = np.ascontiguousarray(np.swapaxes(mask, 1, 2), np.uint8)
+        if self.head is None:
+            self.head = _core.GnnHead(self.kind, self.adjacency.shape[1])
+            self.head.set_parameters(self.params)
+
+    def sample(self, eps):
+        outputs = self.head.forward(
+            self.adjacency, *self.features, np.ascontiguousarray(eps, np.float64)
+        )
+        self.loc, self.U, theta, self.log_p, self.slope = outputs
+        return theta
+
+    def log_prob(self, theta):
+        """(B, K, 1): summed over variables already."""
+        del theta
+        return self.log_p[:, :, None]
+
+    def log_prob_backward(self, d):
+        self.d_log_prob = np.ascontiguousarray(d)
+
+    def negative_slope(self):
+        return self.slope
+
+    def slope_backward(self, d_slope, d_theta):
+        self.d_slope, self.d_theta = d_slope, d_theta
+
+    def backward(self, gradients):
+        *d_features, found = self.head.backward(
+            self.d_log_prob,
+            np.ascontiguousarray(self.d_theta),
+            np.ascontiguousarray(self.d_slope),
+        )
+        for name, value in found.items():
+            value = value.astype(np.float64)
+            value = value[:, 0] if name.endswith(".b") else value
+            gradients[name] = gradients.get(name, 0) + value
+        return d_features
+
+
 # ---- forward cases ---------------------------------------------------------------------
 
 
@@ -121,20 +169,31 @@ def check_forward(report, path, trunk, head_params):
         mask = paper.mlp_mask(case["adjacency"])
     if "theta_mask" in case:
         report.compare("theta_mask", mask, case["theta_mask"], path.stem, 0.5)
-    head = paper.make_head(head_name, head_params)
+    eps = case["eps"].astype(float)
+    if head_name == "mlp_gauss":
+        head = paper.make_head(head_name, head_params)
+    else:
+        head = CompiledHead(head_name, head_params)
     # features of the compiled network: errors of both add up
     head.forward(nodes, globals_, mask)
-    found = {"theta_loc": head.loc, "theta": head.sample(case["eps"].astype(float))}
-    found["log_p_theta"] = head.log_prob(found["theta"])
+    theta = head.sample(eps)
+    found = {"theta_loc": head.loc, "theta": theta}
     if head_name == "lingauss_full":
         found["theta_precision_triu"] = head.U
+    elif head_name == "lingauss_diag":
+        # where masked the scale is a constant that is never used
+        scale = 1 / np.diagonal(head.U, axis1=2, axis2=3)
+        found["theta_scale"] = np.where(mask, scale, case["theta_scale"])
     else:
         found["theta_scale"] = head.scale
     for name, value in found.items():
         report.compare(name, value, case[name], path.stem)
+    log_p = head.log_prob(theta).sum(2)
+    report.compare("log_p_theta", log_p, case["log_p_theta"].sum(2), path.stem)
     # golden features: the twin alone
+    head = paper.make_head(head_name, head_params)
     head.forward(case["feat_nodes"], case["feat_globals"], mask)
-    theta = head.sample(case["eps"].astype(float))
+    theta = head.sample(eps)
     report.compare("twin: theta", theta, case["theta"], path.stem, TWIN_TOLERANCE)
     report.compare(
         "twin: log_p_theta",
@@ -249,7 +308,8 @@ def check_adam(report, case, path, trunk, head_params):
     losses = []
     for t in range(1, 7):
         inner = {name: params[name] for name in trunk}
-        heads = {s: paper.make_head(head_name, params) for s in ("t", "tp1")}
+        head_now = {name: params[name] for name in head_params}
+        heads = {s: CompiledHead(head_name, head_now) for s in ("t", "tp1")}
         values, _, _, gradients = compute_gradients(
             make_network(inner, D), case, heads, inner, 1.0
         )
@@ -276,11 +336,13 @@ def check_loss(report, path, trunk, head_params):
         report.compare("log_pi", value, case[f"log_pi_{suffix}"], path.stem)
     if head_name == "mlp_gauss":
         return  # its model is not in the twin
-    for label, prefix, weight in (
-        ("gradient", "guarded_grad" if is_empty else "grad", 1.0),
-        ("gradient of term 1", "grad_term1", 0.0),
+    whole = "guarded_grad" if is_empty else "grad"
+    for label, prefix, weight, make in (
+        ("gradient", whole, 1.0, CompiledHead),
+        ("gradient of term 1", "grad_term1", 0.0, CompiledHead),
+        ("twin's head: gradient", whole, 1.0, paper.make_head),
     ):
-        heads = {s: paper.make_head(head_name, head_params) for s in ("t", "tp1")}
+        heads = {s: make(head_name, head_params) for s in ("t", "tp1")}
         values, before, after, gradients = compute_gradients(
             network, case, heads, trunk, weight
         )

@@ -30,7 +30,9 @@ def test_all_quantities_agree(report):
         "theta_precision_triu",
         "loss: loss",
         "gradient of the network",
+        "gradient of the heads",
         "gradient of term 1 of the network",
+        "gradient of term 1 of the heads",
         "losses during Adam",
     }
     assert expected <= set(report.worst)
@@ -103,3 +105,24 @@ def test_arguments_are_checked():
         network.backward(log_pi[:1], nodes, globals_)
     empty = network.forward(graphs[:0], graphs[:0], 1.0)
     assert [len(output) for output in empty] == [0, 0, 0]
+
+
+def test_arguments_of_heads_are_checked():
+    head = _core.GnnHead("full", 3)
+    graphs = np.zeros((2, 3, 3), np.uint8)
+    nodes, globals_ = np.zeros((2, 3, 128), np.float32), np.zeros((2, 128), np.float32)
+    eps = np.zeros((2, 4, 3, 3))
+    with pytest.raises(ValueError, match="kind must be 'diag' or 'full', got 'mlp'"):
+        _core.GnnHead("mlp", 3)
+    with pytest.raises(ValueError, match="last forward pass"):
+        head.backward(np.zeros((2, 4)), eps, eps)
+    with pytest.raises(ValueError, match="acyclic"):
+        head.forward(graphs + np.eye(3, dtype=np.uint8), nodes, globals_, eps)
+    with pytest.raises(ValueError, match=r"eps must have shape \(2, K, 3, 3\)"):
+        head.forward(graphs, nodes, globals_, eps[:1])
+    with pytest.raises(ValueError, match="node_features must have the shape"):
+        head.forward(graphs, nodes[:1], globals_, eps)
+    _, U, theta, log_prob, _ = head.forward(graphs, nodes, globals_, eps)
+    np.testing.assert_array_equal(U, np.broadcast_to(np.eye(3), U.shape))
+    assert not theta.any()
+    assert not log_prob.any()
