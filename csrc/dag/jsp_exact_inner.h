@@ -24,8 +24,11 @@ typedef struct jsp_exact_number {
 /* tau_j over the subsets of the candidates of j; posteriors take the place of sums. */
 typedef struct jsp_exact_table {
     int K;
-    int is_full;       /* all other variables are candidates */
-    uint32_t low;      /* bits below j, for full tables */
+    int is_full;  /* all other nodes are candidates */
+    uint32_t low; /* bits below j, for full tables */
+    /* [2, 4, 256] of full tables whose candidates are out of order: local masks of the
+     * score tables by bytes to masks in order of position, and back; owned, else NULL */
+    uint32_t *shuffle;
     uint32_t *index;   /* [4, 256] local masks by bytes of U, for other tables; owned */
     double *mantissa;  /* [2^K] in [1, 2), or 0; owned */
     int32_t *exponent; /* [2^K] owned */
@@ -56,8 +59,14 @@ typedef struct jsp_exact_count {
     double cut;
 } jsp_exact_count;
 
+/* Nodes are numbered by position, not by variable: see
+ * jsp_exact.c. Everything but the results of jsp_exact.h speaks of positions. */
 struct jsp_exact {
-    const jsp_scores *scores; /* borrowed */
+    const jsp_scores *scores; /* `view` */
+    jsp_scores view;          /* the tables by position; borrows them */
+    jsp_scores_node node[JSP_EXACT_MAX_VARIABLES];
+    int candidate[JSP_EXACT_MAX_VARIABLES][JSP_EXACT_MAX_VARIABLES]; /* positions */
+    int variable[JSP_EXACT_MAX_VARIABLES];                           /* by position */
     int D, n_threads, n_shards;
     jsp_exact_goal goal;
     uint32_t full; /* V, all variables */
@@ -112,12 +121,22 @@ static inline void jsp_exact_add(double *m, int32_t *e, double m2, int32_t e2) {
     *e = top;
 }
 
+/* map [4, 256] applied to the bytes of S; NULL leaves S alone. */
+static inline uint32_t jsp_exact_map(const uint32_t *map, uint32_t S) {
+    if (!map) return S;
+    return map[S & 255] | map[256 + (S >> 8 & 255)] | map[512 + (S >> 16 & 255)] |
+           map[768 + (S >> 24)];
+}
+
+/* From the table's masks to those of the score tables. */
+static inline uint32_t jsp_exact_unshuffle(const jsp_exact_table *table, uint32_t S) {
+    return jsp_exact_map(table->shuffle ? table->shuffle + 1024 : NULL, S);
+}
+
 /* Local mask of the candidates of a node within the set U, which lacks the node. */
 static inline uint32_t jsp_exact_local(const jsp_exact_table *table, uint32_t U) {
     if (table->is_full) return (U & table->low) | ((U >> 1) & ~table->low);
-    const uint32_t *index = table->index;
-    return index[U & 255] | index[256 + (U >> 8 & 255)] | index[512 + (U >> 16 & 255)] |
-           index[768 + (U >> 24)];
+    return jsp_exact_map(table->index, U);
 }
 
 /* ---- jsp_exact_tables.c ---- */

@@ -69,7 +69,8 @@ static jsp_status make_list(jsp_exact *exact, int j, jsp_error *error) {
         entries[n++] = (entry){exact->scores->node[j].score[S], (uint32_t)S};
     }
     qsort(entries, n, sizeof *entries, compare_entries);
-    for (size_t k = 0; k < n; k++) list[k] = entries[k].S;
+    for (size_t k = 0; k < n; k++)
+        list[k] = jsp_exact_map(table->shuffle, entries[k].S);
     jsp_memory_free(entries);
     exact->list[j] = list;
     exact->list_length[j] = n;
@@ -169,17 +170,21 @@ static uint32_t draw_parents(const jsp_exact *exact, int v, uint32_t U, uint32_t
     for (size_t k = 0; k < exact->list_length[v]; k++) {
         uint32_t S = exact->list[v][k];
         if ((S & ~inside) || (U && !(S & fresh))) continue;
-        sum += exp(node->score[S] - node->max_score - log_tau);
+        double score = node->score[jsp_exact_unshuffle(table, S)];
+        sum += exp(score - node->max_score - log_tau);
         last = S;
         found = 1;
-        if (sum > target) return S;
+        if (sum > target) return jsp_exact_unshuffle(table, S);
     }
-    if (found) return last; /* what is not listed is negligible, or rounding */
+    if (found)
+        return jsp_exact_unshuffle(
+            table, last); /* what is not listed is negligible, or rounding */
     double best = -INFINITY;
     for (uint32_t S = inside;; S = (S - 1) & inside) {
-        if ((!U || (S & fresh)) && node->score[S] > best) {
-            best = node->score[S];
-            last = S;
+        uint32_t T = jsp_exact_unshuffle(table, S);
+        if ((!U || (S & fresh)) && node->score[T] > best) {
+            best = node->score[T];
+            last = T;
         }
         if (S == 0) return last;
     }
@@ -209,7 +214,8 @@ static void draw_layer(const sampler *q, uint32_t U, uint32_t R, size_t begin,
         d->layer = nodes_of(&walk, search(scratch, size, jsp_rng_uniform(&rng) * sum));
         for (uint32_t left = d->layer; left; left &= left - 1) {
             int v = jsp_bits_lowest64(left);
-            q->masks[(size_t)d->id * (size_t)exact->D + (size_t)v] =
+            int variable = exact->variable[v];
+            q->masks[(size_t)d->id * (size_t)exact->D + (size_t)variable] =
                 draw_parents(exact, v, U, R, jsp_rng_uniform(&rng));
         }
     }

@@ -59,8 +59,9 @@ void jsp_exact_tables_sum(jsp_exact *exact, int node) {
     jsp_exact_table *table = &exact->table[node];
     size_t n = (size_t)1 << table->K;
     for (size_t S = 0; S < n; S++) {
-        split(scores->score[S] - scores->max_score, &table->mantissa[S],
-              &table->exponent[S]);
+        uint32_t T = jsp_exact_map(table->shuffle, (uint32_t)S);
+        split(scores->score[S] - scores->max_score, &table->mantissa[T],
+              &table->exponent[T]);
     }
     transform(table->K, 0, table->mantissa, table->exponent);
     for (size_t S = 0; S < n; S++) {
@@ -100,8 +101,9 @@ void jsp_exact_tables_posterior(jsp_exact *exact, int node, int worker) {
         double weight;
         int32_t exponent;
         split(scores->score[S] - scores->max_score, &weight, &exponent);
-        double value = m[S] * weight * jsp_exact_power(e[S] + exponent);
-        table->posterior[S] = m[S] = value;
+        uint32_t T = jsp_exact_map(table->shuffle, (uint32_t)S);
+        table->posterior[S] = m[T] * weight * jsp_exact_power(e[T] + exponent);
     }
+    memcpy(m, table->posterior, n * sizeof *m);
     sum_edges(exact, node, m);
 }
