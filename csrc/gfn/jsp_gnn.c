@@ -210,13 +210,14 @@ static void forward_nodes(const jsp_gnn *gnn, const jsp_real *params,
                           shard->node_features, shard->node_moments);
 }
 
-/* logits[b, i, j] = N (<pair[b, i], receiver[b, j]> + pair_sender[b, i]) */
+/* logits[b, i, j] = N (<pair[b, i], receiver[b, j]> + pair_sender[b, i]), which leaves out
+ * what all edges have in common */
 static void forward_logits(const jsp_gnn *gnn, const jsp_real *params,
                            const jsp_gnn_maps *maps, jsp_gnn_shard *shard) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const int D = gnn->D, rows = shard->B * D;
     const size_t nodes = (size_t)D;
-    const jsp_real N = (jsp_real)shard->logit_scale, constant = maps->pair_sender[H];
+    const jsp_real N = (jsp_real)shard->logit_scale;
     forward_hidden(&gnn->sender[0], params, rows, shard->node_features, shard->sender);
     forward_hidden(&gnn->receiver[0], params, rows, shard->node_features,
                    shard->receiver);
@@ -229,7 +230,7 @@ static void forward_logits(const jsp_gnn *gnn, const jsp_real *params,
         kernels->product(D, H, D, shard->pair + b * nodes * H, H, 1, shard->square_work,
                          nodes, 0, logits, nodes);
         for (size_t i = 0; i < nodes; i++) {
-            const jsp_real term = shard->pair_sender[b * nodes + i] + constant;
+            const jsp_real term = shard->pair_sender[b * nodes + i];
             for (size_t j = 0; j < nodes; j++) {
                 logits[i * nodes + j] = N * (logits[i * nodes + j] + term);
             }
@@ -316,7 +317,6 @@ static void backward_logits(const jsp_gnn *gnn, const jsp_gnn_maps *maps,
     const size_t nodes = (size_t)D, stride = nodes * H;
     jsp_real *d_sender = shard->work[0], *d_receiver = shard->work[1];
     jsp_real *d_pair = shard->work[2], *d_term = shard->pair_sender;
-    double total = 0;
     for (size_t b = 0; b < (size_t)shard->B; b++) {
         const jsp_real *d_logits = shard->logits + b * nodes * nodes;
         kernels->product(D, D, H, d_logits, nodes, 1, shard->receiver + b * stride, H,
@@ -327,12 +327,10 @@ static void backward_logits(const jsp_gnn *gnn, const jsp_gnn_maps *maps,
             jsp_real sum = 0;
             for (size_t j = 0; j < nodes; j++) sum += d_logits[i * nodes + j];
             d_term[b * nodes + i] = sum;
-            total += (double)sum;
         }
     }
     backward_map(rows, shard->sender, maps->pair, d_pair, 0, d_sender, d_maps->pair);
     kernels->rows_weighted_sum(rows, H, shard->sender, d_term, d_maps->pair_sender);
-    d_maps->pair_sender[H] += (jsp_real)total;
     kernels->product(rows, 1, H, d_term, 1, 1, maps->pair_sender, H, 1, d_sender, H);
 }
 

@@ -52,7 +52,7 @@ jsp_gnn jsp_gnn_create(jsp_params *params, int D);
 typedef struct jsp_gnn_maps {
     jsp_real *query, *key, *value; /* [129, 128] each, last row the bias */
     jsp_real *pair;                /* [129, 128] sender's hidden layer -> receiver's */
-    jsp_real *pair_sender; /* [128] and one more number: terms without receiver */
+    jsp_real *pair_sender;         /* [128] the term without receiver */
 } jsp_gnn_maps;
 
 typedef struct jsp_gnn_shared {
@@ -100,12 +100,12 @@ typedef struct jsp_gnn_shard {
     jsp_real *query, *key, *value, *weights, *mixed, *attention,
         *node_moments;                                /* M rows */
     jsp_real *sender, *receiver, *pair, *pair_sender; /* M rows */
-    jsp_real *logits;                                 /* [B, D D], times N */
-    jsp_real *global_moments, *stop, *stop_logit;     /* B rows */
-    jsp_real *work[4];                                /* [M, 128] */
-    jsp_real *global_work, *stop_work;                /* [B, 128] */
-    jsp_real *attention_work, *square_work;           /* one graph */
-    double logit_scale;                               /* N of the last forward pass */
+    jsp_real *logits; /* [B, D D], times N, up to a constant */
+    jsp_real *global_moments, *stop, *stop_logit; /* B rows */
+    jsp_real *work[4];                            /* [M, 128] */
+    jsp_real *global_work, *stop_work;            /* [B, 128] */
+    jsp_real *attention_work, *square_work;       /* one graph */
+    double logit_scale;                           /* N of the last forward pass */
     const uint8_t *adjacency, *mask; /* of the last forward pass, borrowed */
     char *memory; /* owned; all pointers above but the borrowed ones point into it */
 } jsp_gnn_shard;

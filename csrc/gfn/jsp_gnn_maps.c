@@ -52,7 +52,6 @@ static void forward_pair(const jsp_gnn *gnn, const jsp_real *params,
     kernels->dense_backward_input(1, H, H, params + sender->bias, W, 0,
                                   maps->pair + H * H);
     kernels->rows_dot(H, H, params + sender->weight, b, maps->pair_sender);
-    kernels->rows_dot(1, H, params + sender->bias, b, maps->pair_sender + H);
 }
 
 void jsp_gnn_maps_forward(const jsp_gnn *gnn, const jsp_real *params,
@@ -89,7 +88,7 @@ static void backward_pair(const jsp_gnn *gnn, const jsp_real *params,
     const jsp_real *W_s = params + sender->weight, *b_s = params + sender->bias;
     const jsp_real *W_r = params + receiver->weight, *b_r = params + receiver->bias;
     const jsp_real *d_matrix = d_maps->pair, *d_row = d_matrix + H * H;
-    const jsp_real *d_column = d_maps->pair_sender, d_number = d_column[H];
+    const jsp_real *d_column = d_maps->pair_sender;
     jsp_real *dW_s = d_params + sender->weight, *db_s = d_params + sender->bias;
     jsp_real *dW_r = d_params + receiver->weight, *db_r = d_params + receiver->bias;
     /* P = W_s W_r^T */
@@ -101,9 +100,6 @@ static void backward_pair(const jsp_gnn *gnn, const jsp_real *params,
     /* u = W_s b_r */
     kernels->rows_weighted_sum(H, H, W_s, d_column, db_r);
     add_outer(H, d_column, b_r, dW_s);
-    /* u_0 = <b_s, b_r> */
-    kernels->rows_weighted_sum(1, H, b_r, &d_number, db_s);
-    kernels->rows_weighted_sum(1, H, b_s, &d_number, db_r);
 }
 
 void jsp_gnn_maps_backward(const jsp_gnn *gnn, const jsp_real *params,

@@ -2,8 +2,10 @@
  *
  *   query, key, value   second layer of the node update, a third of the projection, and the
  *                       attention's own layer: three maps become one
- *   pair, pair_sender   <a W_s + b_s, c W_r + b_r> = <a P + p, c> + <a, u> + u_0,  with
- *                       P = W_s W_r^T, p = W_r b_s, u = W_s b_r, u_0 = <b_s, b_r>
+ *   pair, pair_sender   <a W_s + b_s, c W_r + b_r> = <a P + p, c> + <a, u> + <b_s, b_r>,
+ *                       P = W_s W_r^T, p = W_r b_s, u = W_s b_r; the last term is the same
+ *                       for all edges, so it neither changes the softmax nor has a
+ *                       gradient, and is left out
  *
  * A bias is row 129 of its matrix, so that it goes through the same products. The products
  * cost as much as about 900 nodes do in one layer, once per step. */
