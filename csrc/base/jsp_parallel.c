@@ -27,6 +27,7 @@
 
 struct jsp_parallel_team {
     int n_threads;
+    int is_crowded;          /* more threads than processors */
     _Atomic uint64_t ticket; /* loop number << 32 | tasks left */
     atomic_int n_done;
     atomic_int stop;
@@ -35,21 +36,23 @@ struct jsp_parallel_team {
     void *context;
 };
 
-/* How a thread waits: it polls for some tens of microseconds, the serial part between two
- * loops of a training step; then it offers its core to others a few times; then it sleeps in
- * short naps, so that more threads than cores, or a long serial part, cost little. */
-enum { POLLS = 500, YIELDS = 50, NAP_MICROSECONDS = 50 };
+/* How a thread waits: it polls for about as long as the serial part between two loops of
+ * a training step takes (waking from sleep takes longer: a thread that slept came 180
+ * microseconds late to a loop of two milliseconds); then it offers its core to others; then
+ * it sleeps in short naps, so that a long serial part costs nothing. With more threads than
+ * processors it naps at once: a thread that polls would keep another from its task. */
+enum { POLLS = 4000, YIELDS = 500, NAP_MICROSECONDS = 50 };
 
-static void wait_a_little(int *n_waits) {
-    if (*n_waits < POLLS) {
-        jsp_cpu_pause();
-    } else if (*n_waits < POLLS + YIELDS) {
-        jsp_cpu_yield();
-    } else {
+static void wait_a_little(const jsp_parallel_team *team, int *n_waits) {
+    if (team->is_crowded || *n_waits >= POLLS + YIELDS) {
         jsp_cpu_nap(NAP_MICROSECONDS);
-        return; /* the count stays: from here on only naps */
+        return;
     }
-    ++*n_waits;
+    if (++*n_waits <= POLLS) {
+        jsp_cpu_pause();
+    } else {
+        jsp_cpu_yield();
+    }
 }
 
 /* Claims and runs one task. Returns 0 when none is left. */
@@ -80,7 +83,7 @@ void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_ta
     while (run_task(team, 0)) continue;
     for (int n_waits = 0;
          atomic_load_explicit(&team->n_done, memory_order_acquire) < n_tasks;) {
-        wait_a_little(&n_waits);
+        wait_a_little(team, &n_waits);
     }
 }
 
@@ -93,7 +96,7 @@ static void help(jsp_parallel_team *team, int worker) {
         if (run_task(team, worker)) {
             n_waits = 0;
         } else {
-            wait_a_little(&n_waits);
+            wait_a_little(team, &n_waits);
         }
     }
 }
@@ -118,6 +121,7 @@ void jsp_parallel_run(int n_threads, jsp_parallel_driver driver, void *context) 
 #ifdef _OPENMP
     if (n_threads > 1) {
         team.n_threads = n_threads;
+        team.is_crowded = n_threads > omp_get_num_procs();
         run_team(&team, driver, context);
         return;
     }

@@ -94,7 +94,8 @@ typedef struct jsp_kernels {
      *   g = gradient_scale dp,  m = beta1 m + (1 - beta1) g,
      *   v = beta2 v + (1 - beta2) g^2,
      *   p -= learning_rate (m correction1) / (sqrt(v correction2) + epsilon),
-     *   average = average_decay average + (1 - average_decay) p */
+     *   average = average_decay average + (1 - average_decay) p
+     * Gradients and first moments below 1e-15 and second moments below 1e-30 count as 0. */
     void (*adam)(size_t n, const jsp_kernels_adam *step, const jsp_real *dp,
                  jsp_real *p, jsp_real *m, jsp_real *v, jsp_real *average);
 
