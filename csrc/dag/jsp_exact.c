@@ -15,7 +15,6 @@
 #include <math.h>
 
 #include "jsp_memory.h"
-#include "jsp_parallel.h"
 
 #define LN2 0.69314718055994530942
 
@@ -281,7 +280,7 @@ static void start_parents(jsp_exact *exact) {
 static void run_tables(jsp_exact *exact, jsp_parallel_task task) {
     size_t left = (size_t)exact->D - exact->position;
     size_t n = left < (size_t)exact->n_threads ? left : (size_t)exact->n_threads;
-    jsp_parallel_for(exact->n_threads, (int)n, task, exact);
+    jsp_parallel_team_for(exact->team, (int)n, task, exact);
     exact->position += n;
 }
 
@@ -342,8 +341,25 @@ static double progress(const jsp_exact *exact) {
     return begin[exact->stage] + share[exact->stage] * done;
 }
 
+typedef struct units {
+    jsp_exact *exact;
+    int n;
+} units;
+
+static void run_units(void *context, jsp_parallel_team *team) {
+    const units *q = context;
+    q->exact->team = team;
+    for (int k = 0; k < q->n && q->exact->stage != JSP_EXACT_DONE; k++) {
+        run_unit(q->exact);
+    }
+    q->exact->team = NULL;
+}
+
+/* One team for all loops of a step: on a busy machine the end of a team waits for
+ * threads that the scheduler holds back, the end of a loop does not. */
 double jsp_exact_step(jsp_exact *exact, int n_units) {
-    for (int k = 0; k < n_units && exact->stage != JSP_EXACT_DONE; k++) run_unit(exact);
+    units q = {exact, n_units};
+    jsp_parallel_run(exact->n_threads, run_units, &q);
     return progress(exact);
 }
 

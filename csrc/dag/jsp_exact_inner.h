@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "jsp_exact.h"
+#include "jsp_parallel.h"
 
 /* A node set is dropped from the sums when its terms are this far below the whole. */
 #define JSP_EXACT_CUT 1.9287498479639178e-22 /* exp(-50) */
@@ -27,7 +28,7 @@ typedef struct jsp_exact_table {
     int is_full;  /* all other nodes are candidates */
     uint32_t low; /* bits below j, for full tables */
     /* [2, 4, 256] of full tables whose candidates are out of order: local masks of the
-     * score tables by bytes to masks in order of position, and back; owned, else NULL */
+     * score tables by bytes to masks in order of position, and back; owned, or NULL */
     uint32_t *shuffle;
     uint32_t *index;   /* [4, 256] local masks by bytes of U, for other tables; owned */
     double *mantissa;  /* [2^K] in [1, 2), or 0; owned */
@@ -68,6 +69,7 @@ struct jsp_exact {
     int candidate[JSP_EXACT_MAX_VARIABLES][JSP_EXACT_MAX_VARIABLES]; /* positions */
     int variable[JSP_EXACT_MAX_VARIABLES];                           /* by position */
     int D, n_threads, n_shards;
+    jsp_parallel_team *team; /* of the present step */
     jsp_exact_goal goal;
     uint32_t full; /* V, all variables */
     jsp_exact_table table[JSP_EXACT_MAX_VARIABLES];

@@ -1,4 +1,4 @@
-/* jsp_exact_passes.c - the passes over all sets of nodes, one slab of one layer at a time.
+/* jsp_exact_passes.c - the passes over all sets of nodes, slab by slab of each layer.
  *
  * ORDERS    O(W) = sum over v of O(W - v) tau_v(W - v): all orders, an upper bound of
  *           the weight of DAGs on W, and of one order a lower bound of Z. Both only
@@ -22,8 +22,6 @@
 #include "jsp_exact_walk.h"
 
 #include <math.h>
-
-#include "jsp_parallel.h"
 
 #define GLOBAL_BITS 87 /* 60 nats */
 
@@ -262,7 +260,7 @@ static void gather_first(void *context, int node, int worker) {
 
 static void run_backward(jsp_exact *exact) {
     int n_tasks = count_groups(exact);
-    jsp_parallel_for(exact->n_threads, n_tasks, backward_group, exact);
+    jsp_parallel_team_for(exact->team, n_tasks, backward_group, exact);
     for (int t = 0; t < n_tasks; t++) {
         exact->report.n_terms_backward += exact->count[t].n_terms;
     }
@@ -270,8 +268,8 @@ static void run_backward(jsp_exact *exact) {
 
 static void run_forward(jsp_exact *exact) {
     int n = exact->n_shards;
-    jsp_parallel_for(exact->n_threads, n, forward_shard, exact);
-    jsp_parallel_for(exact->n_threads, exact->D, gather_first, exact);
+    jsp_parallel_team_for(exact->team, n, forward_shard, exact);
+    jsp_parallel_team_for(exact->team, exact->D, gather_first, exact);
     for (int t = 0; t < n; t++) {
         exact->report.n_terms_forward += exact->count[t].n_terms;
         exact->report.cut_posterior += exact->count[t].cut;
@@ -281,7 +279,7 @@ static void run_forward(jsp_exact *exact) {
 
 void jsp_exact_passes_run(jsp_exact *exact, jsp_exact_stage stage) {
     if (stage == JSP_EXACT_ORDERS) {
-        jsp_parallel_for(exact->n_threads, count_groups(exact), orders_group, exact);
+        jsp_parallel_team_for(exact->team, count_groups(exact), orders_group, exact);
     } else if (stage == JSP_EXACT_BACKWARD) {
         run_backward(exact);
     } else {

@@ -28,8 +28,8 @@ typedef struct problem {
 } problem;
 
 /* Scores uniform in [-spread, 0]; n_missing candidates left out per node, and sets
- * excluded with probability `excluded`; when that is negative, node 0 must have its first
- * candidate as a parent instead. */
+ * excluded with probability `excluded`; when that is negative, node 0 must have its
+ * first candidate as a parent instead. */
 static int make_problem(problem *p, int D, double spread, int n_missing,
                         double excluded, uint64_t seed) {
     jsp_error error;
