@@ -1,7 +1,7 @@
 """Speed and memory of the exact posterior, score tables not included.
 
     python benchmarks/bench_exact.py                   8 to 20 variables
-    python benchmarks/bench_exact.py --sizes 22 24     minutes, 3 and 9 GB
+    python benchmarks/bench_exact.py --sizes 22 24     minutes, 2 and 8 GB
 
 Each line is a process of its own. Kinds of data, all with 100 rows unless said:
 

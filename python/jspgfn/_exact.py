@@ -85,7 +85,7 @@ class ExactPosterior(ScoreEstimator):
     Notes
     -----
     Time grows like 3^D, memory like D 2^D: with all candidates and score tables included
-    0.5 GB at D = 20, 9 GB at D = 24. Terms 50 nats below what matters are left out, so
+    0.6 GB at D = 20, 8 GB at D = 24. Terms 50 nats below what matters are left out, so
     that a typical posterior at D = 20 needs a tenth of the 3.5e9 terms; a nearly flat one
     needs them all.
 
