@@ -49,7 +49,9 @@ static inline jsp_bits jsp_bits_first(int n) {
     jsp_bits set = {{0}};
     for (int w = 0; w < JSP_BITS_WORDS; w++) {
         int left = n - 64 * w;
-        set.word[w] = left >= 64 ? ~(uint64_t)0 : left > 0 ? ((uint64_t)1 << left) - 1 : 0;
+        set.word[w] = left >= 64 ? ~(uint64_t)0
+                      : left > 0 ? ((uint64_t)1 << left) - 1
+                                 : 0;
     }
     return set;
 }

@@ -60,8 +60,9 @@ static int run_task(jsp_parallel_team *team, int worker) {
     uint64_t ticket = atomic_load_explicit(&team->ticket, memory_order_acquire);
     do {
         if ((uint32_t)ticket == 0) return 0;
-    } while (!atomic_compare_exchange_weak_explicit(
-        &team->ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire));
+    } while (!atomic_compare_exchange_weak_explicit(&team->ticket, &ticket, ticket - 1,
+                                                    memory_order_acq_rel,
+                                                    memory_order_acquire));
     team->task(team->context, team->n_tasks - (int)(uint32_t)ticket, worker);
     atomic_fetch_add_explicit(&team->n_done, 1, memory_order_release);
     return 1;
@@ -73,7 +74,8 @@ void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_ta
         for (int t = 0; t < n_tasks; t++) task(context, t, 0);
         return;
     }
-    uint64_t loop = (atomic_load_explicit(&team->ticket, memory_order_relaxed) >> 32) + 1;
+    uint64_t loop =
+        (atomic_load_explicit(&team->ticket, memory_order_relaxed) >> 32) + 1;
     team->n_tasks = n_tasks;
     team->task = task;
     team->context = context;
@@ -101,7 +103,8 @@ static void help(jsp_parallel_team *team, int worker) {
     }
 }
 
-static void run_team(jsp_parallel_team *team, jsp_parallel_driver driver, void *context) {
+static void run_team(jsp_parallel_team *team, jsp_parallel_driver driver,
+                     void *context) {
 #pragma omp parallel num_threads(team->n_threads)
     {
         int worker = omp_get_thread_num();
@@ -141,7 +144,8 @@ static void run_single(void *context, jsp_parallel_team *team) {
     jsp_parallel_team_for(team, loop->n_tasks, loop->task, loop->context);
 }
 
-void jsp_parallel_for(int n_threads, int n_tasks, jsp_parallel_task task, void *context) {
+void jsp_parallel_for(int n_threads, int n_tasks, jsp_parallel_task task,
+                      void *context) {
     single_loop loop = {n_tasks, task, context};
     jsp_parallel_run(n_threads < n_tasks ? n_threads : n_tasks, run_single, &loop);
 }

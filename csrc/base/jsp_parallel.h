@@ -26,7 +26,8 @@ void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_ta
                            void *context);
 
 /* One loop with a team of its own, 0 <= worker < max(1, n_threads). */
-void jsp_parallel_for(int n_threads, int n_tasks, jsp_parallel_task task, void *context);
+void jsp_parallel_for(int n_threads, int n_tasks, jsp_parallel_task task,
+                      void *context);
 
 /* 1 when built with OpenMP. */
 int jsp_parallel_has_openmp(void);
