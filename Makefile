@@ -26,7 +26,7 @@ help: ## list the targets
 demo: $(VENV)/.installed-plot ## sample the posterior of the Sachs protein data
 	$(BIN)/jspgfn demo --out $(DEMO_OUT)
 
-test: lint ctest pytest ## everything that must pass: lint, C tests, Python tests
+test: lint types ctest pytest ## everything that must pass: lint, types, C tests, Python tests
 
 ctest: ## the C tests, which need no Python
 	$(MAKE) -C tests/c run

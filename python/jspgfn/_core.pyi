@@ -84,6 +84,10 @@ class Trainer:
     def iteration(self) -> int: ...
     @property
     def n_parameters(self) -> int: ...
+    @property
+    def counters(self) -> dict[str, int]:
+        """Work done so far, for profiles: n_options weighed by the network, n_rows of
+        odds looked up, n_rows_computed."""
     def set_schedule(
         self, first_iteration: int, n_iter: int, likelihood_fraction: float
     ) -> None:
