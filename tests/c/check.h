@@ -42,6 +42,20 @@ static inline int check_run(const check_test *tests, int n_tests) {
     return 0;
 }
 
+/* The same for tests that free all they allocate: `live` counts blocks not yet freed. */
+static inline int check_run_and_count(const check_test *tests, int n_tests,
+                                      long (*live)(void)) {
+    int failed = check_run(tests, n_tests);
+    if (!failed && live() != 0) {
+        printf("%ld blocks of memory were not freed\n", live());
+        return 1;
+    }
+    return failed;
+}
+
 #define CHECK_RUN(tests) check_run(tests, (int)(sizeof(tests) / sizeof((tests)[0])))
+
+#define CHECK_RUN_AND_COUNT(tests, live)                                               \
+    check_run_and_count(tests, (int)(sizeof(tests) / sizeof((tests)[0])), live)
 
 #endif

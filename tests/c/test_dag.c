@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "chi_square.h"
 #include "jsp_chain.h"
 #include "jsp_dag.h"
 #include "jsp_memory.h"
@@ -266,44 +267,27 @@ static int code_of(const run *r) {
     return code;
 }
 
-/* Chi-square of 20,000 thinned states against weights exp(log R); states of less than 5
- * expected visits are pooled. Sets *cells to the number of cells. */
-static double chi_square(const jsp_scores *scores, const double *visits, double n,
-                         int *cells) {
-    double weight[512] = {0}, total = 0, sum = 0, rare = 0, rare_visits = 0;
+/* Probabilities of the 512 codes, proportional to exp(log R); 0 where not acyclic. */
+static void enumerate_probabilities(const jsp_scores *scores, double *probability) {
+    double total = 0;
     for (int code = 0; code < 512; code++) {
         uint8_t graph[9];
         uint32_t local[3];
+        probability[code] = 0;
         for (int c = 0; c < 9; c++) graph[c] = code >> c & 1;
         if (!is_sortable(3, graph)) continue;
         if (!jsp_scores_masks_of_graph(scores, graph, local)) continue;
-        weight[code] = exp(jsp_scores_log_reward(scores, local));
-        total += weight[code];
+        probability[code] = exp(jsp_scores_log_reward(scores, local));
+        total += probability[code];
     }
-    *cells = 0;
-    for (int code = 0; code < 512; code++) {
-        double expected = n * weight[code] / total;
-        if (weight[code] == 0) {
-            if (visits[code] > 0) return INFINITY; /* a state that must not occur */
-        } else if (expected < 5) {
-            rare += expected;
-            rare_visits += visits[code];
-        } else {
-            sum += pow(visits[code] - expected, 2) / expected;
-            ++*cells;
-        }
-    }
-    if (rare > 0) {
-        sum += pow(rare_visits - rare, 2) / rare;
-        ++*cells;
-    }
-    return sum;
+    for (int code = 0; code < 512; code++) probability[code] /= total;
 }
 
-/* Upper 1e-4 quantile of chi-square by Wilson and Hilferty (normal: 3.719). */
-static double limit_of(int cells) {
-    double k = cells - 1, a = 2 / (9 * k);
-    return k * pow(1 - a + 3.719 * sqrt(a), 3);
+static double chi_square(const jsp_scores *scores, const double *visits, double n,
+                         int *cells) {
+    double probability[512];
+    enumerate_probabilities(scores, probability);
+    return chi_square_statistic(512, probability, visits, n, cells);
 }
 
 static double chain_statistic(const jsp_scores *scores, double beta, uint64_t seed,
@@ -335,8 +319,8 @@ static int test_stationary(void) {
         CHECK(scores != NULL);
         int cells;
         double right = chain_statistic(scores, 1, 100, &cells);
-        CHECK(right < limit_of(cells));
-        CHECK(chain_statistic(scores, 0.8, 100, &cells) > limit_of(cells));
+        CHECK(right < chi_square_limit(cells));
+        CHECK(chain_statistic(scores, 0.8, 100, &cells) > chi_square_limit(cells));
         jsp_scores_destroy(scores);
     }
     return 0;
@@ -361,7 +345,7 @@ static int test_hot_chain(void) {
     }
     int cells;
     double right = chi_square(flat, visits, 20000, &cells);
-    CHECK(cells == 25 && right < limit_of(cells));
+    CHECK(cells == 25 && right < chi_square_limit(cells));
     jsp_chain_moves_destroy(&moves);
     jsp_scores_destroy(scores);
     jsp_scores_destroy(flat);
@@ -468,10 +452,5 @@ static const check_test TESTS[] = {
 };
 
 int main(void) {
-    int failed = CHECK_RUN(TESTS);
-    if (!failed && jsp_memory_live() != 0) {
-        printf("%ld blocks of memory were not freed\n", jsp_memory_live());
-        return 1;
-    }
-    return failed;
+    return CHECK_RUN_AND_COUNT(TESTS, jsp_memory_live);
 }

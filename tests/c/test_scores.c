@@ -524,10 +524,5 @@ static const check_test TESTS[] = {
 };
 
 int main(void) {
-    int failed = CHECK_RUN(TESTS);
-    if (!failed && jsp_memory_live() != 0) {
-        printf("%ld blocks of memory were not freed\n", jsp_memory_live());
-        return 1;
-    }
-    return failed;
+    return CHECK_RUN_AND_COUNT(TESTS, jsp_memory_live);
 }

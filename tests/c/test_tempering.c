@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "chi_square.h"
 #include "jsp_conditional.h"
 #include "jsp_mcmc.h"
 #include "jsp_memory.h"
@@ -153,36 +154,6 @@ static int test_conditional(void) {
 
 /* ---- stationary distribution ---- */
 
-/* Upper 1e-4 quantile of chi-square by Wilson and Hilferty (normal: 3.719). */
-static double limit_of(int cells) {
-    double k = cells - 1, a = 2 / (9 * k);
-    return k * pow(1 - a + 3.719 * sqrt(a), 3);
-}
-
-/* States of less than 5 expected visits are pooled. */
-static double chi_square(int D, const double *probability, const double *visits,
-                         double n, int *cells) {
-    double sum = 0, rare = 0, rare_visits = 0;
-    *cells = 0;
-    for (int code = 0; code < 1 << (D * D); code++) {
-        double expected = n * probability[code];
-        if (expected == 0) {
-            if (visits[code] > 0) return INFINITY; /* a state that must not occur */
-        } else if (expected < 5) {
-            rare += expected;
-            rare_visits += visits[code];
-        } else {
-            sum += pow(visits[code] - expected, 2) / expected;
-            ++*cells;
-        }
-    }
-    if (rare > 0) {
-        sum += pow(rare_visits - rare, 2) / rare;
-        ++*cells;
-    }
-    return sum;
-}
-
 static void exchange_coldest(jsp_tempering *ensemble) {
     jsp_chain_state state = ensemble->state[0];
     double log_reward = ensemble->log_reward[0];
@@ -213,7 +184,8 @@ static double cold_statistic(const jsp_scores *scores, int broken, uint64_t seed
         if (broken && s % 4 == 0) exchange_coldest(&ensemble);
         visits[code_of_state(D, &ensemble.state[0])]++;
     }
-    double statistic = chi_square(D, probability, visits, STATES, cells);
+    double statistic =
+        chi_square_statistic(1 << (D * D), probability, visits, STATES, cells);
     jsp_tempering_destroy(&ensemble);
     jsp_chain_moves_destroy(&moves);
     free(probability);
@@ -227,8 +199,8 @@ static int test_stationary(void) {
             make_scores(3 + c % 2, c == 2, c == 3, 1, (uint64_t)(30 + c));
         int cells;
         CHECK(scores != NULL);
-        CHECK(cold_statistic(scores, 0, 7, &cells) < limit_of(cells));
-        CHECK(cold_statistic(scores, 1, 7, &cells) > limit_of(cells));
+        CHECK(cold_statistic(scores, 0, 7, &cells) < chi_square_limit(cells));
+        CHECK(cold_statistic(scores, 1, 7, &cells) > chi_square_limit(cells));
         jsp_scores_destroy(scores);
     }
     return 0;
@@ -511,10 +483,5 @@ static const check_test TESTS[] = {
 };
 
 int main(void) {
-    int failed = CHECK_RUN(TESTS);
-    if (!failed && jsp_memory_live() != 0) {
-        printf("%ld blocks of memory were not freed\n", jsp_memory_live());
-        return 1;
-    }
-    return failed;
+    return CHECK_RUN_AND_COUNT(TESTS, jsp_memory_live);
 }
