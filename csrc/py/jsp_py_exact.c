@@ -180,9 +180,15 @@ static jsp_status mix_all(const jsp_py_exact *self, double *first, double *secon
     for (int j = 0; j < D && status == JSP_OK; j++) {
         double one[JSP_MAX_CANDIDATES], two[JSP_MAX_CANDIDATES];
         const jsp_scores_node *node = &scores->node[j];
-        status = jsp_moments_mix(setup, j, node->K, node->candidate,
-                                 jsp_exact_parent_sets(self->exact, j), self->n_threads,
-                                 one, two, &noise[j], error);
+        jsp_moments_mixture mixture = {.K = node->K,
+                                       .candidates = node->candidate,
+                                       .probability =
+                                           jsp_exact_parent_sets(self->exact, j),
+                                       .n_threads = self->n_threads,
+                                       .first = one,
+                                       .second = two,
+                                       .noise = &noise[j]};
+        status = jsp_moments_mix(setup, j, &mixture, error);
         for (int k = 0; k < node->K && status == JSP_OK; k++) {
             first[node->candidate[k] * D + j] = one[k];
             second[node->candidate[k] * D + j] = two[k];

@@ -19,8 +19,6 @@
 
 #include "jsp_memory.h"
 
-#define SMALLEST_PIVOT 1e-14 /* relative to the diagonal before elimination */
-
 /* Start of row i in a packed lower triangle. */
 static inline size_t row_of(int i) {
     return (size_t)i * (i + 1) / 2;
@@ -32,9 +30,8 @@ static double moment(const jsp_gaussian_form *form, const jsp_data_moments *m, i
     return form->scale * (product + form->mean_weight * m->mean[i] * m->mean[k]);
 }
 
-/* A [packed], b and c of the given parents. */
-static void build(const jsp_gaussian_form *form, const jsp_data *data, int node, int n,
-                  const int *parents, double *A, double *b, double *c) {
+void jsp_gaussian_build(const jsp_gaussian_form *form, const jsp_data *data, int node,
+                        int n, const int *parents, double *A, double *b, double *c) {
     int D = jsp_data_n_variables(data);
     jsp_data_moments m = jsp_data_node(data, node);
     for (int i = 0; i < n; i++) {
@@ -47,7 +44,7 @@ static void build(const jsp_gaussian_form *form, const jsp_data *data, int node,
     *c = moment(form, &m, D, node, node) + form->child_ridge;
 }
 
-static jsp_status refuse(int node, jsp_error *error) {
+jsp_status jsp_gaussian_refuse(int node, jsp_error *error) {
     return jsp_status_set(
         error, JSP_ERROR_NUMERICAL,
         "a matrix of moments for variable %d is not positive definite: "
@@ -120,9 +117,10 @@ jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *
         return jsp_status_no_memory(error, length * sizeof(double), "a table");
     }
     double c;
-    build(form, data, node, K, candidates, w.levels, w.levels + w.b_offset, &c);
+    jsp_gaussian_build(form, data, node, K, candidates, w.levels, w.levels + w.b_offset,
+                       &c);
     for (int v = 0; v < K; v++) {
-        w.smallest[v] = SMALLEST_PIVOT * w.levels[row_of(v) + v];
+        w.smallest[v] = JSP_GAUSSIAN_SMALLEST_PIVOT * w.levels[row_of(v) + v];
     }
     if (max_parents < K) {
         for (size_t S = 0; S < (size_t)1 << K; S++) log_evidence[S] = -INFINITY;
@@ -130,7 +128,7 @@ jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *
     log_evidence[0] = evidence(context, 0, 0, c);
     int failed = !isfinite(log_evidence[0]) || descend(&w, 0, K, 0, 0, c);
     jsp_memory_free(w.levels);
-    return failed ? refuse(node, error) : JSP_OK;
+    return failed ? jsp_gaussian_refuse(node, error) : JSP_OK;
 }
 
 /* ---- one parent set ---- */
@@ -139,7 +137,7 @@ jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *
 static int factorize(int n, double *A, double *log_det) {
     *log_det = 0;
     for (int i = 0; i < n; i++) {
-        double *row = A + row_of(i), smallest = SMALLEST_PIVOT * row[i];
+        double *row = A + row_of(i), smallest = JSP_GAUSSIAN_SMALLEST_PIVOT * row[i];
         for (int k = 0; k < i; k++) {
             const double *other = A + row_of(k);
             double value = row[k];
@@ -173,8 +171,10 @@ jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *dat
     }
     double *L = solution->factor, *x = solution->mean;
     solution->n_parents = n_parents;
-    build(form, data, node, n_parents, parents, L, x, &solution->residual);
-    if (factorize(n_parents, L, &solution->log_det)) return refuse(node, error);
+    jsp_gaussian_build(form, data, node, n_parents, parents, L, x, &solution->residual);
+    if (factorize(n_parents, L, &solution->log_det)) {
+        return jsp_gaussian_refuse(node, error);
+    }
     for (int i = 0; i < n_parents; i++) { /* x = L^-1 b */
         const double *row = L + row_of(i);
         for (int k = 0; k < i; k++) x[i] -= row[k] * x[k];

@@ -19,6 +19,17 @@ typedef struct jsp_gaussian_form {
     double child_ridge;
 } jsp_gaussian_form;
 
+/* A pivot this small, relative to the diagonal before elimination, is refused. */
+#define JSP_GAUSSIAN_SMALLEST_PIVOT 1e-14
+
+/* A, b and c for n parents in the given order.
+ *   A [n (n + 1) / 2] out, packed rows of the lower triangle   b [n] out   *c out */
+void jsp_gaussian_build(const jsp_gaussian_form *form, const jsp_data *data, int node,
+                        int n, const int *parents, double *A, double *b, double *c);
+
+/* JSP_ERROR_NUMERICAL: A is not positive definite for some parents of this node. */
+jsp_status jsp_gaussian_refuse(int node, jsp_error *error);
+
 /* log evidence from the number of parents, log det A_SS and the residual; NaN or
  * infinite = refused. */
 typedef double (*jsp_gaussian_evidence)(const void *context, int n_parents,

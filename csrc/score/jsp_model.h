@@ -18,6 +18,7 @@ typedef struct jsp_model_field {
 } jsp_model_field;
 
 typedef struct jsp_model jsp_model;
+struct jsp_moments_mixture;
 
 /* A model together with its settings and the data it is applied to. */
 typedef struct jsp_model_setup {
@@ -74,6 +75,11 @@ struct jsp_model {
     jsp_status (*moments)(const jsp_model_setup *setup, int node, int n_parents,
                           const int *parents, double *mean, double *variance,
                           double *noise, jsp_error *error);
+
+    /* The same, mixed over all parent sets at once; fills first, second and noise of
+     * the mixture (jsp_moments.h). NULL when the model has no weights. */
+    jsp_status (*mix)(const jsp_model_setup *setup, int node,
+                      struct jsp_moments_mixture *mixture, jsp_error *error);
 };
 
 /* The models, each in the file of its name. */

@@ -175,6 +175,12 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
     return JSP_OK;
 }
 
+/* E v */
+static double noise_of(const void *context, int p, double residual) {
+    double shape = power_of(context, p);
+    return shape > 1 ? 0.5 * residual / (shape - 1) : INFINITY;
+}
+
 static jsp_status moments(const jsp_model_setup *setup, int node, int n_parents,
                           const int *parents, double *mean, double *variance,
                           double *noise, jsp_error *error) {
@@ -182,14 +188,20 @@ static jsp_status moments(const jsp_model_setup *setup, int node, int n_parents,
     jsp_gaussian_solution solution;
     jsp_status status = solve(&q, setup, node, n_parents, parents, &solution, error);
     if (status != JSP_OK) return status;
-    double shape = power_of(&q, n_parents);
-    *noise = shape > 1 ? 0.5 * solution.residual / (shape - 1) : INFINITY; /* E v */
+    *noise = noise_of(&q, n_parents, solution.residual);
     jsp_moments_inverse_diagonal(&solution, variance);
     for (int k = 0; k < n_parents; k++) {
         mean[k] = solution.mean[k];
         variance[k] *= *noise;
     }
     return JSP_OK;
+}
+
+static jsp_status mix(const jsp_model_setup *setup, int node,
+                      jsp_moments_mixture *mixture, jsp_error *error) {
+    prior q = prior_of(setup, node);
+    jsp_gaussian_form form = form_of(&q);
+    return jsp_moments_mix_form(&form, noise_of, &q, setup->data, node, mixture, error);
 }
 
 const jsp_model jsp_model_bge = {
@@ -201,4 +213,5 @@ const jsp_model jsp_model_bge = {
     .evidence = evidence,
     .draw = draw,
     .moments = moments,
+    .mix = mix,
 };

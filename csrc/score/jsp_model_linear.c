@@ -131,6 +131,23 @@ static jsp_status moments(const jsp_model_setup *setup, int node, int n_parents,
     return JSP_OK;
 }
 
+static double noise_of(const void *context, int p, double residual) {
+    (void)p;
+    (void)residual;
+    return *(const double *)context;
+}
+
+/* A is multiplied by s^2, so that the variance of weights is s^2 A^-1. */
+static jsp_status mix(const jsp_model_setup *setup, int node,
+                      jsp_moments_mixture *mixture, jsp_error *error) {
+    jsp_gaussian_form form = form_of(setup, node);
+    double variance = setup->field[NOISE_SCALE] * setup->field[NOISE_SCALE];
+    form.scale = 1;
+    form.ridge *= variance;
+    return jsp_moments_mix_form(&form, noise_of, &variance, setup->data, node, mixture,
+                                error);
+}
+
 const jsp_model jsp_model_linear = {
     .name = "linear",
     .n_fields = 2,
@@ -141,4 +158,5 @@ const jsp_model jsp_model_linear = {
     .evidence = evidence,
     .draw = draw,
     .moments = moments,
+    .mix = mix,
 };

@@ -138,6 +138,13 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
     return JSP_OK;
 }
 
+/* E v */
+static double noise_of(const void *context, int p, double residual) {
+    const constants *c = context;
+    (void)p;
+    return c->shape > 1 ? rate_of(c, residual) / (c->shape - 1) : INFINITY;
+}
+
 static jsp_status moments(const jsp_model_setup *setup, int node, int n_parents,
                           const int *parents, double *mean, double *variance,
                           double *noise, jsp_error *error) {
@@ -147,14 +154,20 @@ static jsp_status moments(const jsp_model_setup *setup, int node, int n_parents,
     jsp_status status = jsp_gaussian_solve(&form, setup->data, node, n_parents, parents,
                                            &solution, error);
     if (status != JSP_OK) return status;
-    double rate = rate_of(&c, solution.residual);
-    *noise = c.shape > 1 ? rate / (c.shape - 1) : INFINITY; /* E v */
+    *noise = noise_of(&c, n_parents, solution.residual);
     jsp_moments_inverse_diagonal(&solution, variance);
     for (int k = 0; k < n_parents; k++) {
         mean[k] = solution.mean[k];
         variance[k] *= *noise;
     }
     return JSP_OK;
+}
+
+static jsp_status mix(const jsp_model_setup *setup, int node,
+                      jsp_moments_mixture *mixture, jsp_error *error) {
+    jsp_gaussian_form form = form_of(setup, node);
+    constants c = constants_of(setup, node);
+    return jsp_moments_mix_form(&form, noise_of, &c, setup->data, node, mixture, error);
 }
 
 const jsp_model jsp_model_nig = {
@@ -166,4 +179,5 @@ const jsp_model jsp_model_nig = {
     .evidence = evidence,
     .draw = draw,
     .moments = moments,
+    .mix = mix,
 };

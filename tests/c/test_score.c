@@ -13,6 +13,7 @@
 #include "jsp_data.h"
 #include "jsp_memory.h"
 #include "jsp_model.h"
+#include "jsp_moments.h"
 #include "jsp_special.h"
 
 #define TWO_PI 6.28318530717958647693
@@ -861,6 +862,106 @@ static int test_faults(void) {
     return 0;
 }
 
+/* ---- moments of weights ---- */
+
+/* Random probabilities of all subsets of K candidates; no set above max_parents, and
+ * one in four is 0. */
+static void make_probabilities(int K, int max_parents, double *probability) {
+    jsp_rng rng;
+    double total = 0;
+    jsp_rng_init(&rng, 77, (uint32_t)K, 0, JSP_RNG_TEST);
+    for (uint32_t S = 0; S < (uint32_t)1 << K; S++) {
+        double u = jsp_rng_uniform(&rng);
+        probability[S] = S && u < 0.25 ? 0 : u * u * u;
+        if (jsp_bits_count64(S) > max_parents) probability[S] = 0;
+        total += probability[S];
+    }
+    for (uint32_t S = 0; S < (uint32_t)1 << K; S++) probability[S] /= total;
+}
+
+/* The walk against sets that are solved one by one. */
+static int check_mixture(const jsp_model_setup *setup, int node, int K,
+                         int max_parents) {
+    double probability[1 << 9], first[9], second[9], noise, one[9], two[9], v;
+    double expected_first[9] = {0}, expected_second[9] = {0}, expected_noise = 0;
+    int candidates[9];
+    members(jsp_data_n_variables(setup->data), node, ((uint32_t)1 << K) - 1,
+            candidates);
+    make_probabilities(K, max_parents, probability);
+    for (uint32_t S = 0; S < (uint32_t)1 << K; S++) {
+        int parents[9], bit[9], p = 0;
+        double mean[9], variance[9];
+        for (int k = 0; k < K; k++) {
+            if (S >> k & 1) bit[p] = k, parents[p++] = candidates[k];
+        }
+        CHECK(setup->model->moments(setup, node, p, parents, mean, variance, &v,
+                                    NULL) == JSP_OK);
+        for (int k = 0; k < p; k++) {
+            expected_first[bit[k]] += probability[S] * mean[k];
+            expected_second[bit[k]] +=
+                probability[S] * (variance[k] + mean[k] * mean[k]);
+        }
+        expected_noise += probability[S] * v;
+    }
+    jsp_moments_mixture mixture = {K,     candidates, probability, 1,
+                                   first, second,     &noise};
+    CHECK(jsp_moments_mix(setup, node, &mixture, NULL) == JSP_OK);
+    for (int k = 0; k < K; k++) {
+        CHECK_NEAR(first[k], expected_first[k], 1e-12 + 1e-11 * fabs(first[k]));
+        CHECK_NEAR(second[k], expected_second[k], 1e-12 + 1e-11 * second[k]);
+    }
+    CHECK_NEAR(noise, expected_noise, 1e-11 * expected_noise);
+    mixture = (jsp_moments_mixture){K, candidates, probability, 3, one, two, &v};
+    CHECK(jsp_moments_mix(setup, node, &mixture, NULL) == JSP_OK);
+    CHECK(memcmp(one, first, (size_t)K * sizeof *one) == 0); /* the same bits */
+    CHECK(memcmp(two, second, (size_t)K * sizeof *two) == 0);
+    CHECK(v == noise);
+    return 0;
+}
+
+static int test_mixed_moments(void) {
+    static const char *const names[] = {"linear", "nig", "bge"};
+    table t;
+    CHECK(make_table(&t, 16, 10, 31, 1) == JSP_OK);
+    for (int m = 0; m < 6; m++) {
+        jsp_model_setup setup = setup_of(names[m / 2], t.data, m & 1);
+        for (int K = 0; K < 10; K++) {
+            CHECK(check_mixture(&setup, K / 2, K, K) == 0);
+            CHECK(check_mixture(&setup, 8, K, 2) == 0);
+        }
+    }
+    jsp_data_destroy(t.data);
+    return 0;
+}
+
+static int test_mixed_moments_refusals(void) {
+    table t;
+    double probability[4] = {0.25, 0.25, 0.25, 0.25}, first[2], second[2], noise;
+    int candidates[2] = {1, 2};
+    jsp_moments_mixture mixture = {2,     candidates, probability, 1,
+                                   first, second,     &noise};
+    jsp_error error;
+    CHECK(make_table(&t, 16, 3, 32, 0) == JSP_OK);
+    jsp_model_setup setup = setup_of("linear", t.data, 0);
+    for (int fail = 1; fail <= 2; fail++) {
+        long live = jsp_memory_live();
+        jsp_memory_fail_at(fail);
+        CHECK(jsp_moments_mix(&setup, 0, &mixture, &error) == JSP_ERROR_MEMORY);
+        CHECK(jsp_memory_live() == live);
+    }
+    jsp_memory_fail_at(0);
+    jsp_data_destroy(t.data);
+    for (int r = 0; r < 16; r++) t.x[3 * r + 2] = t.x[3 * r + 1]; /* a copy */
+    CHECK(jsp_data_create(t.x, NULL, 16, 3, 1, &t.data, NULL) == JSP_OK);
+    setup = setup_of("linear", t.data, 0);
+    setup.field[1] = 1e12; /* a prior too flat to tell the copies apart */
+    CHECK(jsp_moments_mix(&setup, 0, &mixture, &error) == JSP_ERROR_NUMERICAL);
+    setup.model = &jsp_model_bdeu;
+    CHECK(jsp_moments_mix(&setup, 0, &mixture, &error) == JSP_ERROR_VALUE);
+    jsp_data_destroy(t.data);
+    return 0;
+}
+
 static const check_test TESTS[] = {
     {"moments", test_moments},
     {"special", test_special},
@@ -871,6 +972,8 @@ static const check_test TESTS[] = {
     {"draws", test_draws},
     {"shifted draws", test_shifted_draws},
     {"draws without rows", test_draws_without_rows},
+    {"mixed moments", test_mixed_moments},
+    {"mixed moments refusals", test_mixed_moments_refusals},
     {"settings", test_settings},
     {"collinear", test_collinear},
     {"candidates", test_candidates},
