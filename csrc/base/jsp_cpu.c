@@ -7,6 +7,7 @@
 
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 
@@ -47,4 +48,8 @@ void jsp_cpu_yield(void) {
 void jsp_cpu_nap(int microseconds) {
     struct timespec time = {0, 1000L * microseconds};
     nanosleep(&time, NULL);
+}
+
+long jsp_cpu_process(void) {
+    return (long)getpid();
 }

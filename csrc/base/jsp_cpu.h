@@ -1,5 +1,5 @@
-/* jsp_cpu.h - what this processor and operating system offer: instruction sets, and polite
- * ways to wait. */
+/* jsp_cpu.h - what this processor and operating system offer: instruction sets, polite
+ * ways to wait, and the number of the process. */
 #ifndef JSP_CPU_H
 #define JSP_CPU_H
 
@@ -17,5 +17,8 @@ void jsp_cpu_yield(void);
 
 /* Sleeps for about this long. */
 void jsp_cpu_nap(int microseconds);
+
+/* Number of this process; a forked child has another one. */
+long jsp_cpu_process(void);
 
 #endif

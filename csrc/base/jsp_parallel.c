@@ -14,7 +14,11 @@
  * The ticket packs (loop number, tasks left) into 64 bits. A thread claims a task by
  * lowering the count with compare-and-swap, so a latecomer from an earlier loop cannot
  * claim: its loop number no longer fits. The fields of a loop are read only after a claim,
- * and the driver does not change them before every claimed task is done. */
+ * and the driver does not change them before every claimed task is done.
+ *
+ * OpenMP's threads do not survive a fork, and a child that asks for a team all the same waits
+ * for them for ever. So only the process that formed the first team forms teams; its forked
+ * children, which know this from the number they inherit, run every loop on one thread. */
 #include "jsp_parallel.h"
 
 #include <stdatomic.h>
@@ -103,6 +107,13 @@ static void help(jsp_parallel_team *team, int worker) {
     }
 }
 
+static int may_form_teams(void) {
+    static atomic_long first_process; /* 0 = no team has been formed yet */
+    long first = 0, here = jsp_cpu_process();
+    return atomic_compare_exchange_strong(&first_process, &first, here) ||
+           first == here;
+}
+
 static void run_team(jsp_parallel_team *team, jsp_parallel_driver driver,
                      void *context) {
 #pragma omp parallel num_threads(team->n_threads)
@@ -122,7 +133,7 @@ static void run_team(jsp_parallel_team *team, jsp_parallel_driver driver,
 void jsp_parallel_run(int n_threads, jsp_parallel_driver driver, void *context) {
     jsp_parallel_team team = {.n_threads = 1};
 #ifdef _OPENMP
-    if (n_threads > 1) {
+    if (n_threads > 1 && may_form_teams()) {
         team.n_threads = n_threads;
         team.is_crowded = n_threads > omp_get_num_procs();
         run_team(&team, driver, context);

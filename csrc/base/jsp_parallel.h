@@ -16,8 +16,8 @@ typedef struct jsp_parallel_team jsp_parallel_team;
 typedef void (*jsp_parallel_driver)(void *context, jsp_parallel_team *team);
 
 /* Runs driver(context, team) on the calling thread while up to n_threads - 1 others wait
- * for its loops. With n_threads <= 1 or without OpenMP no OpenMP function is called (so it
- * is safe after fork) and loops are plain. */
+ * for its loops. With n_threads <= 1, without OpenMP, or in a child that was forked after
+ * teams had been formed no OpenMP function is called and loops are plain. */
 void jsp_parallel_run(int n_threads, jsp_parallel_driver driver, void *context);
 
 /* Runs task(context, t, worker) for t = 0 .. n_tasks-1, 0 <= worker < n_threads of the

@@ -112,8 +112,12 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
 
 jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_record,
                                     jsp_edges_rollout **out, jsp_error *error) {
-    jsp_edges_rollout *rollout = jsp_memory_alloc(1, sizeof *rollout);
     *out = NULL;
+    if (T > INT16_MAX) { /* row_walk */
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "a group has at most %d walks, got %d", INT16_MAX, T);
+    }
+    jsp_edges_rollout *rollout = jsp_memory_alloc(1, sizeof *rollout);
     if (!rollout)
         return jsp_status_no_memory(error, sizeof *rollout, "a group of walks");
     rollout->edges = edges;

@@ -23,7 +23,7 @@ typedef struct jsp_edges_walk {
         *chosen; /* out: [D] local masks; valid until the next forward pass */
 } jsp_edges_walk;
 
-/* Room for groups of up to T walks. with_record keeps what the backward pass needs. */
+/* Room for groups of up to T <= 32767 walks. with_record keeps what the backward pass needs. */
 jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_record,
                                     jsp_edges_rollout **out, jsp_error *error);
 void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout); /* NULL allowed */

@@ -82,6 +82,32 @@ def test_fork_after_use():
     np.testing.assert_array_equal(got, trainer.sample(50, 7, 1)[1])
 
 
+def child_with_threads(trainer, queue):
+    trainer.step(3)
+    queue.put(trainer.sample(50, 7, 2)[1])
+
+
+def test_fork_after_a_team_of_threads():
+    """A team is gone after a fork; the child must not wait for its threads."""
+    trainer = make_trainer(make_scores(simulate(4, 30, seed=1)), n_threads=2)
+    trainer.step(20)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=child_with_threads, args=(trainer, queue))
+    process.start()
+    try:
+        got = queue.get(timeout=60)
+    finally:
+        process.kill()
+    trainer.step(3)
+    np.testing.assert_array_equal(got, trainer.sample(50, 7, 2)[1])
+
+
+def test_batches_beyond_the_numbering_of_walks():
+    with pytest.raises(ValueError, match="at most 32767 walks, got 50000"):
+        make_trainer(make_scores(simulate(2, 30, seed=1)), batch_size=200_000)
+
+
 def test_cyclic_graph_has_no_probability(trainer):
     graphs = np.zeros((2, 4, 4), np.uint8)
     graphs[1, 0, 1] = graphs[1, 1, 0] = 1
