@@ -10,6 +10,9 @@ import joblib
 from . import _core
 from ._validation import check_integer, describe
 
+# More threads are a slip of the pen, and a C int would overflow.
+MAX_THREADS = 4096
+
 
 def check_n_jobs(n_jobs: object) -> int:
     """Number of threads for `n_jobs`.
@@ -22,13 +25,13 @@ def check_n_jobs(n_jobs: object) -> int:
     if n_jobs is None:
         return max(1, min(int(_core.config()["max_threads"]), processors))
     try:
-        n_threads = check_integer("n_jobs", n_jobs, at_least=-processors)
+        n_threads = check_integer("n_jobs", n_jobs, -processors, MAX_THREADS)
     except ValueError:
         n_threads = 0
     if n_threads == 0:
         raise ValueError(
-            "n_jobs must be None, a positive number of threads, or -1 for all "
-            f"processors (-2 for all but one, ...), got {describe(n_jobs)}"
+            f"n_jobs must be None, a number of threads from 1 to {MAX_THREADS}, or -1 "
+            f"for all processors (-2 for all but one, ...), got {describe(n_jobs)}"
         )
     return n_threads if n_threads > 0 else processors + 1 + n_threads
 

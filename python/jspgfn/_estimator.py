@@ -35,6 +35,9 @@ from ._models import Model
 from ._posterior import Posterior
 from ._validation import check_choice, check_integer, check_real
 
+# The walks of a training shard, a quarter of these, are numbered by 16-bit integers.
+MAX_BATCH = 100_000
+
 
 class JSPGFN(ScoreEstimator):
     """Sample the joint posterior over graphs and parameters of a Bayesian network.
@@ -92,7 +95,8 @@ class JSPGFN(ScoreEstimator):
         Peak learning rate of Adam.
     n_jobs : int or None
         Threads. None: what OpenMP would use, at most the processors of the cgroup; -1:
-        all processors. Results are the same bits for any number of threads.
+        all processors. Results are the same bits for any number of threads. A process
+        that was forked after threads had been used runs on one, whatever is asked for.
     random_state : int, numpy generator or None
         None draws a seed, found in `random_seed_` afterwards.
     verbose : int
@@ -336,7 +340,7 @@ class JSPGFN(ScoreEstimator):
             n_iter=default_n_iter(n_variables) if may_stop_early else n_iter,
             max_time=max_time,
             may_stop_early=may_stop_early,
-            batch_size=check_integer("batch_size", self.batch_size, at_least=2),
+            batch_size=check_integer("batch_size", self.batch_size, 2, MAX_BATCH),
             learning_rate=check_real("learning_rate", self.learning_rate, above=0),
         )
 

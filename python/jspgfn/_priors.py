@@ -119,7 +119,7 @@ def check_probabilities(P: Any, names: list[str]) -> NDArray[np.float64]:
                     f"the data, {join_names(names)}, got {join_names(found)}"
                 )
     try:
-        probability = np.array(P, dtype=np.float64)
+        probability = np.array(P, dtype=np.float64, order="C")  # a copy
     except (TypeError, ValueError) as error:
         raise ValueError(f"EdgeProbabilities: P is not numeric ({error})") from None
     if probability.shape != (n_variables, n_variables):

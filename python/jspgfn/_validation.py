@@ -156,6 +156,18 @@ class Table:
 
 def check_table(X: object) -> Table:
     """The data as float64, or an error that names the column and what is wrong with it."""
+    columns, names, labelled = check_columns(X)
+    values = np.empty((len(columns[0]), len(columns)))
+    for k, column in enumerate(columns):
+        values[:, k] = as_numbers(column, names[k])
+    check_finite(values, names)
+    check_not_constant(values, names)
+    check_not_collinear(values, names)
+    return Table(values, names, labelled)
+
+
+def check_columns(X: Any) -> tuple[list[Any], list[str], bool]:
+    """What `split_columns` finds, if the names differ and the shape is acceptable."""
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError("X is a sparse matrix; a dense array or DataFrame is needed")
     columns, names, labelled = split_columns(X)
@@ -164,15 +176,8 @@ def check_table(X: object) -> Table:
         raise ValueError(
             f"column names must differ, but these repeat: {join_names(repeated)}"
         )
-    n_rows = len(columns[0]) if columns else len(X)  # type: ignore[arg-type]
-    check_shape(n_rows, len(columns))
-    values = np.empty((n_rows, len(columns)))
-    for k, column in enumerate(columns):
-        values[:, k] = as_numbers(column, names[k])
-    check_finite(values, names)
-    check_not_constant(values, names)
-    check_not_collinear(values, names)
-    return Table(values, names, labelled)
+    check_shape(len(columns[0]) if columns else len(X), len(columns))
+    return columns, names, labelled
 
 
 def split_columns(X: Any) -> tuple[list[Any], list[str], bool]:
@@ -186,7 +191,15 @@ def split_columns(X: Any) -> tuple[list[Any], list[str], bool]:
             for k, name in enumerate(X.columns)
         ]
         return columns, names, labelled
-    array = np.asarray(X)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(
+            f"X has {np.asarray(X.mask).sum()} masked (missing) entries; drop those rows or "
+            "fill them in"
+        )
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"X is not a table (rows, variables): {error}") from None
     if array.dtype.kind == "c":
         raise ValueError("Complex data not supported: X has complex entries")
     if array.ndim != 2:
@@ -324,16 +337,7 @@ def is_well_conditioned(correlation: Floats) -> bool:
 
 def check_discrete_table(X: object, n_states: Any = None) -> Table:
     """Codes of discrete columns (int32), or an error that names the column."""
-    if hasattr(X, "toarray") and hasattr(X, "nnz"):
-        raise TypeError("X is a sparse matrix; a dense array or DataFrame is needed")
-    columns, names, labelled = split_columns(X)
-    if len(set(names)) < len(names):
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(
-            f"column names must differ, but these repeat: {join_names(repeated)}"
-        )
-    n_rows = len(columns[0]) if columns else len(X)  # type: ignore[arg-type]
-    check_shape(n_rows, len(columns))
+    columns, names, labelled = check_columns(X)
     coded = [
         read_states(column, name) for column, name in zip(columns, names, strict=True)
     ]

@@ -72,6 +72,15 @@ def test_numbers_for_arrays(table):
     np.testing.assert_array_equal(allowed, expected)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_edge_probabilities_in_any_order_of_memory(table, order):
+    P = np.array([[0.5, 0.9, 0.2, 0.3]] * 4, order=order)
+    one = fit(table, graph_prior=jspgfn.EdgeProbabilities(P))
+    two = fit(table, graph_prior=jspgfn.EdgeProbabilities(P.tolist()))
+    graph = np.triu(np.ones((4, 4), bool), 1)
+    assert one.log_reward(graph) == two.log_reward(graph)
+
+
 def test_priors_change_rewards_as_they_should(table):
     graphs = dags.enumerate_dags(4)
     base = fit(table, graph_prior="uniform").log_reward(graphs)

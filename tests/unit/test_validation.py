@@ -50,6 +50,19 @@ def test_missing_in_nullable_integers(data):
         fit(data)
 
 
+@pytest.mark.parametrize("model", ["bge", "bdeu"])
+def test_masked_arrays(rng, model):
+    """The entries under a mask are not data."""
+    X = np.ma.masked_equal(rng.integers(0, 3, size=(30, 4)), 2)
+    with pytest.raises(ValueError, match=rf"X has {X.mask.sum()} masked"):
+        fit(X, model=model)
+
+
+def test_rows_of_different_lengths():
+    with pytest.raises(ValueError, match=r"X is not a table"):
+        fit([[1.0, 2.0], [3.0]])
+
+
 def test_constant(data):
     data["b"] = 0.1 + 0.2
     data["d"] = 7
@@ -280,7 +293,9 @@ def test_bad_target_numbers(data, target):
         ({"max_time": np.inf}, r"max_time .* got inf"),
         ({"batch_size": 1}, r"batch_size must be an integer of at least 2"),
         ({"learning_rate": 0}, r"learning_rate must be .* above 0"),
+        ({"batch_size": 10**30}, r"batch_size .* and at most 100000"),
         ({"n_jobs": 0}, r"n_jobs must be None"),
+        ({"n_jobs": 10**30}, r"n_jobs must be None, a number of threads from 1 to"),
         ({"n_jobs": "all"}, r"n_jobs must be None.* got 'all'"),
         ({"random_state": -1}, r"random_state must be None, an integer from 0"),
         ({"random_state": "x"}, r"random_state must be .* got 'x'"),
