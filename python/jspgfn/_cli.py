@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -92,15 +93,36 @@ def add_training_options(parser: argparse.ArgumentParser, draws: int) -> None:
         help="wall seconds for the fit; default: a number of updates set by the number "
         "of variables, fewer when the fit is good",
     )
-    parser.add_argument("--draws", type=int, default=draws, help=f"default {draws}")
+    parser.add_argument(
+        "--draws", type=count_of_draws, default=draws, help=f"default {draws}"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     parser.add_argument(
         "--n-jobs", type=int, help="threads; default: all that are allowed"
     )
 
 
+def count_of_draws(text: str) -> int:
+    """For argparse, so that a wrong number is refused before the fit and not after it."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return int(text)
+
+
+def check_folder(folder: Path) -> None:
+    """OSError unless files can be written into it, once the missing part is made."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise NotADirectoryError(f"--out must be a folder, but {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out: cannot write into {there}")
+
+
 def run_demo(options: argparse.Namespace) -> None:
     started = time.perf_counter()
+    check_folder(options.out)
     sachs = load_sachs()
     print(
         "Sachs et al. 2005, 853 cells, 11 molecules, natural logarithm, BGe, fair prior"
@@ -139,8 +161,7 @@ def run_fit(options: argparse.Namespace) -> None:
     pandas = import_extra("pandas")
     table = pandas.read_csv(options.data)
     out = options.out or Path(options.data.stem)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out must be a folder, but {out} is a file")
+    check_folder(out)
     est = JSPGFN(
         model=options.model,
         graph_prior=options.prior,

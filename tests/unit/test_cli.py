@@ -74,6 +74,19 @@ def test_bad_input(tmp_path, csv, table, capsys):
     assert "--out must be a folder" in capsys.readouterr().err
 
 
+def test_what_cannot_end_well_is_refused_before_the_fit(monkeypatch, csv, capsys):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the fit began")
+
+    monkeypatch.setattr(jspgfn.JSPGFN, "fit", refuse)
+    for command in (["fit", str(csv)], ["demo"]):
+        with pytest.raises(SystemExit, match="2"):
+            _cli.main([*command, "--draws", "0"])
+        assert "must be at least 1, got 0" in capsys.readouterr().err
+        assert _cli.main([*command, "--out", str(csv / "below")]) == 2
+        assert "--out must be a folder" in capsys.readouterr().err
+
+
 def test_show_config(capsys):
     assert _cli.main(["show-config"]) == 0
     assert jspgfn.__version__ in capsys.readouterr().out
