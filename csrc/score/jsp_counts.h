@@ -11,7 +11,7 @@
 /* Distinct rows over some columns, and scratch for the refinement. */
 typedef struct jsp_counts {
     int n;            /* distinct rows */
-    int n_columns;    /* */
+    int n_columns;    /* of the list given to create */
     uint16_t *code;   /* [n_columns, n] owned */
     uint32_t *weight; /* [n] how often each occurs, owned */
     size_t n_direct;  /* pairs (group, state) up to this number have a table */

@@ -15,7 +15,6 @@
 #include "jsp_gaussian.h"
 #include "jsp_model.h"
 #include "jsp_moments.h"
-#include "jsp_moments.h"
 #include "jsp_special.h"
 
 #define LOG_2PI 1.83787706640934548356

@@ -16,13 +16,14 @@ from . import _core
 from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
 from ._engine import SECONDS_PER_CALL, held_interrupts
 from ._models import Model
-from ._posterior import Posterior, import_extra
+from ._posterior import Posterior, label_matrix
 from ._validation import (
     as_numbers,
     check_candidates,
     check_finite,
     check_integer,
     check_memory,
+    check_real,
     count_bytes,
     join_names,
     split_columns,
@@ -305,6 +306,7 @@ class ExactPosterior(ScoreEstimator):
         """
         check_is_fitted(self, "log_partition_")
         node = variable_finder(self._names, self._labelled, "name")(name)
+        threshold = check_real("threshold", threshold)
         probability = self._solved().parent_sets(node)
         parents = self._tables.scores.candidates(node)
         labels = [self._names[i] if self._labelled else i for i in parents]
@@ -697,14 +699,7 @@ class ExactPosterior(ScoreEstimator):
         return self._preprocessing.apply(values)
 
     def _labelled_matrix(self, matrix: Floats) -> Any:
-        if not self._labelled:
-            return matrix
-        pandas = import_extra("pandas")
-        return pandas.DataFrame(
-            matrix,
-            index=pandas.Index(self._names, name="parent"),
-            columns=pandas.Index(self._names, name="child"),
-        )
+        return label_matrix(matrix, self._names, self._labelled)
 
 
 def run_to_end(exact: _core.Exact) -> None:

@@ -17,7 +17,7 @@ from ._base import STREAM_FIT, STREAM_GRAPHS, ScoreEstimator, stream_seed
 from ._engine import SECONDS_PER_CALL, UNLIMITED, held_interrupts
 from ._exceptions import NotMixedWarning
 from ._models import Model
-from ._posterior import Posterior
+from ._posterior import Posterior, label_matrix
 from ._validation import check_integer, check_memory, check_real
 
 Floats = NDArray[np.float64]
@@ -497,10 +497,10 @@ class StructureMCMC(ScoreEstimator):
         True
         """
         check_is_fitted(self, "_record")
-        edges = self._label_matrix(self._record.edges())
+        edges = self._labelled_matrix(self._record.edges())
         if not standard_error:
             return edges
-        return edges, self._label_matrix(self._standard_error(self._record.sums))
+        return edges, self._labelled_matrix(self._standard_error(self._record.sums))
 
     def sample(self, n: int = 1000, random_state: Any = None) -> Posterior:
         """Draw stored states of the chains, with parameters drawn exactly.
@@ -652,16 +652,8 @@ class StructureMCMC(ScoreEstimator):
                 graphs[:, i, j] = states[:, j] >> np.uint32(k) & np.uint32(1)
         return graphs
 
-    def _label_matrix(self, matrix: Floats) -> Any:
-        if not self._labelled:
-            return matrix
-        import pandas
-
-        return pandas.DataFrame(
-            matrix,
-            index=pandas.Index(self._names, name="parent"),
-            columns=pandas.Index(self._names, name="child"),
-        )
+    def _labelled_matrix(self, matrix: Floats) -> Any:
+        return label_matrix(matrix, self._names, self._labelled)
 
 
 def split_r_hat(means: Floats) -> Floats:

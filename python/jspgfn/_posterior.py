@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._constraints import find_cycle
 from ._exceptions import CyclicGraphWarning
-from ._validation import check_integer, variable_finder
+from ._validation import check_integer, check_real, variable_finder
 
 if TYPE_CHECKING:
     import networkx
@@ -276,6 +277,7 @@ class Posterior:
         ['parent', 'child', 'probability', 'std_error']
         """
         pandas = import_extra("pandas")
+        threshold = check_real("threshold", threshold)
         probability, error = self._edge_probabilities(weighted)
         draw, parent, child = np.nonzero(self.graphs)
         weight = (self.weights if weighted else np.full(len(self), 1 / len(self)))[draw]
@@ -350,10 +352,9 @@ class Posterior:
         >>> est.sample(100).median_graph().shape
         (2, 2)
         """
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold must be from 0 to 1, got {threshold!r}")
+        threshold = check_real("threshold", threshold, at_least=0, at_most=1)
         graph = self._edge_probabilities(weighted)[0] > threshold
-        if has_cycle(graph):
+        if find_cycle(graph):
             warnings.warn(
                 f"the edges with probability above {threshold:g} form a cycle; "
                 "raise the threshold, or use map_graph()",
@@ -363,15 +364,7 @@ class Posterior:
         return self._labelled_matrix(graph)
 
     def _labelled_matrix(self, matrix: NDArray[Any]) -> Any:
-        if not self._labelled:
-            return matrix
-        pandas = import_extra("pandas")
-        names = self.feature_names
-        return pandas.DataFrame(
-            matrix,
-            index=pandas.Index(names, name="parent"),
-            columns=pandas.Index(names, name="child"),
-        )
+        return label_matrix(matrix, self.feature_names, self._labelled)
 
     # --- other tools and pictures ----------------------------------------------------
 
@@ -478,6 +471,7 @@ class Posterior:
         """
         from ._plots import plot_graph
 
+        threshold = check_real("threshold", threshold)
         probability = self._edge_probabilities(weighted)[0]
         return plot_graph(probability, self.feature_names, threshold, ax)
 
@@ -493,15 +487,16 @@ def summarise(values: Floats, weights: Floats) -> tuple[float, float, float, flo
     return mean, sd, float(low), float(high)
 
 
-def has_cycle(graph: NDArray[np.bool_]) -> bool:
-    """Takes away nodes without parents until none is left, or only cycles are."""
-    left = np.ones(len(graph), dtype=bool)
-    while left.any():
-        free = left & ~graph[left].any(axis=0)
-        if not free.any():
-            return True
-        left &= ~free
-    return False
+def label_matrix(matrix: NDArray[Any], names: list[str], labelled: bool) -> Any:
+    """A DataFrame parents x children where the names came with the data."""
+    if not labelled:
+        return matrix
+    pandas = import_extra("pandas")
+    return pandas.DataFrame(
+        matrix,
+        index=pandas.Index(names, name="parent"),
+        columns=pandas.Index(names, name="child"),
+    )
 
 
 def import_extra(name: str) -> Any:

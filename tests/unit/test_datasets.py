@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jspgfn
-from jspgfn._posterior import has_cycle
+from jspgfn._constraints import find_cycle
 
 pytest.importorskip("pandas")
 
@@ -16,7 +16,7 @@ def test_sachs_observational():
     assert sachs.interventions is None
     assert sachs.feature_names == list(sachs.data.columns)
     assert sachs.graph.sum() == 17
-    assert not has_cycle(sachs.graph)
+    assert not find_cycle(sachs.graph)
     edge = sachs.feature_names.index("Raf"), sachs.feature_names.index("Mek")
     assert sachs.graph[edge]
     assert sachs.data.iloc[0].tolist()[:3] == [26.4, 13.2, 8.82]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jspgfn
-from jspgfn._posterior import has_cycle
+from jspgfn._constraints import find_cycle
 from jspgfn.simulate import linear_gaussian
 
 
@@ -27,7 +27,7 @@ def test_shapes_and_promises(seed, **arguments):
     assert sim.X.dtype == np.float64
     assert sim.graph.shape == (D, D)
     assert sim.graph.dtype == bool
-    assert not has_cycle(sim.graph)
+    assert not find_cycle(sim.graph)
     np.testing.assert_array_equal(sim.coef != 0, sim.graph)
     if arguments["weights"] == "uniform":
         size = np.abs(sim.coef[sim.graph])
