@@ -111,3 +111,22 @@ void jsp_rng_fill_uniform(jsp_rng *rng, int n, double *out) {
     }
     while (k < n) out[k++] = jsp_rng_uniform(rng);
 }
+
+void jsp_rng_fill_normal(jsp_rng *rng, int n, double *out) {
+    const double two_pi = 6.283185307179586;
+    for (int k = 0; k < n; k += 4) {
+        uint32_t words[4];
+        double z[4];
+        jsp_rng_block(rng->counter, rng->key, words);
+        rng->counter[0]++;
+        for (int pair = 0; pair < 4; pair += 2) {
+            const double u = ((double)words[pair] + 0.5) * 0x1p-32;
+            const double angle = two_pi * ((double)words[pair + 1] + 0.5) * 0x1p-32;
+            const double radius = sqrt(-2 * log(u));
+            z[pair] = radius * cos(angle);
+            z[pair + 1] = radius * sin(angle);
+        }
+        for (int l = 0; l < 4 && k + l < n; l++) out[k + l] = z[l];
+    }
+    rng->used = 4;
+}

@@ -12,14 +12,18 @@
 /* Who draws: the last word of the counter, so that no two consumers share a stream. */
 typedef enum jsp_rng_purpose {
     JSP_RNG_TEST = 0,
-    JSP_RNG_INIT,       /* initial network weights; index = parameter block */
-    JSP_RNG_CHAIN,      /* moves of a structure chain; index = chain */
-    JSP_RNG_TRAJECTORY, /* own training trajectories; index = trajectory */
-    JSP_RNG_ACCEPT,     /* acceptance of independence proposals; index = chain */
-    JSP_RNG_SAMPLE,     /* draws handed to the user; index = draw */
-    JSP_RNG_PARAMETER,  /* draws of parameters; index = draw, step = node */
-    JSP_RNG_TEMPERING,  /* moves of a replica; step = round, index = replica */
-    JSP_RNG_SWAP,       /* swaps of replicas; step = round, index = ensemble */
+    JSP_RNG_INIT,        /* initial network weights; index = parameter block */
+    JSP_RNG_CHAIN,       /* moves of a structure chain; index = chain */
+    JSP_RNG_TRAJECTORY,  /* own training trajectories; index = trajectory */
+    JSP_RNG_ACCEPT,      /* acceptance of independence proposals; index = chain */
+    JSP_RNG_SAMPLE,      /* draws handed to the user; index = draw */
+    JSP_RNG_PARAMETER,   /* draws of parameters; index = draw, step = node */
+    JSP_RNG_TEMPERING,   /* moves of a replica; step = round, index = replica */
+    JSP_RNG_SWAP,        /* swaps of replicas; step = round, index = ensemble */
+    JSP_RNG_ENVIRONMENT, /* moves in training; index = environment */
+    JSP_RNG_REPLAY,      /* transitions of a batch */
+    JSP_RNG_NOISE,       /* parameters in training; index = 2 transition + side */
+    JSP_RNG_ORDER,       /* orders of edges; step = order, index = graph */
 } jsp_rng_purpose;
 
 typedef struct jsp_rng {
@@ -54,5 +58,9 @@ double jsp_rng_gamma(jsp_rng *rng, double shape);
 /* n uniforms of jsp_rng_uniform, written as a flat loop: out[k] equals what n calls
  * give. */
 void jsp_rng_fill_uniform(jsp_rng *rng, int n, double *out);
+
+/* n standard normals by Box-Muller with 32-bit uniforms, both values used: one word each,
+ * whole blocks from the next block on. For training; |values| stay below 6.8. */
+void jsp_rng_fill_normal(jsp_rng *rng, int n, double *out);
 
 #endif

@@ -56,6 +56,10 @@ extern PyType_Spec jsp_py_chain_spec;
 extern PyType_Spec jsp_py_exact_spec;
 extern PyType_Spec jsp_py_gnn_spec;
 extern PyType_Spec jsp_py_head_spec;
+extern PyType_Spec jsp_py_gnn_trainer_spec;
+
+/* Names of the metrics of GnnTrainer.step. */
+PyObject *jsp_py_gnn_trainer_metrics(void);
 
 /* Functions of the module that need no object: candidates, kernels, configuration. */
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,

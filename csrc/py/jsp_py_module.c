@@ -115,6 +115,13 @@ static int add_type(PyObject *module, PyType_Spec *spec) {
     return failed ? -1 : 0;
 }
 
+/* Takes over the reference to `names`. */
+static int add_names(PyObject *module, const char *name, PyObject *names) {
+    int failed = !names || PyModule_AddObjectRef(module, name, names) < 0;
+    Py_XDECREF(names);
+    return failed ? -1 : 0;
+}
+
 static int module_exec(PyObject *module) {
     jsp_py_module_state *state = PyModule_GetState(module);
     if (choose_simd() < 0) return -1;
@@ -144,11 +151,9 @@ static int module_exec(PyObject *module) {
         return -1;
     if (add_type(module, &jsp_py_gnn_spec) < 0) return -1;
     if (add_type(module, &jsp_py_head_spec) < 0) return -1;
-    PyObject *metrics = list_metrics();
-    if (!metrics) return -1;
-    int failed = PyModule_AddObjectRef(module, "METRICS", metrics);
-    Py_DECREF(metrics);
-    return failed;
+    if (add_type(module, &jsp_py_gnn_trainer_spec) < 0) return -1;
+    if (add_names(module, "GNN_METRICS", jsp_py_gnn_trainer_metrics()) < 0) return -1;
+    return add_names(module, "METRICS", list_metrics());
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {

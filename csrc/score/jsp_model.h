@@ -80,6 +80,25 @@ struct jsp_model {
      * the mixture (jsp_moments.h). NULL when the model has no weights. */
     jsp_status (*mix)(const jsp_model_setup *setup, int node,
                       struct jsp_moments_mixture *mixture, jsp_error *error);
+
+    /* What follows is at given weights: K samples of each parent's weight side by side,
+     * theta [n_parents, K]; NULL when the model does not offer it. With an intercept it is
+     * integrated out, noise is known.
+     *   log_joint [K] += log P(x_node | theta, parents) + log P(theta)
+     *   slope [n_parents, K] overwritten by the derivatives of that; no overlap */
+    void (*log_joint)(const jsp_model_setup *setup, int node, int n_parents,
+                      const int *parents, int K, const double *theta, double *log_joint,
+                      double *slope);
+
+    /* d_theta [n_parents, K] overwritten: the second derivatives of log_joint at theta
+     * applied to d_slope [n_parents, K] */
+    void (*pull_slope)(const jsp_model_setup *setup, int node, int n_parents,
+                       const int *parents, int K, const double *theta,
+                       const double *d_slope, double *d_theta);
+
+    /* Fills intercept (drawn given out->weight; rng is consumed) and noise_scale. */
+    void (*complete)(const jsp_model_setup *setup, int node, int n_parents,
+                     const int *parents, jsp_rng *rng, jsp_model_draw *out);
 };
 
 /* The models, each in the file of its name. */

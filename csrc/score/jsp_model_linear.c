@@ -14,6 +14,7 @@
 
 #include "jsp_gaussian.h"
 #include "jsp_model.h"
+#include "jsp_model_linear_theta.h"
 #include "jsp_moments.h"
 
 #define TWO_PI 6.28318530717958647693
@@ -93,6 +94,16 @@ static double draw_intercept(const jsp_model_setup *setup, int node, int n_paren
     return value;
 }
 
+static void complete(const jsp_model_setup *setup, int node, int n_parents,
+                     const int *parents, jsp_rng *rng, jsp_model_draw *out) {
+    out->intercept = 0;
+    if (setup->intercept) {
+        out->intercept = draw_intercept(setup, node, n_parents, parents, out->weight,
+                                        jsp_rng_normal(rng));
+    }
+    out->noise_scale = setup->field[NOISE_SCALE];
+}
+
 static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
                        const int *parents, jsp_rng *rng, jsp_model_draw *out,
                        jsp_error *error) {
@@ -107,12 +118,7 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
         sum_squares += z[k] * z[k];
     }
     jsp_gaussian_combine(&solution, 1, z, out->weight);
-    out->intercept = 0;
-    if (setup->intercept) {
-        out->intercept = draw_intercept(setup, node, n_parents, parents, out->weight,
-                                        jsp_rng_normal(rng));
-    }
-    out->noise_scale = setup->field[NOISE_SCALE];
+    complete(setup, node, n_parents, parents, rng, out);
     out->log_density = 0.5 * (solution.log_det - n_parents * log(TWO_PI) - sum_squares);
     return JSP_OK;
 }
@@ -159,4 +165,7 @@ const jsp_model jsp_model_linear = {
     .draw = draw,
     .moments = moments,
     .mix = mix,
+    .log_joint = jsp_model_linear_theta_log_joint,
+    .pull_slope = jsp_model_linear_theta_pull_slope,
+    .complete = complete,
 };

@@ -237,6 +237,96 @@ class GnnHead:
         """Gradients of node features, global features, parameters. theta is fixed in
         d_log_prob; d_theta and d_slope reach loc and U through samples and slopes."""
 
+@final
+class GnnTrainer:
+    """The published method in training: network, head, replay, environments, Adam.
+
+    Edges are allowed where `allowed` is 1 and their prior log-odds are not -inf. The
+    logits are multiplied by logit_scale and residuals of the loss divided by
+    residual_scale; both are the number of rows as published.
+    """
+
+    def __new__(
+        cls,
+        scores: Scores,  # holds data and model, which must have densities given theta
+        *,
+        head: str,  # "diag" or "full"
+        allowed: NDArray[np.uint8],  # (D, D)
+        max_parents: list[int],
+        graph_prior: str,
+        edge_log_odds: NDArray[np.float64] | None,
+        n_iter: int,
+        batch_size: int,
+        n_theta_samples: int,
+        learning_rate: float,
+        logit_scale: float,
+        residual_scale: float,
+        seed: int,
+        n_threads: int,
+        n_environments: int = 8,
+        replay_capacity: int = 100_000,
+        n_prefill: int = 1000,
+        decay: float = 0.0,  # share of the plan with a falling learning rate
+        beta2: float = 0.999,
+        clip_ratio: float = ...,  # infinity
+        average_decay: float = 0.0,  # of the parameters that draws use
+        exploration_start: float = 1.0,
+        exploration_end: float = 0.1,
+        init_scale: float = 1.0,  # of the layers that make logits
+        delta: float = 1.0,
+        penalty_weight: float = 1.0,
+    ) -> GnnTrainer: ...
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def n_parameters(self) -> int: ...
+    def set_schedule(
+        self, first_iteration: int, n_iter: int, exploration_start: float
+    ) -> None:
+        """Schedules now run over n_iter updates counted from first_iteration."""
+    def step(self, n_updates: int, time_fraction: float = 0.0) -> NDArray[np.float64]:
+        """Runs updates without the GIL; one row per update, columns as in GNN_METRICS."""
+    def sample(
+        self, n: int, seed: int, n_threads: int, first_draw: int = 0
+    ) -> tuple[
+        NDArray[np.uint8],  # graphs (n, D, D)
+        NDArray[np.float64],  # log P(trajectory) + log(edges!) (n,)
+        NDArray[np.float64],  # weights of i -> j (n, D, D)
+        NDArray[np.float64],  # intercepts (n, D)
+        NDArray[np.float64],  # noise scales (n, D)
+        NDArray[np.float64],  # log q(theta | G) (n,)
+        NDArray[np.float64],  # log P(data, theta | G) + log w(G) (n,)
+    ]: ...
+    def log_prob(
+        self, graphs: NDArray[np.uint8], n_orders: int, seed: int, n_threads: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """log q of acyclic graphs and its standard error: 0 up to 10 edges, where it is
+        exact, else from random orders of the edges."""
+    def policy(self, graphs: NDArray[np.uint8], n_threads: int) -> NDArray[np.float64]:
+        """Log-probabilities of actions (n, D D + 1)."""
+    def loss(
+        self,
+        before: NDArray[np.uint8],
+        after: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        mask_after: NDArray[np.uint8],
+        action: NDArray[np.int32],
+        noise: NDArray[np.float64],  # (n, K, D, D), [b, k, i, j] = weight of j for i
+        noise_after: NDArray[np.float64],
+    ) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
+        """Terms (huber, penalty, residual, residual_square) and gradient, for tests."""
+    def parameters(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of the averaged parameters by name; vectors have shape (n, 1)."""
+    def set_parameters(self, parameters: dict[str, NDArray[np.float32]], /) -> None: ...
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on with the same bits."""
+    def set_state(self, state: dict[str, Any], /) -> None: ...
+
+GNN_METRICS: tuple[str, ...]
+"""Columns of GnnTrainer.step: loss, huber, penalty, residual_mean and residual_sd (nats,
+over transitions and pairs of samples), gradient_norm, learning_rate, exploration, progress,
+n_edges."""
+
 METRICS: tuple[str, ...]
 """Columns of Trainer.step: phase (0 maximum likelihood, 1 balance), loss, gap (mean of
 log R - log q on chain states minus the same on own draws; NaN in phase 0), own_gap_median,

@@ -358,6 +358,92 @@ def check_loss(report, path, trunk, head_params):
     check_adam(report, case, path, trunk, head_params)
 
 
+# ---- the loss of the core ---------------------------------------------------------------
+
+
+def make_trainer(case, head_name, D, params):
+    """The compiled trainer on the data of a case, with its parameters and constants."""
+    data = np.ascontiguousarray(case["data"], np.float64)
+    interventions = np.ascontiguousarray(case["interventions"], np.uint8)
+    limits = [D] * D
+    scores = _core.Scores(
+        data,
+        interventions,
+        model="linear",
+        model_fields={"noise_scale": paper.NOISE_VARIANCE**0.5, "weight_scale": 1.0},
+        graph_prior="uniform",
+        max_parents=limits,
+        candidates=[[i for i in range(D) if i != j] for j in range(D)],
+        intercept=False,
+        n_threads=1,
+        edge_log_odds=None,
+        required=None,
+        n_states=None,
+    )
+    trainer = _core.GnnTrainer(
+        scores,
+        head=head_name.removeprefix("lingauss_"),
+        allowed=np.ones((D, D), np.uint8),
+        max_parents=limits,
+        graph_prior="uniform",
+        edge_log_odds=None,
+        n_iter=10,
+        batch_size=1,
+        n_theta_samples=1,
+        learning_rate=1e-3,
+        logit_scale=float(case["N"]),
+        residual_scale=float(case["N"]),
+        delta=float(case["delta"]),
+        seed=0,
+        n_threads=1,
+        n_prefill=1,
+        replay_capacity=8,
+    )
+    trainer.set_parameters({k: as_columns(k, v, D) for k, v in params.items()})
+    return trainer
+
+
+def check_core_loss(report, path, trunk, head_params):
+    """Loss and gradients as the trainer computes them."""
+    case = load(path)
+    head_name, D, is_empty = split_name(path)
+    if head_name == "mlp_gauss":
+        return
+    trainer = make_trainer(case, head_name, D, {**trunk, **head_params})
+    arguments = [
+        np.ascontiguousarray(case[name], np.uint8)
+        for name in ("adjacency", "next_adjacency", "mask", "next_mask")
+    ]
+    values, gradients = trainer.loss(
+        *arguments,
+        np.ascontiguousarray(case["action"], np.int32),
+        np.ascontiguousarray(case["eps_t"], np.float64),
+        np.ascontiguousarray(case["eps_tp1"], np.float64),
+    )
+    golden = case.get("guarded_loss", case["loss"])
+    loss = values["huber"] + values["penalty"]
+    report.compare("core: loss", loss, golden, path.stem, 1e-4)
+    report.compare(
+        "core: loss_term1",
+        values["huber"],
+        case["loss_term1"],
+        path.stem,
+        ROUNDED_TOLERANCE,
+    )
+    size = np.abs(case["score_t"]).max()
+    mean = np.abs(values["residual"] - case["residual"].mean())
+    square = np.abs(values["residual_square"] - (case["residual"] ** 2).mean())
+    report.add("core: mean residual", mean / size, 1e-4, path.stem)
+    report.add("core: mean square of residuals", square / size**2, 1e-4, path.stem)
+    prefix = "guarded_grad" if is_empty else "grad"
+    for name, value in gradients.items():
+        shape = value.shape if name == "embed.embeddings" else trunk.get(name, value)
+        shape = shape if isinstance(shape, tuple) else shape.shape
+        ours = value.astype(np.float64)
+        ours = ours.reshape(head_params[name].shape if name in head_params else shape)
+        compare_gradient(report, "core: gradient", prefix, ours, case, name, path.stem)
+
+
 def check(folder):
     """A Report over all cases of a folder."""
     folder = pathlib.Path(folder)
@@ -371,6 +457,8 @@ def check(folder):
         head_params = load(folder / f"params_head_{head_name}_d{D}.npz")
         run = check_forward if path.stem.startswith("forward") else check_loss
         run(report, path, trunk, head_params)
+        if run is check_loss:
+            check_core_loss(report, path, trunk, head_params)
     return report
 
 

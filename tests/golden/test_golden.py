@@ -34,6 +34,9 @@ def test_all_quantities_agree(report):
         "gradient of term 1 of the network",
         "gradient of term 1 of the heads",
         "losses during Adam",
+        "core: loss",
+        "core: gradient of the network",
+        "core: gradient of the heads",
     }
     assert expected <= set(report.worst)
 

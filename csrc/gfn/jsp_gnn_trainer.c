@@ -1,0 +1,540 @@
+/* jsp_gnn_trainer.c - environments, replay, lanes of transitions, Adam.
+ *
+ * A lane owns a block of gradients and works through its transitions in chunks that fit
+ * the second-level cache; activations belong to workers, since they never outlive a
+ * chunk. The environments' step is one more task beside the lanes. */
+#include "jsp_gnn_trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "jsp_kernels.h"
+#include "jsp_memory.h"
+#include "jsp_parallel.h"
+
+enum { LANES = JSP_GNN_TRAINER_LANES };
+
+/* Nodes per chunk and side. */
+#define CHUNK_NODES 320
+
+/* Parts of the blocks of gradients that are added up side by side. */
+#define SUM_PARTS 16
+
+typedef struct worker {
+    jsp_gnn_side before, after;
+    jsp_dag_batch dag; /* one */
+    double *scratch;   /* [4 K] */
+} worker;
+
+struct jsp_gnn_trainer {
+    const jsp_gnn_target *target;
+    jsp_gnn_trainer_config config;
+    jsp_gnn_net net;
+    jsp_adam adam;
+    jsp_real *params;
+    long update;
+    jsp_replay replay;
+    /* environments */
+    jsp_dag_batch environments;
+    uint8_t *env_adjacency, *env_mask; /* [n_environments, D, D] */
+    int *env_action;                   /* [n_environments], D * D = stop */
+    jsp_gnn_shard env_shard;
+    double exploration; /* of the present update */
+    /* the batch */
+    int B;
+    int *index, *action; /* [batch_size] */
+    uint8_t *before;     /* [batch_size, D, D] */
+    uint8_t *after;
+    worker *workers; /* [n_threads] */
+    jsp_real *gradient[LANES];
+    jsp_gnn_loss_sums sums[LANES];
+    jsp_parallel_team *team;
+};
+
+/* ---- creation ------------------------------------------------------------------------ */
+
+static int chunk_size(const jsp_gnn_trainer *trainer) {
+    const int by_nodes = CHUNK_NODES / trainer->target->D;
+    const int by_lane = (trainer->config.batch_size + LANES - 1) / LANES;
+    const int size = by_nodes < by_lane ? by_nodes : by_lane;
+    return size > 0 ? size : 1;
+}
+
+static jsp_status create_workers(jsp_gnn_trainer *trainer, jsp_error *error) {
+    const int K = trainer->config.n_theta_samples, size = chunk_size(trainer);
+    const size_t n = (size_t)trainer->config.n_threads;
+    trainer->workers = jsp_memory_alloc(n, sizeof *trainer->workers);
+    if (!trainer->workers) return jsp_status_no_memory(error, n, "threads");
+    jsp_status status = JSP_OK;
+    for (size_t w = 0; w < n && status == JSP_OK; w++) {
+        worker *work = &trainer->workers[w];
+        work->scratch = jsp_memory_alloc(4 * (size_t)K, sizeof(double));
+        if (!work->scratch) return jsp_status_no_memory(error, (size_t)K, "samples");
+        status = jsp_gnn_side_create(&trainer->net, size, K, &work->before, error);
+        if (status != JSP_OK) return status;
+        status = jsp_gnn_side_create(&trainer->net, size, K, &work->after, error);
+        if (status != JSP_OK) return status;
+        status = jsp_dag_batch_create(&work->dag, 1, trainer->target->D, 0, error);
+    }
+    return status;
+}
+
+static jsp_status create_environments(jsp_gnn_trainer *trainer, jsp_error *error) {
+    const int D = trainer->target->D, n = trainer->config.n_environments;
+    const size_t cells = (size_t)n * (size_t)D * (size_t)D;
+    trainer->env_adjacency = jsp_memory_alloc(cells, 1);
+    trainer->env_mask = jsp_memory_alloc(cells, 1);
+    trainer->env_action = jsp_memory_alloc((size_t)n, sizeof(int));
+    if (!trainer->env_adjacency || !trainer->env_mask || !trainer->env_action) {
+        return jsp_status_no_memory(error, 2 * cells, "the environments");
+    }
+    jsp_status status =
+        jsp_gnn_shard_create(&trainer->net.gnn, n, &trainer->env_shard, error);
+    if (status != JSP_OK) return status;
+    return jsp_dag_batch_create(&trainer->environments, n, D, 0, error);
+}
+
+static jsp_status create_batch(jsp_gnn_trainer *trainer, jsp_error *error) {
+    const size_t D = (size_t)trainer->target->D;
+    const size_t batch = (size_t)trainer->config.batch_size, cells = batch * D * D;
+    trainer->index = jsp_memory_alloc(batch, sizeof(int));
+    trainer->action = jsp_memory_alloc(batch, sizeof(int));
+    trainer->before = jsp_memory_alloc(cells, 1);
+    trainer->after = jsp_memory_alloc(cells, 1);
+    if (!trainer->index || !trainer->action || !trainer->before || !trainer->after) {
+        return jsp_status_no_memory(error, 2 * cells, "a batch of transitions");
+    }
+    const size_t size = jsp_gnn_net_gradient_capacity(&trainer->net);
+    for (int lane = 0; lane < LANES; lane++) {
+        trainer->gradient[lane] = jsp_memory_alloc(size, sizeof(jsp_real));
+        if (!trainer->gradient[lane]) {
+            return jsp_status_no_memory(error, size * sizeof(jsp_real), "gradients");
+        }
+    }
+    return JSP_OK;
+}
+
+/* The last layers that make logits start smaller. */
+static void scale_logits(const jsp_gnn_trainer *trainer) {
+    static const char *const name[] = {"senders.linear_1.w", "receivers.linear_1.w",
+                                       "stop.linear_1.w"};
+    for (int k = 0; k < 3; k++) {
+        const jsp_params_tensor *tensor =
+            jsp_params_find(&trainer->net.layout, name[k]);
+        for (int m = 0; m < tensor->shape[0] * tensor->shape[1]; m++) {
+            trainer->params[tensor->offset + (size_t)m] *=
+                (jsp_real)trainer->config.init_scale;
+        }
+    }
+}
+
+static jsp_status create_network(jsp_gnn_trainer *trainer, jsp_error *error) {
+    const jsp_gnn_trainer_config *config = &trainer->config;
+    jsp_status status =
+        jsp_gnn_net_create(&trainer->net, trainer->target->D, config->head, error);
+    if (status != JSP_OK) return status;
+    const size_t size = trainer->net.layout.size;
+    trainer->params = jsp_memory_alloc(size, sizeof *trainer->params);
+    if (!trainer->params) {
+        return jsp_status_no_memory(error, size * sizeof(jsp_real), "the network");
+    }
+    jsp_params_fill(&trainer->net.layout, config->seed, trainer->params);
+    scale_logits(trainer);
+    status = jsp_adam_create(&trainer->adam, size, trainer->params, error);
+    trainer->adam.beta2 = config->beta2;
+    trainer->adam.clip_ratio = config->clip_ratio;
+    trainer->adam.average_decay = config->average_decay;
+    return status;
+}
+
+static jsp_status allocate(jsp_gnn_trainer *trainer, jsp_error *error) {
+    jsp_status status = create_network(trainer, error);
+    if (status == JSP_OK) status = create_workers(trainer, error);
+    if (status == JSP_OK) status = create_environments(trainer, error);
+    if (status == JSP_OK) status = create_batch(trainer, error);
+    if (status != JSP_OK) return status;
+    return jsp_replay_create(&trainer->replay, trainer->config.replay_capacity,
+                             trainer->target->D, error);
+}
+
+void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer) {
+    if (!trainer) return;
+    for (int w = 0; trainer->workers && w < trainer->config.n_threads; w++) {
+        jsp_gnn_side_destroy(&trainer->workers[w].before);
+        jsp_gnn_side_destroy(&trainer->workers[w].after);
+        jsp_dag_batch_destroy(&trainer->workers[w].dag);
+        jsp_memory_free(trainer->workers[w].scratch);
+    }
+    jsp_memory_free(trainer->workers);
+    for (int lane = 0; lane < LANES; lane++) jsp_memory_free(trainer->gradient[lane]);
+    jsp_dag_batch_destroy(&trainer->environments);
+    jsp_gnn_shard_destroy(&trainer->env_shard);
+    jsp_memory_free(trainer->env_adjacency);
+    jsp_memory_free(trainer->env_mask);
+    jsp_memory_free(trainer->env_action);
+    jsp_memory_free(trainer->index);
+    jsp_memory_free(trainer->action);
+    jsp_memory_free(trainer->before);
+    jsp_memory_free(trainer->after);
+    jsp_replay_destroy(&trainer->replay);
+    jsp_adam_destroy(&trainer->adam);
+    jsp_memory_free(trainer->params);
+    jsp_gnn_net_destroy(&trainer->net);
+    jsp_memory_free(trainer);
+}
+
+/* ---- environments -------------------------------------------------------------------- */
+
+/* The action that a uniform number picks: by the policy, or uniform over legal ones and
+ * stop when log_pi is NULL. */
+static int choose_action(int n_cells, const uint8_t *mask, int n_legal,
+                         const double *log_pi, double uniform) {
+    double left = log_pi ? uniform : uniform * (n_legal + 1);
+    int last = n_cells;
+    for (int a = 0; a < n_cells; a++) {
+        if (!mask[a]) continue;
+        left -= log_pi ? exp(log_pi[a]) : 1;
+        if (left < 0) return a;
+        last = a;
+    }
+    /* rounding may leave a little although stop is impossible */
+    return log_pi && exp(log_pi[n_cells]) == 0 ? last : n_cells;
+}
+
+static void choose_actions(jsp_gnn_trainer *trainer, uint32_t step,
+                           const double *log_pi) {
+    const int cells = trainer->target->D * trainer->target->D;
+    for (int e = 0; e < trainer->config.n_environments; e++) {
+        const uint8_t *mask = trainer->env_mask + (size_t)e * (size_t)cells;
+        const double *row = log_pi ? log_pi + (size_t)e * (size_t)(cells + 1) : NULL;
+        int n_legal = 0;
+        jsp_rng rng;
+        jsp_rng_init(&rng, trainer->config.seed, step, (uint32_t)e,
+                     JSP_RNG_ENVIRONMENT);
+        const int explores = jsp_rng_uniform(&rng) < trainer->exploration;
+        for (int a = 0; a < cells; a++) n_legal += mask[a];
+        trainer->env_action[e] =
+            choose_action(cells, mask, n_legal, explores ? NULL : row,
+                          jsp_rng_uniform(&rng));
+    }
+}
+
+static void read_environments(jsp_gnn_trainer *trainer) {
+    const size_t cells = (size_t)trainer->target->D * (size_t)trainer->target->D;
+    for (size_t e = 0; e < (size_t)trainer->config.n_environments; e++) {
+        const jsp_dag *dag = &trainer->environments.dag[e];
+        jsp_gnn_target_graph(dag, trainer->env_adjacency + e * cells);
+        jsp_gnn_target_mask(trainer->target, dag, trainer->env_mask + e * cells);
+    }
+}
+
+static void move_environments(jsp_gnn_trainer *trainer) {
+    const int D = trainer->target->D, cells = D * D;
+    for (int e = 0; e < trainer->config.n_environments; e++) {
+        const int action = trainer->env_action[e];
+        if (action == cells) {
+            jsp_dag_reset(&trainer->environments.dag[e]);
+            continue;
+        }
+        jsp_replay_push(&trainer->replay,
+                        trainer->env_adjacency + (size_t)e * (size_t)cells, action);
+        jsp_dag_add(&trainer->environments.dag[e], action / D, action % D);
+    }
+}
+
+/* Streams of environments: prefill first, then the updates. */
+static void prefill(jsp_gnn_trainer *trainer) {
+    trainer->exploration = 1;
+    for (int t = 0; t < trainer->config.n_prefill; t++) {
+        read_environments(trainer);
+        choose_actions(trainer, (uint32_t)t, NULL);
+        move_environments(trainer);
+    }
+    /* a batch needs a transition: a short prefill may have stopped at once */
+    for (int t = 0; trainer->replay.n == 0; t++) {
+        read_environments(trainer);
+        choose_actions(trainer, UINT32_MAX - (uint32_t)t, NULL);
+        move_environments(trainer);
+    }
+}
+
+jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
+                                  const jsp_gnn_trainer_config *config,
+                                  jsp_gnn_trainer **out, jsp_error *error) {
+    int n_allowed = 0;
+    *out = NULL;
+    if (!target->setup.model->log_joint) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "the model '%s' has no density at given parameters",
+                              target->setup.model->name);
+    }
+    for (int j = 0; j < target->D; j++) {
+        jsp_bits allowed = target->allowed[j];
+        if (jsp_bits_has(allowed, j)) jsp_bits_remove(&allowed, j);
+        if (target->max_parents[j] > 0) n_allowed += jsp_bits_count(allowed);
+    }
+    if (!n_allowed) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "no edge may be added, so there is nothing to learn");
+    }
+    jsp_gnn_trainer *trainer = jsp_memory_alloc(1, sizeof *trainer);
+    if (!trainer) return jsp_status_no_memory(error, sizeof *trainer, "the trainer");
+    trainer->target = target;
+    trainer->config = *config;
+    if (trainer->config.n_threads < 1) trainer->config.n_threads = 1;
+    jsp_status status = allocate(trainer, error);
+    if (status != JSP_OK) {
+        jsp_gnn_trainer_destroy(trainer);
+        return status;
+    }
+    prefill(trainer);
+    *out = trainer;
+    return JSP_OK;
+}
+
+/* ---- one update ---------------------------------------------------------------------- */
+
+/* Draws the batch and lists the pairs of variables that occur. */
+static void draw_batch(jsp_gnn_trainer *trainer) {
+    const int D = trainer->target->D, n = trainer->replay.n;
+    const size_t cells = (size_t)D * (size_t)D;
+    jsp_graphnet_pairs *pairs = &trainer->net.shared.pairs;
+    jsp_rng rng;
+    jsp_rng_init(&rng, trainer->config.seed, (uint32_t)trainer->update, 0,
+                 JSP_RNG_REPLAY);
+    trainer->B = trainer->config.batch_size < n ? trainer->config.batch_size : n;
+    jsp_replay_sample(&trainer->replay, &rng, trainer->B, trainer->index);
+    for (int b = 0; b < trainer->B; b++) {
+        uint8_t *before = trainer->before + (size_t)b * cells;
+        uint8_t *after = trainer->after + (size_t)b * cells;
+        trainer->action[b] =
+            jsp_replay_read(&trainer->replay, trainer->index[b], before);
+        memcpy(after, before, cells);
+        after[trainer->action[b]] = 1;
+    }
+    jsp_graphnet_pairs_reset(pairs, D);
+    jsp_graphnet_pairs_collect(pairs, D, trainer->B, trainer->after);
+    jsp_graphnet_pairs_collect(pairs, D, trainer->config.n_environments,
+                               trainer->env_adjacency);
+    jsp_graphnet_pairs_finish(pairs, D);
+}
+
+/* Graphs and masks of n transitions from `first` on. */
+static void fill_sides(const jsp_gnn_trainer *trainer, worker *work, int first, int n) {
+    const int D = trainer->target->D;
+    const size_t cells = (size_t)D * (size_t)D;
+    jsp_dag *dag = work->dag.dag;
+    memcpy(work->before.adjacency, trainer->before + (size_t)first * cells,
+           (size_t)n * cells);
+    memcpy(work->after.adjacency, trainer->after + (size_t)first * cells,
+           (size_t)n * cells);
+    for (int b = 0; b < n; b++) {
+        const int action = trainer->action[first + b];
+        jsp_gnn_target_dag(work->before.adjacency + (size_t)b * cells, dag);
+        jsp_gnn_target_mask(trainer->target, dag,
+                            work->before.mask + (size_t)b * cells);
+        jsp_dag_add(dag, action / D, action % D);
+        jsp_gnn_target_mask(trainer->target, dag, work->after.mask + (size_t)b * cells);
+    }
+}
+
+/* Every graph of the batch has a stream of its own. */
+static void fill_noise(const jsp_gnn_trainer *trainer, jsp_gnn_side *side, int first,
+                       int is_after) {
+    for (int b = 0; b < side->head.B; b++) {
+        size_t begin, end;
+        jsp_rng rng;
+        jsp_rng_init(&rng, trainer->config.seed, (uint32_t)trainer->update,
+                     (uint32_t)(2 * (first + b) + is_after), JSP_RNG_NOISE);
+        jsp_gnn_side_entries(&trainer->net, side, b, &begin, &end);
+        jsp_rng_fill_normal(&rng, (int)(end - begin) * side->K,
+                            side->eps + begin * (size_t)side->K);
+    }
+}
+
+static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
+                      const jsp_gnn_net_gradient *gradient, jsp_gnn_loss_sums *sums) {
+    const jsp_gnn_trainer_config *config = &trainer->config;
+    jsp_gnn_side *side[2] = {&work->before, &work->after};
+    fill_sides(trainer, work, first, n);
+    for (int s = 0; s < 2; s++) {
+        jsp_gnn_side_forward(&trainer->net, trainer->params, side[s], n,
+                             config->logit_scale);
+        fill_noise(trainer, side[s], first, s);
+        jsp_gnn_side_sample(&trainer->net, trainer->target, side[s]);
+    }
+    jsp_gnn_loss_transitions(&config->loss, &trainer->net, 1.0 / trainer->B,
+                             trainer->action + first, side[0], side[1], work->scratch,
+                             sums);
+    for (int s = 0; s < 2; s++) {
+        jsp_gnn_side_backward(&trainer->net, trainer->target, trainer->params, side[s],
+                              gradient);
+    }
+}
+
+/* Task 0 are the environments, task 1 + l is lane l. */
+static void run_task(void *context, int task, int w) {
+    jsp_gnn_trainer *trainer = context;
+    if (task == 0) {
+        jsp_gnn_shard_forward(&trainer->net.gnn, trainer->params, &trainer->net.shared,
+                              &trainer->env_shard, trainer->config.n_environments,
+                              trainer->env_adjacency, trainer->env_mask,
+                              trainer->config.logit_scale);
+        choose_actions(trainer, (uint32_t)(trainer->config.n_prefill + trainer->update),
+                       trainer->env_shard.log_pi);
+        return;
+    }
+    const int lane = task - 1, size = chunk_size(trainer);
+    const int begin = (int)((long)trainer->B * lane / LANES);
+    const int end = (int)((long)trainer->B * (lane + 1) / LANES);
+    jsp_real *block = trainer->gradient[lane];
+    const jsp_gnn_net_gradient gradient =
+        jsp_gnn_net_gradient_place(&trainer->net, block);
+    memset(block, 0, jsp_gnn_net_gradient_size(&trainer->net) * sizeof *block);
+    trainer->sums[lane] = (jsp_gnn_loss_sums){0};
+    for (int first = begin; first < end; first += size) {
+        const int n = end - first < size ? end - first : size;
+        run_chunk(trainer, &trainer->workers[w], first, n, &gradient,
+                  &trainer->sums[lane]);
+    }
+}
+
+/* Adds part `part` of all blocks into the first, pairwise in a fixed tree. */
+static void sum_part(void *context, int part, int w) {
+    jsp_gnn_trainer *trainer = context;
+    const size_t size = jsp_gnn_net_gradient_size(&trainer->net);
+    const size_t begin = size * (size_t)part / SUM_PARTS / 16 * 16;
+    const size_t end =
+        part + 1 < SUM_PARTS ? size * (size_t)(part + 1) / SUM_PARTS / 16 * 16 : size;
+    (void)w;
+    for (int step = 1; step < LANES; step *= 2) {
+        for (int lane = 0; lane + step < LANES; lane += 2 * step) {
+            jsp_kernels_active()->add(end - begin,
+                                      trainer->gradient[lane + step] + begin,
+                                      trainer->gradient[lane] + begin);
+        }
+    }
+}
+
+static void report(const jsp_gnn_trainer *trainer, jsp_gnn_trainer_metrics *metrics) {
+    const size_t cells = (size_t)trainer->target->D * (size_t)trainer->target->D;
+    const int B = trainer->B;
+    jsp_gnn_loss_sums total = {0};
+    size_t n_edges = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        total.huber += trainer->sums[lane].huber / B;
+        total.penalty += trainer->sums[lane].penalty / B;
+        total.residual += trainer->sums[lane].residual / B;
+        total.residual_square += trainer->sums[lane].residual_square / B;
+    }
+    for (size_t k = 0; k < (size_t)B * cells; k++) n_edges += trainer->after[k];
+    metrics->huber = total.huber;
+    metrics->penalty = total.penalty;
+    metrics->loss = total.huber + trainer->config.loss.penalty_weight * total.penalty;
+    metrics->residual_mean = total.residual;
+    metrics->residual_sd =
+        sqrt(fmax(0, total.residual_square - total.residual * total.residual));
+    metrics->n_edges = (double)n_edges / B;
+}
+
+static void plan_update(const jsp_gnn_trainer *trainer, double time_fraction,
+                        jsp_gnn_trainer_metrics *metrics) {
+    const jsp_gnn_trainer_config *config = &trainer->config;
+    const double pi = 3.14159265358979323846;
+    const double done =
+        (double)(trainer->update - config->first) / (double)config->n_updates;
+    const double progress = fmin(1, fmax(done, time_fraction));
+    const double slope = config->exploration_end - config->exploration_start;
+    double rate = config->learning_rate;
+    if (progress > 1 - config->decay) {
+        const double x = (progress - (1 - config->decay)) / config->decay;
+        rate *= 0.01 + 0.99 * 0.5 * (1 + cos(pi * x));
+    }
+    metrics->progress = progress;
+    metrics->learning_rate = rate;
+    metrics->exploration = config->exploration_start + slope * fmin(1, 2 * progress);
+}
+
+static jsp_status check_finite(const jsp_gnn_trainer *trainer, const char *name,
+                               double value, jsp_error *error) {
+    if (isfinite(value)) return JSP_OK;
+    return jsp_status_set(error, JSP_ERROR_NUMERICAL,
+                          "update %ld: %s = %g, expected a finite number",
+                          trainer->update, name, value);
+}
+
+static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
+                             jsp_gnn_trainer_metrics *metrics, jsp_error *error) {
+    plan_update(trainer, time_fraction, metrics);
+    trainer->exploration = metrics->exploration;
+    read_environments(trainer);
+    draw_batch(trainer);
+    jsp_gnn_net_forward(&trainer->net, trainer->params);
+    jsp_parallel_team_for(trainer->team, 1 + LANES, run_task, trainer);
+    report(trainer, metrics);
+    jsp_status status = check_finite(trainer, "loss", metrics->loss, error);
+    if (status != JSP_OK) return status;
+    jsp_parallel_team_for(trainer->team, SUM_PARTS, sum_part, trainer);
+    const jsp_gnn_net_gradient gradient =
+        jsp_gnn_net_gradient_place(&trainer->net, trainer->gradient[0]);
+    jsp_gnn_net_backward(&trainer->net, trainer->params, &gradient);
+    metrics->gradient_norm = jsp_adam_step(&trainer->adam, metrics->learning_rate,
+                                           gradient.params, trainer->params);
+    status =
+        check_finite(trainer, "norm of the gradient", metrics->gradient_norm, error);
+    if (status != JSP_OK) return status;
+    move_environments(trainer);
+    trainer->update++;
+    return JSP_OK;
+}
+
+typedef struct step_job {
+    jsp_gnn_trainer *trainer;
+    long n_updates;
+    double time_fraction;
+    jsp_gnn_trainer_metrics *metrics; /* [n_updates] */
+    long n_done;
+    jsp_error *error;
+    jsp_status status;
+} step_job;
+
+static void run_updates(void *context, jsp_parallel_team *team) {
+    step_job *job = context;
+    job->trainer->team = team;
+    while (job->n_done < job->n_updates) {
+        job->status = run_update(job->trainer, job->time_fraction,
+                                 &job->metrics[job->n_done], job->error);
+        if (job->status != JSP_OK) return;
+        job->n_done++;
+    }
+}
+
+jsp_status jsp_gnn_trainer_step(jsp_gnn_trainer *trainer, long n_updates,
+                                double time_fraction, jsp_gnn_trainer_metrics *metrics,
+                                long *n_done, jsp_error *error) {
+    step_job job = {trainer, n_updates, time_fraction, metrics, 0, error, JSP_OK};
+    jsp_parallel_run(trainer->config.n_threads, run_updates, &job);
+    *n_done = job.n_done;
+    return job.status;
+}
+
+jsp_gnn_trainer_view jsp_gnn_trainer_open(jsp_gnn_trainer *trainer) {
+    return (jsp_gnn_trainer_view){
+        .config = &trainer->config,
+        .net = &trainer->net,
+        .adam = &trainer->adam,
+        .params = trainer->params,
+        .update = &trainer->update,
+        .replay = &trainer->replay,
+        .environment = trainer->environments.dag,
+    };
+}
+
+const char *jsp_gnn_trainer_metric_name(int k) {
+    static const char *const names[] = {"loss",          "huber",       "penalty",
+                                        "residual_mean", "residual_sd", "gradient_norm",
+                                        "learning_rate", "exploration", "progress",
+                                        "n_edges"};
+    const int n = (int)(sizeof names / sizeof names[0]);
+    return k >= 0 && k < n ? names[k] : NULL;
+}
