@@ -249,18 +249,28 @@ static void start_layer(jsp_exact *exact, jsp_exact_stage stage, int layer) {
     if (layer >= 0 && layer <= exact->D) exact->position = exact->layer[layer];
 }
 
+/* Scores that span more than the exponents do matter when all DAGs need low ones. */
+static int is_out_of_range(const jsp_exact *exact) {
+    int dropped = 0;
+    if (exact->B[0].mantissa > 0) return exact->B[0].exponent < JSP_EXACT_LOWEST;
+    for (int j = 0; j < exact->D; j++) dropped |= exact->table[j].dropped;
+    return dropped;
+}
+
 static void start_backward(jsp_exact *exact) {
     exact->log2_least = jsp_exact_passes_bound(exact);
     exact->B[exact->full] = (jsp_exact_number){1, 0, 0};
     start_layer(exact, JSP_EXACT_BACKWARD, exact->D - 1);
     if (exact->log2_least == -INFINITY) { /* no DAG is allowed */
         exact->B[0] = (jsp_exact_number){0, JSP_EXACT_ZERO, 0};
+        exact->report.out_of_range = is_out_of_range(exact);
         exact->stage = JSP_EXACT_DONE;
     }
 }
 
 static void start_forward(jsp_exact *exact) {
-    if (exact->goal == JSP_EXACT_PARTITION) {
+    exact->report.out_of_range = is_out_of_range(exact);
+    if (exact->goal == JSP_EXACT_PARTITION || exact->report.out_of_range) {
         exact->stage = JSP_EXACT_DONE;
         return;
     }

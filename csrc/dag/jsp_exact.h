@@ -32,6 +32,9 @@ typedef struct jsp_exact_report {
     double cut_partition;    /* bound on the relative error of Z by terms left out */
     double cut_posterior;    /* bound on the error of probabilities by terms left out */
     double closure;          /* |P(V is placed) - 1|, which sums all rounding */
+    /* 1: every DAG is so far below the best parent sets of its nodes (10^7 nats) that
+     * sums left their range; there are no results then */
+    int out_of_range;
 } jsp_exact_report;
 
 /* Bytes that jsp_exact_create allocates, besides the score tables. */
@@ -44,7 +47,7 @@ jsp_status jsp_exact_create(const jsp_scores *scores, jsp_exact_goal goal,
 void jsp_exact_destroy(jsp_exact *exact); /* NULL allowed */
 
 /* Runs about n_units more units of work (a unit takes up to some ten milliseconds).
- * Returns the share of the work done, 1 when finished. */
+ * Returns the share of the work done, 1 when finished; look at out_of_range then. */
 double jsp_exact_step(jsp_exact *exact, int n_units);
 
 /* ---- results, once jsp_exact_step has returned 1 ---- */

@@ -15,6 +15,10 @@
  * a few stay within int32_t. */
 #define JSP_EXACT_ZERO (-(1 << 24))
 
+/* Sums that low are not told from zero for certain. Far more than the log2 of the number
+ * of DAGs, so that above it all that counted as zero is negligible. */
+#define JSP_EXACT_LOWEST (JSP_EXACT_ZERO + (1 << 16))
+
 /* B(U), and the part of it that was cut; before U is reached, the sum over orders. */
 typedef struct jsp_exact_number {
     double mantissa; /* in [1, 2), or 0 */
@@ -26,6 +30,7 @@ typedef struct jsp_exact_number {
 typedef struct jsp_exact_table {
     int K;
     int is_full;  /* all other nodes are candidates */
+    int dropped;  /* 1: some allowed sets were too far below the best one */
     uint32_t low; /* bits below j, for full tables */
     /* [2, 4, 256] of full tables whose candidates are out of order: local masks of the
      * score tables by bytes to masks in order of position, and back; owned, or NULL */

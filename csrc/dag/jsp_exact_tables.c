@@ -62,6 +62,7 @@ void jsp_exact_tables_sum(jsp_exact *exact, int node) {
         uint32_t T = jsp_exact_map(table->shuffle, (uint32_t)S);
         split(scores->score[S] - scores->max_score, &table->mantissa[T],
               &table->exponent[T]);
+        table->dropped |= table->mantissa[T] == 0 && scores->score[S] > -INFINITY;
     }
     transform(table->K, 0, table->mantissa, table->exponent);
     for (size_t S = 0; S < n; S++) {

@@ -87,6 +87,17 @@ static PyObject *exact_plan(PyObject *type, PyObject *args) {
 
 /* ---- work ------------------------------------------------------------------------ */
 
+static PyObject *refuse_range(PyTypeObject *type) {
+    jsp_error error;
+    jsp_status_set(
+        &error, JSP_ERROR_NUMERICAL,
+        "local scores span more than 10^7 nats, beyond the range of the exact "
+        "sums: the assumed noise is far too small for the scale of the data; "
+        "set LinearGaussian(noise_scale=...), rescale the columns, or use a "
+        "model that learns the noise (model='bge')");
+    return jsp_py_convert_raise(type, &error);
+}
+
 static PyObject *exact_step(PyObject *object, PyObject *argument) {
     jsp_py_exact *self = (jsp_py_exact *)object;
     long n_units = PyLong_AsLong(argument);
@@ -99,8 +110,10 @@ static PyObject *exact_step(PyObject *object, PyObject *argument) {
     PyThreadState *thread = PyEval_SaveThread();
     double done = jsp_exact_step(self->exact, (int)n_units);
     PyEval_RestoreThread(thread);
-    self->is_done = done >= 1;
+    int out_of_range = done >= 1 && jsp_exact_get_report(self->exact).out_of_range;
+    self->is_done = done >= 1 && !out_of_range;
     jsp_py_busy_leave(&self->busy);
+    if (out_of_range) return refuse_range(Py_TYPE(object));
     return PyFloat_FromDouble(done);
 }
 

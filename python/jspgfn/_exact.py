@@ -159,6 +159,9 @@ class ExactPosterior(ScoreEstimator):
         ValueError, TypeError
             For data or settings that cannot be used, too many variables, or tables that
             would not fit in memory, before any work is done.
+        NumericalError
+            When scores of parent sets span more than 10^7 nats and the low ones count: a
+            known noise that is far too small for the data.
 
         Examples
         --------

@@ -390,11 +390,50 @@ static int test_faults(void) {
     return 0;
 }
 
+/* Two nodes that want each other as parents, by so many nats; solved, or NULL. */
+static jsp_exact *solve_pair(double gain, double other_gain, jsp_scores **scores) {
+    const int first[] = {1}, second[] = {0}, n[] = {1, 1};
+    const int *const candidates[] = {first, second};
+    const double one[] = {0, gain}, two[] = {0, other_gain};
+    const double *const tables[] = {one, two};
+    jsp_exact *exact = NULL;
+    if (jsp_scores_create_from_tables(2, candidates, n, tables, scores, NULL) ==
+            JSP_OK &&
+        jsp_exact_create(*scores, JSP_EXACT_POSTERIOR, 1, &exact, NULL) == JSP_OK) {
+        while (jsp_exact_step(exact, 1) < 1) continue;
+    }
+    return exact;
+}
+
+/* One of two nodes is a root, whatever that costs. */
+static int test_range(void) {
+    static const double gain[] = {1e6, 1.1e7, 1.2e7, 1e9, 1e15};
+    for (int k = 0; k < 5; k++) {
+        jsp_scores *scores;
+        jsp_exact *exact = solve_pair(gain[k], gain[k], &scores);
+        CHECK(exact && jsp_exact_get_report(exact).out_of_range == (k > 1));
+        if (k < 2) CHECK_NEAR(jsp_exact_log_partition(exact), gain[k] + log(2), 1e-6);
+        jsp_exact_destroy(exact);
+        jsp_scores_destroy(scores);
+        exact = solve_pair(gain[k], 0, &scores); /* low sets that do not matter */
+        CHECK(exact && !jsp_exact_get_report(exact).out_of_range);
+        CHECK_NEAR(jsp_exact_log_partition(exact), gain[k], 1e-6);
+        CHECK_NEAR(jsp_exact_parent_sets(exact, 0)[1], 1, 1e-12);
+        jsp_exact_destroy(exact);
+        jsp_scores_destroy(scores);
+    }
+    return 0;
+}
+
 int main(void) {
     const check_test tests[] = {
-        {"enumeration", test_enumeration},   {"counts", test_counts},
-        {"threads", test_threads},           {"draws", test_draws},
-        {"peaked draws", test_peaked_draws}, {"faults", test_faults},
+        {"enumeration", test_enumeration},
+        {"counts", test_counts},
+        {"threads", test_threads},
+        {"draws", test_draws},
+        {"peaked draws", test_peaked_draws},
+        {"faults", test_faults},
+        {"range", test_range},
     };
     return CHECK_RUN(tests);
 }

@@ -90,6 +90,15 @@ def test_new_states():
         est.coef_mean()
 
 
+def test_scores_out_of_range(table):
+    est = jspgfn.ExactPosterior("linear")
+    with (
+        pytest.warns(jspgfn.NoiseScaleWarning),
+        pytest.raises(jspgfn.NumericalError, match="span more than 10"),
+    ):
+        est.fit(table * 1e6)
+
+
 def test_too_many_variables():
     x = np.random.default_rng(0).normal(size=(50, 29))
     with pytest.raises(ValueError, match="at most 28"):
