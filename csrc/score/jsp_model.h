@@ -1,7 +1,7 @@
 /* jsp_model.h - local models: the evidence of a parent set and draws of its parameters.
  *
  * One const struct of function pointers per model. A model sees one node and one parent
- * set at a time; a new model is one new file and one line in jsp_model_find. */
+ * set at a time; a new model is one new file and one entry in the list of jsp_model.c. */
 #ifndef JSP_MODEL_H
 #define JSP_MODEL_H
 

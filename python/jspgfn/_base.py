@@ -47,6 +47,9 @@ from ._validation import (
 # Streams of random numbers that grow out of one seed.
 STREAM_FIT, STREAM_GRAPHS, STREAM_PARAMETERS, STREAM_SUMMARY = range(4)
 
+# What check_is_fitted looks for, in whatever estimator.
+FITTED = ("_tables", "_engine", "_record", "log_partition_")
+
 # Bytes of tables per parent set: a double and two floats (csrc/score/jsp_scores.h).
 BYTES_PER_PARENT_SET = 16
 
@@ -190,6 +193,10 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _start(self, problem: Problem, X: Any) -> None:
         """Sets the fitted attributes; to be called by `fit` itself."""
+        for (
+            name
+        ) in FITTED:  # an interrupted fit must not show results of an earlier one
+            self.__dict__.pop(name, None)
         # n_features_in_, feature_names_in_
         validate_data(self, X, skip_check_array=True)
         warn_about_noise_scale(

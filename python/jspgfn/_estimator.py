@@ -214,7 +214,8 @@ class JSPGFN(ScoreEstimator):
             For data or settings that cannot be used, before any work is done. The
             message names the column or the argument.
         jspgfn.NumericalError
-            When training diverges.
+            When training diverges, or when columns depend on each other so nearly, or
+            differ in scale so much, that the evidence cannot be computed.
 
         Examples
         --------

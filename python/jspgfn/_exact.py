@@ -49,7 +49,7 @@ class ExactPosterior(ScoreEstimator):
     """The exact posterior over all DAGs, without sampling error.
 
     Adds up all directed acyclic graphs by inclusion and exclusion over sets of nodes
-    (Tian and He): a second or two for 20 variables, milliseconds for 12. Whatever is
+    (Tian and He): a few seconds for 20 variables, milliseconds for 12. Whatever is
     asked of it is exact up to rounding, except paths and Markov blankets, which come
     from exact independent draws with a stated Monte-Carlo error.
 
@@ -174,7 +174,6 @@ class ExactPosterior(ScoreEstimator):
         problem = self._check_problem(X, interventions)
         n_bytes = self._check_size(problem)
         self._start(problem, X)
-        self._problem_prior = problem.graph_prior
         self._log_prior_partition: float | None = None
         if self.verbose:
             n_variables = problem.n_variables

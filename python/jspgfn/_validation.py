@@ -193,8 +193,8 @@ def split_columns(X: Any) -> tuple[list[Any], list[str], bool]:
         return columns, names, labelled
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(
-            f"X has {np.asarray(X.mask).sum()} masked (missing) entries; drop those rows or "
-            "fill them in"
+            f"X has {np.asarray(X.mask).sum()} masked (missing) entries; "
+            "drop those rows or fill them in"
         )
     try:
         array = np.asarray(X)

@@ -7,7 +7,7 @@ from sklearn.exceptions import NotFittedError
 
 import jspgfn
 from checks import make_scores, simulate
-from jspgfn import _core, _validation
+from jspgfn import _core, _exact, _validation
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +187,16 @@ def test_draws_go_on(fitted):
     assert np.array_equal(
         fitted.sample(5, random_state=1).graphs, fitted.sample(5, random_state=1).graphs
     )
+
+
+def test_interrupted_refit_shows_no_older_results(table, monkeypatch):
+    exact = jspgfn.ExactPosterior(random_state=0).fit(table)
+
+    def press_ctrl_c(exact):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_exact, "run_to_end", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        exact.fit(table[table.columns[::-1]])
+    with pytest.raises(NotFittedError):
+        exact.edge_probabilities()
