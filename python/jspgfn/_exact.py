@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
 from ._engine import SECONDS_PER_CALL, held_interrupts
+from ._exceptions import JspgfnWarning
 from ._models import Model
 from ._posterior import Posterior, label_matrix
 from ._validation import (
@@ -40,6 +42,9 @@ MAX_ALL_CANDIDATES = 20
 
 # Terms per second and thread, for the estimate that is printed before the start.
 TERMS_PER_SECOND = 2.5e8
+
+# `fit` warns when it may take longer than this.
+LONG_SECONDS = 600
 
 # Draws turned into paths and Markov blankets at a time.
 DRAWS_AT_ONCE = 4096
@@ -175,17 +180,24 @@ class ExactPosterior(ScoreEstimator):
         n_bytes = self._check_size(problem)
         self._start(problem, X)
         self._log_prior_partition: float | None = None
+        terms = 2 * 3.0**problem.n_variables
+        seconds = max(terms / (TERMS_PER_SECOND * self._tables.n_threads), 0.01)
         if self.verbose:
-            n_variables = problem.n_variables
-            terms = 2 * 3.0**n_variables
-            seconds = terms / (TERMS_PER_SECOND * self._tables.n_threads)
             self._print_plan(
                 problem,
                 {
                     "exact": f"{count_bytes(n_bytes + problem.n_bytes)} in all; at most "
-                    f"{terms:.2g} terms, {max(seconds, 0.01):.2g} s, often a tenth; "
+                    f"{terms:.2g} terms, {seconds:.2g} s, often a tenth; "
                     f"{self._tables.n_threads} threads"
                 },
+            )
+        if seconds > LONG_SECONDS:
+            warnings.warn(
+                f"{problem.n_variables} variables may take up to {seconds / 60:.0f} "
+                "minutes (often a tenth); Ctrl-C stops; StructureMCMC and JSPGFN are "
+                "faster",
+                JspgfnWarning,
+                stacklevel=2,
             )
         self._exact: Any = None
         exact = self._solved()

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -501,6 +501,37 @@ class StructureMCMC(ScoreEstimator):
         if not standard_error:
             return edges
         return edges, self._labelled_matrix(self._standard_error(self._record.sums))
+
+    def log_prob(self, graphs: Any) -> NoReturn:
+        """Not available: a chain does not know how probable its states are.
+
+        Parameters
+        ----------
+        graphs : array-like
+            Graphs.
+
+        Raises
+        ------
+        NotImplementedError
+            Always. `log_reward` gives the probability up to a constant;
+            `ExactPosterior.log_prob` and `JSPGFN.log_prob` give it in full.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> chain = jspgfn.StructureMCMC(n_moves=100_000, random_state=0).fit(sim.X)
+        >>> try:
+        ...     chain.log_prob(sim.graph)
+        ... except NotImplementedError as error:
+        ...     print(str(error)[:33])
+        a chain does not know how probabl
+        """
+        raise NotImplementedError(
+            "a chain does not know how probable its states are; log_reward gives the "
+            "probability up to a constant, JSPGFN and ExactPosterior have log_prob"
+        )
 
     def sample(self, n: int = 1000, random_state: Any = None) -> Posterior:
         """Draw stored states of the chains, with parameters drawn exactly.

@@ -120,6 +120,12 @@ def test_all_candidates_up_to_twenty():
     assert est._check_problem(x, None).candidates.counts == [12] * 21
 
 
+def test_a_long_run_is_announced(table, monkeypatch):
+    monkeypatch.setattr("jspgfn._exact.LONG_SECONDS", 1e-3)
+    with pytest.warns(jspgfn.JspgfnWarning, match="variables may take up to"):
+        jspgfn.ExactPosterior().fit(table)
+
+
 def test_plan_and_outcome_are_printed(table, capsys):
     jspgfn.ExactPosterior(verbose=1).fit(table)
     text = capsys.readouterr().out

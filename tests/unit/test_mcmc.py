@@ -65,6 +65,11 @@ def test_refusals(settings, message):
         fit(**settings)
 
 
+def test_no_log_prob():
+    with pytest.raises(NotImplementedError, match="log_reward gives"):
+        jspgfn.StructureMCMC().log_prob([[0, 1], [0, 0]])
+
+
 def test_bad_data_is_refused_before_any_work():
     X = table()
     X[3, 1] = np.nan
