@@ -521,7 +521,7 @@ class StructureMCMC(ScoreEstimator):
         >>> import jspgfn
         >>> sim = jspgfn.simulate.linear_gaussian(
         ...     n_variables=3, n_samples=50, random_state=0)
-        >>> chain = jspgfn.StructureMCMC(n_moves=100_000, random_state=0).fit(sim.X)
+        >>> chain = jspgfn.StructureMCMC(n_moves=10_000_000, random_state=0).fit(sim.X)
         >>> try:
         ...     chain.log_prob(sim.graph)
         ... except NotImplementedError as error:
