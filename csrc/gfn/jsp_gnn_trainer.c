@@ -12,7 +12,11 @@
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
 
-enum { LANES = JSP_GNN_TRAINER_LANES };
+enum { MAX_LANES = JSP_GNN_TRAINER_LANES };
+
+/* Nodes per side that are worth a lane of their own: a block of gradients must be cleared
+ * and added. */
+#define LANE_NODES 80
 
 /* Nodes per chunk and side. */
 #define CHUNK_NODES 320
@@ -46,8 +50,9 @@ struct jsp_gnn_trainer {
     uint8_t *before;     /* [batch_size, D, D] */
     uint8_t *after;
     worker *workers; /* [n_threads] */
-    jsp_real *gradient[LANES];
-    jsp_gnn_loss_sums sums[LANES];
+    int n_lanes;     /* depends on the config only */
+    jsp_real *gradient[MAX_LANES];
+    jsp_gnn_loss_sums sums[MAX_LANES];
     jsp_parallel_team *team;
 };
 
@@ -55,7 +60,8 @@ struct jsp_gnn_trainer {
 
 static int chunk_size(const jsp_gnn_trainer *trainer) {
     const int by_nodes = CHUNK_NODES / trainer->target->D;
-    const int by_lane = (trainer->config.batch_size + LANES - 1) / LANES;
+    const int lanes = trainer->n_lanes;
+    const int by_lane = (trainer->config.batch_size + lanes - 1) / lanes;
     const int size = by_nodes < by_lane ? by_nodes : by_lane;
     return size > 0 ? size : 1;
 }
@@ -105,7 +111,7 @@ static jsp_status create_batch(jsp_gnn_trainer *trainer, jsp_error *error) {
         return jsp_status_no_memory(error, 2 * cells, "a batch of transitions");
     }
     const size_t size = jsp_gnn_net_gradient_capacity(&trainer->net);
-    for (int lane = 0; lane < LANES; lane++) {
+    for (int lane = 0; lane < trainer->n_lanes; lane++) {
         trainer->gradient[lane] = jsp_memory_alloc(size, sizeof(jsp_real));
         if (!trainer->gradient[lane]) {
             return jsp_status_no_memory(error, size * sizeof(jsp_real), "gradients");
@@ -166,7 +172,8 @@ void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer) {
         jsp_memory_free(trainer->workers[w].scratch);
     }
     jsp_memory_free(trainer->workers);
-    for (int lane = 0; lane < LANES; lane++) jsp_memory_free(trainer->gradient[lane]);
+    for (int lane = 0; lane < MAX_LANES; lane++)
+        jsp_memory_free(trainer->gradient[lane]);
     jsp_dag_batch_destroy(&trainer->environments);
     jsp_gnn_shard_destroy(&trainer->env_shard);
     jsp_memory_free(trainer->env_adjacency);
@@ -282,6 +289,8 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
     trainer->target = target;
     trainer->config = *config;
     if (trainer->config.n_threads < 1) trainer->config.n_threads = 1;
+    const long lanes = (long)config->batch_size * target->D / LANE_NODES;
+    trainer->n_lanes = lanes < 1 ? 1 : lanes > MAX_LANES ? MAX_LANES : (int)lanes;
     jsp_status status = allocate(trainer, error);
     if (status != JSP_OK) {
         jsp_gnn_trainer_destroy(trainer);
@@ -385,8 +394,8 @@ static void run_task(void *context, int task, int w) {
         return;
     }
     const int lane = task - 1, size = chunk_size(trainer);
-    const int begin = (int)((long)trainer->B * lane / LANES);
-    const int end = (int)((long)trainer->B * (lane + 1) / LANES);
+    const int begin = (int)((long)trainer->B * lane / trainer->n_lanes);
+    const int end = (int)((long)trainer->B * (lane + 1) / trainer->n_lanes);
     jsp_real *block = trainer->gradient[lane];
     const jsp_gnn_net_gradient gradient =
         jsp_gnn_net_gradient_place(&trainer->net, block);
@@ -407,8 +416,8 @@ static void sum_part(void *context, int part, int w) {
     const size_t end =
         part + 1 < SUM_PARTS ? size * (size_t)(part + 1) / SUM_PARTS / 16 * 16 : size;
     (void)w;
-    for (int step = 1; step < LANES; step *= 2) {
-        for (int lane = 0; lane + step < LANES; lane += 2 * step) {
+    for (int step = 1; step < trainer->n_lanes; step *= 2) {
+        for (int lane = 0; lane + step < trainer->n_lanes; lane += 2 * step) {
             jsp_kernels_active()->add(end - begin,
                                       trainer->gradient[lane + step] + begin,
                                       trainer->gradient[lane] + begin);
@@ -421,7 +430,7 @@ static void report(const jsp_gnn_trainer *trainer, jsp_gnn_trainer_metrics *metr
     const int B = trainer->B;
     jsp_gnn_loss_sums total = {0};
     size_t n_edges = 0;
-    for (int lane = 0; lane < LANES; lane++) {
+    for (int lane = 0; lane < trainer->n_lanes; lane++) {
         total.huber += trainer->sums[lane].huber / B;
         total.penalty += trainer->sums[lane].penalty / B;
         total.residual += trainer->sums[lane].residual / B;
@@ -470,7 +479,7 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     read_environments(trainer);
     draw_batch(trainer);
     jsp_gnn_net_forward(&trainer->net, trainer->params);
-    jsp_parallel_team_for(trainer->team, 1 + LANES, run_task, trainer);
+    jsp_parallel_team_for(trainer->team, 1 + trainer->n_lanes, run_task, trainer);
     report(trainer, metrics);
     jsp_status status = check_finite(trainer, "loss", metrics->loss, error);
     if (status != JSP_OK) return status;

@@ -18,7 +18,8 @@
 #include "jsp_gnn_loss.h"
 #include "jsp_replay.h"
 
-/* Blocks of gradients; transitions are split evenly among them. */
+/* Most blocks of gradients; transitions are split evenly among them, small batches among
+ * fewer. */
 #define JSP_GNN_TRAINER_LANES 8
 
 typedef struct jsp_gnn_trainer_config {

@@ -23,6 +23,7 @@ from ._exceptions import (
     NotMixedWarning,
     TimeBudgetWarning,
 )
+from ._gnn import PAPER, PAPER_QUICK
 from ._mcmc import StructureMCMC
 from ._models import BDeu, BGe, LinearGaussian, NormalInverseGamma
 from ._posterior import Posterior
@@ -32,6 +33,8 @@ __version__ = _version("jspgfn")
 
 __all__ = [
     "JSPGFN",
+    "PAPER",
+    "PAPER_QUICK",
     "BDeu",
     "BGe",
     "Constraints",

@@ -294,11 +294,15 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         log_prob: NDArray[np.float64] | None,
         log_reward: NDArray[np.float64] | None = None,
         equal_weights: bool = False,
+        parameters: tuple[Any, Any, Any, Any] | None = None,
+        log_reward_joint: NDArray[np.float64] | None = None,
     ) -> Posterior:
-        """Graphs (n, D, D) with parameters drawn exactly, in the units of X.
+        """Graphs (n, D, D) with parameters in the units of X, drawn exactly unless given.
 
         log_prob : of each graph under whatever drew it; None = unknown (chains), which
         makes all weights equal, as equal_weights does.
+        parameters : weights per edge, intercepts, noise scales and log q(theta | G) of a
+        sampler that draws them itself, with log_reward_joint.
         """
         scores = self._tables.scores
         if log_reward is None:
@@ -307,7 +311,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         linear: tuple[Any, Any, Any] = (None, None, None)
         tables = None
         if self._states is None:
-            *drawn, log_prob_theta = scores.draw_parameters(graphs, stream, first_draw)
+            if parameters is None:
+                parameters = scores.draw_parameters(graphs, stream, first_draw)
+            *drawn, log_prob_theta = parameters
             linear = self._preprocessing.to_units_of_x(graphs, *drawn)
         else:
             check_memory(
@@ -331,6 +337,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             feature_names=self._names,
             labelled=self._labelled,
             equal_weights=equal_weights,
+            log_reward_joint=log_reward_joint,
         )
 
     def _check_draws(self, n: int) -> None:

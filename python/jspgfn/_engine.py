@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +67,25 @@ class Plan:
 
 
 @dataclass
+class Draws:
+    """Graphs as a trainer draws them, with parameters when it draws those too."""
+
+    graphs: NDArray[np.uint8]
+    log_prob: NDArray[np.float64]
+    log_reward: NDArray[np.float64]
+    # weights (one per edge), intercepts, noise scales, log q(theta | G)
+    parameters: tuple[Any, Any, Any, Any] | None = None
+    log_reward_joint: NDArray[np.float64] | None = None
+
+
+@dataclass
 class Engine:
-    """The trainer of one fit, built when first needed."""
+    """The trainer of one fit, built when first needed.
+
+    This one is that of the generator "edges"; another generator overrides what differs.
+    """
+
+    metric_names: ClassVar[tuple[str, ...]] = _core.METRICS
 
     tables: ScoreTables
     trainer_settings: dict[str, Any]
@@ -77,17 +94,48 @@ class Engine:
     _trainer_state: dict[str, Any] | None = None
 
     @property
-    def trainer(self) -> _core.Trainer:
+    def trainer(self) -> Any:
         if self._trainer is None:
-            self._trainer = _core.Trainer(
-                self.tables.scores,
-                n_threads=self.tables.n_threads,
-                **self.trainer_settings,
-            )
+            self._trainer = self.build()
             if self._trainer_state is not None:
                 self._trainer.set_state(self._trainer_state)
                 self._trainer_state = None
-        return self._trainer  # type: ignore[no-any-return]
+        return self._trainer
+
+    def build(self) -> Any:
+        return _core.Trainer(
+            self.tables.scores,
+            n_threads=self.tables.n_threads,
+            **self.trainer_settings,
+        )
+
+    def set_schedule(self, n_iter: int) -> None:
+        """n_iter more updates, without maximum likelihood."""
+        self.trainer.set_schedule(
+            first_iteration=self.trainer.iteration,
+            n_iter=n_iter,
+            likelihood_fraction=0.0,
+        )
+
+    def draw(self, n: int, seed: int, first_draw: int) -> Draws:
+        return Draws(*self.trainer.sample(n, seed, self.tables.n_threads, first_draw))
+
+    def log_prob(
+        self, graphs: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """log q and its standard error."""
+        log_prob = self.trainer.log_prob(graphs, self.tables.n_threads)
+        return log_prob, np.zeros_like(log_prob)
+
+    def progress_words(self, row: dict[str, float]) -> dict[str, str]:
+        if row["phase"] == 1:
+            return {"gap": f"{row['gap']:.3f}", "ess": f"{row['own_ess']:.3f}"}
+        return {"loss": f"{row['loss']:.3g}"}
+
+    def outcome_words(self) -> str:
+        gap = certificate(self.metrics())
+        words = "not yet known" if math.isnan(gap) else f"{gap:.4f} nats"
+        return f"gap of the last {CHECK_EVERY}: {words}"
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -97,9 +145,9 @@ class Engine:
         return state
 
     def metrics(self) -> NDArray[np.float64]:
-        """One row per update, columns as in _core.METRICS."""
+        """One row per update, columns as in metric_names."""
         if len(self.history) != 1:
-            rows = self.history or [np.empty((0, len(_core.METRICS)))]
+            rows = self.history or [np.empty((0, len(self.metric_names)))]
             self.history = [np.concatenate(rows)]
         return self.history[0]
 
@@ -150,7 +198,7 @@ def train(engine: Engine, plan: Plan, progress: bool) -> bool:
     begin = time.perf_counter()
     already_used = plan.seconds_used
     chunk = 1
-    with held_interrupts() as interrupt, progress_bar(plan, progress) as bar:
+    with held_interrupts() as interrupt, progress_bar(engine, plan, progress) as bar:
         while True:
             iteration = trainer.iteration
             plan.seconds_used = already_used + time.perf_counter() - begin
@@ -192,27 +240,25 @@ def next_chunk(plan: Plan, seconds_per_update: float, chunk: int) -> int:
 class ProgressBar:
     """tqdm, fed with updates, or with seconds when time is the limit."""
 
-    def __init__(self, plan: Plan, bar: Any) -> None:
+    def __init__(self, engine: Engine, plan: Plan, bar: Any) -> None:
+        self.engine = engine
         self.plan = plan
         self.bar = bar
 
     def advance(self, n_updates: int, last_row: NDArray[np.float64]) -> None:
         if self.bar is None:
             return
-        named = dict(zip(_core.METRICS, last_row, strict=True))
-        words = {"loss": f"{named['loss']:.3g}"}
-        if named["phase"] == 1:
-            words = {"gap": f"{named['gap']:.3f}", "ess": f"{named['own_ess']:.3f}"}
-        self.bar.set_postfix(words, refresh=False)
+        named = dict(zip(self.engine.metric_names, last_row.tolist(), strict=True))
+        self.bar.set_postfix(self.engine.progress_words(named), refresh=False)
         done = self.plan.seconds_used if self.plan.is_timed else self.bar.n + n_updates
         self.bar.update(min(done, self.bar.total) - self.bar.n)
 
 
 @contextmanager
-def progress_bar(plan: Plan, wanted: bool) -> Iterator[ProgressBar]:
+def progress_bar(engine: Engine, plan: Plan, wanted: bool) -> Iterator[ProgressBar]:
     """A bar where someone can see it: on a terminal, or as a widget in a notebook."""
     if not wanted:
-        yield ProgressBar(plan, None)
+        yield ProgressBar(engine, plan, None)
         return
     from tqdm import auto, autonotebook, std
 
@@ -226,6 +272,6 @@ def progress_bar(plan: Plan, wanted: bool) -> Iterator[ProgressBar]:
         "[{elapsed}<{remaining}{postfix}]",
     )
     try:
-        yield ProgressBar(plan, bar)
+        yield ProgressBar(engine, plan, bar)
     finally:
         bar.close()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from . import _core
 from ._base import (
     STREAM_FIT,
     STREAM_GRAPHS,
     STREAM_SUMMARY,
+    Problem,
     ScoreEstimator,
     stream_seed,
 )
@@ -26,11 +23,11 @@ from ._engine import (
     UNLIMITED,
     Engine,
     Plan,
-    certificate,
     default_n_iter,
     train,
 )
 from ._exceptions import TimeBudgetWarning
+from ._gnn import PAPER, GnnEngine, check_gnn
 from ._models import Model
 from ._posterior import Posterior
 from ._validation import check_choice, check_integer, check_real
@@ -57,10 +54,15 @@ class JSPGFN(ScoreEstimator):
         `NormalInverseGamma`, `LinearGaussian` or `BDeu`. "bge" and "nig" learn the
         noise, "linear" fixes it; "bdeu" is for discrete columns (integers, text, bool
         or categories).
-    generator : {"edges", "auto"}
+    generator : {"edges", "gnn", "auto"}
         How graphs are built. "edges" visits the pairs of variables in a fixed order, so
         that every graph arises in exactly one way and its log-probability is exact. It
-        is an extension of this package, not the paper's generator.
+        is an extension of this package, not the paper's generator, and what "auto"
+        takes. "gnn" is the published method: a graph network adds edges in any order, a
+        head draws the parameters, both are trained together; see `jspgfn.PAPER`. It
+        needs the model "linear" and cannot require edges. Its draws have the
+        log-probability of their own trajectory times the number of orders of their
+        edges, which is right for weights.
     graph_prior : {"fair", "uniform", "erdos-renyi"}, ErdosRenyi or EdgeProbabilities
         Weight w(G) of a graph: "uniform" is 1 for every graph, which favours dense
         graphs as most graphs are dense; "fair" is the product over nodes of 1 / C(D -
@@ -90,9 +92,23 @@ class JSPGFN(ScoreEstimator):
         neither, a number of updates that depends on D, with an early stop when the
         certificate is good: the mean gap over the last 100 updates is below 0.005 nats.
     batch_size : int
-        Own draws per update, and as many states of structure chains.
+        Own draws per update, and as many states of structure chains; for "gnn"
+        transitions per update.
     learning_rate : float
         Peak learning rate of Adam.
+    head : {"diag", "full"}
+        For "gnn": parameters of a node as independent normals, or correlated ones.
+    n_theta_samples : int
+        For "gnn": samples of parameters per graph and update.
+    gnn_options : dict or None
+        For "gnn": departures from the published training; entries are logit_scale and
+        residual_scale (number of rows as published), init_scale (1) of the layers that
+        make logits, delta (1) of the Huber loss, penalty_weight (1), exploration_start
+        (1), exploration_end (0.1), decay (0: share of the schedule, at its end, in which
+        the learning rate falls), beta2 (0.999), clip_ratio (no clipping), average_decay
+        (0: draws use the last parameters), n_environments (8), replay_capacity (100,000)
+        and n_prefill (1,000). `jspgfn.PAPER_QUICK` holds a choice that suits few
+        variables.
     n_jobs : int or None
         Threads. None: what OpenMP would use, at most the processors of the cgroup; -1:
         all processors. Results are the same bits for any number of threads. A process
@@ -111,7 +127,10 @@ class JSPGFN(ScoreEstimator):
         estimate of both Kullback-Leibler divergences together, in nats; NaN in phase
         0), own_gap_median, own_ess (effective sample size of own draws, a fraction),
         acceptance (of own draws by the chains), chain_log_q, gradient_norm,
-        learning_rate, progress and n_edges.
+        learning_rate, progress and n_edges. With "gnn": loss, huber and penalty (its
+        terms), residual_mean and residual_sd (of the detailed balance of a transition
+        with parameters, in nats), gradient_norm, learning_rate, exploration, progress
+        and n_edges.
     n_iter_ : int
         Updates made.
     random_seed_ : int
@@ -166,6 +185,9 @@ class JSPGFN(ScoreEstimator):
         max_time: float | None = None,
         batch_size: int = 32,
         learning_rate: float = 5e-3,
+        head: str = "diag",
+        n_theta_samples: int = 64,
+        gnn_options: dict[str, Any] | None = None,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -181,6 +203,9 @@ class JSPGFN(ScoreEstimator):
         self.max_time = max_time
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.head = head
+        self.n_theta_samples = n_theta_samples
+        self.gnn_options = gnn_options
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -228,16 +253,16 @@ class JSPGFN(ScoreEstimator):
         """
         started = time.perf_counter()
         problem = self._check_problem(X, interventions)
-        training = self._check_training(problem.n_variables)
+        training = self._check_training(problem)
         self._start(problem, X)
-        self._engine = Engine(
+        self._engine = training.engine(
             self._tables,
             trainer_settings={
                 "n_iter": training.n_iter,
                 "batch_size": training.batch_size,
                 "learning_rate": training.learning_rate,
-                "likelihood_fraction": LIKELIHOOD_FRACTION,
                 "seed": stream_seed(self.random_seed_, STREAM_FIT),
+                **training.more_settings,
             },
         )
         self._plan = Plan(
@@ -303,13 +328,9 @@ class JSPGFN(ScoreEstimator):
                 )
         else:
             updates, seconds = check_schedule(n_iter, max_time)
-            trainer = self._engine.trainer
-            trainer.set_schedule(
-                first_iteration=trainer.iteration,
-                n_iter=updates,
-                likelihood_fraction=0.0,
-            )
-            self._plan = Plan(first=trainer.iteration, n_iter=updates, seconds=seconds)
+            self._engine.set_schedule(updates)
+            first = self._engine.trainer.iteration
+            self._plan = Plan(first=first, n_iter=updates, seconds=seconds)
         self._run()
         return self
 
@@ -321,28 +342,41 @@ class JSPGFN(ScoreEstimator):
         finally:
             metrics = self._engine.metrics()
             self.history_ = {
-                name: metrics[:, k].copy() for k, name in enumerate(_core.METRICS)
+                name: metrics[:, k].copy()
+                for k, name in enumerate(self._engine.metric_names)
             }
             self.n_iter_ = int(self._engine.trainer.iteration)
         if self.verbose:
-            print_outcome(self, metrics)
+            print_outcome(self)
         if not ran_to_the_end:
             raise KeyboardInterrupt
 
-    def _check_training(self, n_variables: int) -> Training:
-        check_choice(
+    def _check_training(self, problem: Problem) -> Training:
+        generator = check_choice(
             "generator",
             self.generator,
-            {"edges": "pairs in a fixed order", "auto": "the same"},
+            {
+                "edges": "pairs in a fixed order",
+                "gnn": "the published method",
+                "auto": "the same as 'edges'",
+            },
         )
-        may_stop_early = self.n_iter is None and self.max_time is None
+        no_limit = self.n_iter is None and self.max_time is None
         n_iter, max_time = check_schedule(self.n_iter, self.max_time)
+        engine: type[Engine] = Engine
+        more: dict[str, Any] = {"likelihood_fraction": LIKELIHOOD_FRACTION}
+        by_default = default_n_iter(problem.n_variables)
+        if generator == "gnn":
+            engine, by_default = GnnEngine, PAPER["n_iter"]
+            more = check_gnn(problem, self.head, self.n_theta_samples, self.gnn_options)
         return Training(
-            n_iter=default_n_iter(n_variables) if may_stop_early else n_iter,
+            n_iter=by_default if no_limit else n_iter,
             max_time=max_time,
-            may_stop_early=may_stop_early,
+            may_stop_early=no_limit and engine is Engine,
             batch_size=check_integer("batch_size", self.batch_size, 2, MAX_BATCH),
             learning_rate=check_real("learning_rate", self.learning_rate, above=0),
+            engine=engine,
+            more_settings=more,
         )
 
     def _describe_training(self, training: Training) -> str:
@@ -353,8 +387,11 @@ class JSPGFN(ScoreEstimator):
             updates = f"up to {updates}, fewer when the gap falls below {GOOD_GAP}"
         if training.max_time is not None:
             updates += f", {training.max_time:g} s at most"
+        batch = f"{training.batch_size} + {training.batch_size}"
+        if training.engine is not Engine:
+            batch = f"{training.batch_size} transitions"
         return (
-            f"{updates}; batches of {training.batch_size} + {training.batch_size}; "
+            f"{updates}; batches of {batch}; "
             f"{self._tables.n_threads} threads; seed {self.random_seed_}"
         )
 
@@ -398,24 +435,33 @@ class JSPGFN(ScoreEstimator):
         return self._draw(n, *self._next_draws(n, random_state))
 
     def _draw(self, n: int, seed: int, first_draw: int) -> Posterior:
-        graphs, log_prob, log_reward = self._engine.trainer.sample(
-            n, stream_seed(seed, STREAM_GRAPHS), self._tables.n_threads, first_draw
-        )
+        draws = self._engine.draw(n, stream_seed(seed, STREAM_GRAPHS), first_draw)
         return self._make_posterior(
-            graphs, seed, first_draw, log_prob=log_prob, log_reward=log_reward
+            draws.graphs,
+            seed,
+            first_draw,
+            log_prob=draws.log_prob,
+            log_reward=draws.log_reward,
+            parameters=draws.parameters,
+            log_reward_joint=draws.log_reward_joint,
         )
 
-    def log_prob(self, graphs: Any) -> NDArray[np.float64]:
-        """log q(G), the exact log-probability with which `sample` draws these graphs.
+    def log_prob(self, graphs: Any, standard_error: bool = False) -> Any:
+        """log q(G), the log-probability with which `sample` draws these graphs.
+
+        Exact, but for the generator "gnn" and graphs with more than 10 edges: there it is
+        the log of a mean over 100 random orders of the edges.
 
         Parameters
         ----------
         graphs : array-like of shape (n, D, D) or (D, D)
             bool or 0/1, ``graphs[s, i, j]`` = edge i -> j.
+        standard_error : bool
+            Also return the Monte-Carlo standard error, 0 where the value is exact.
 
         Returns
         -------
-        ndarray of shape (n,), float64
+        ndarray of shape (n,), float64, or a pair of them
             -inf for acyclic graphs that max_parents or candidates exclude.
 
         Raises
@@ -434,7 +480,8 @@ class JSPGFN(ScoreEstimator):
         """
         check_is_fitted(self, "_engine")
         checked = self._check_acyclic(graphs)
-        return self._engine.trainer.log_prob(checked, self._tables.n_threads)
+        values, errors = self._engine.log_prob(checked)
+        return (values, errors) if standard_error else values
 
     def edge_probabilities(self, n: int = 10_000, weighted: bool = False) -> Any:
         """Posterior probability of each edge, from fresh draws of a fixed seed.
@@ -479,6 +526,8 @@ class Training:
     may_stop_early: bool
     batch_size: int
     learning_rate: float
+    engine: type[Engine]
+    more_settings: dict[str, Any]  # of its trainer
 
 
 def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]:
@@ -489,10 +538,9 @@ def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]
     return check_integer("n_iter", n_iter, at_least=1, at_most=UNLIMITED), seconds
 
 
-def print_outcome(est: JSPGFN, metrics: NDArray[np.float64]) -> None:
-    gap = certificate(metrics)
-    words = "not yet known" if math.isnan(gap) else f"{gap:.4f} nats"
+def print_outcome(est: JSPGFN) -> None:
     stop = "stopped early" if est._plan.stopped_early else "made"
     if not est._plan.finished:
         stop = "interrupted"
-    print(f"outcome     {est.n_iter_} updates {stop}; gap of the last 100: {words}")
+    words = est._engine.outcome_words()
+    print(f"outcome     {est.n_iter_} updates {stop}; {words}")

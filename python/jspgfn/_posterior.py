@@ -54,10 +54,12 @@ class Posterior:
     log_reward : ndarray of shape (n,), float64
         log w(G) + log evidence, with the parameters integrated out.
     log_reward_joint : ndarray of shape (n,), float64
-        log P(data | G, theta) + log P(theta | G) + log w(G). Parameters are drawn from
-        their exact conditional posterior, so this is log_reward + log_prob_theta.
+        log P(data | G, theta) + log P(theta | G) + log w(G). Where parameters are drawn
+        from their exact conditional posterior this is log_reward + log_prob_theta.
     weights : ndarray of shape (n,), float64
-        Importance weights, proportional to exp(log_reward - log_prob), summing to 1;
+        Importance weights, proportional to exp(log_reward_joint - log_prob -
+        log_prob_theta), which is exp(log_reward - log_prob) where parameters are drawn
+        from their exact conditional posterior. They sum to 1;
         1/n where draws come from the posterior itself or `log_prob` is None.
     feature_names : list of str
         Names of the variables; x0, x1, ... when the data had none.
@@ -98,6 +100,7 @@ class Posterior:
         feature_names: list[str],
         labelled: bool,
         equal_weights: bool = False,
+        log_reward_joint: Floats | None = None,
     ) -> None:
         self.graphs = graphs
         self._edge_coef = edge_coef  # one per edge, in the order of nonzero(graphs)
@@ -111,6 +114,8 @@ class Posterior:
         self.feature_names = list(feature_names)
         self._labelled = labelled
         self._equal_weights = equal_weights or log_prob is None
+        # None = parameters come from their exact conditional posterior
+        self._log_reward_joint = log_reward_joint
 
     def __len__(self) -> int:
         return len(self.graphs)
@@ -192,6 +197,8 @@ class Posterior:
 
     @property
     def log_reward_joint(self) -> Floats:
+        if self._log_reward_joint is not None:
+            return self._log_reward_joint
         return np.asarray(self.log_reward + self.log_prob_theta)
 
     @property
@@ -199,6 +206,8 @@ class Posterior:
         if self._equal_weights or self.log_prob is None:
             return np.full(len(self), 1 / len(self))
         log_weights = self.log_reward - self.log_prob
+        if self._log_reward_joint is not None:
+            log_weights = self._log_reward_joint - self.log_prob - self.log_prob_theta
         weights = np.exp(log_weights - log_weights.max())
         return np.asarray(weights / weights.sum())
 

@@ -293,7 +293,7 @@ static int test_normals(void) {
 static jsp_gnn_trainer_config trainer_config(int n_threads) {
     return (jsp_gnn_trainer_config){
         .head = JSP_HEAD_FULL,
-        .batch_size = 21,
+        .batch_size = 70,
         .n_theta_samples = 3,
         .n_environments = 3,
         .replay_capacity = 100,

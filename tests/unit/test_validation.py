@@ -271,7 +271,7 @@ def test_bad_target_numbers(data, target):
             {"model": jspgfn.BGe(alpha_w=5)},
             r"alpha_w .* above 5 \(D \+ 1 with D = 4\), got 5",
         ),
-        ({"generator": "gnn"}, r"generator must be one of 'edges'.* got 'gnn'"),
+        ({"generator": "layers"}, r"generator must be one of 'edges'.* got 'layers'"),
         (
             {"graph_prior": "scale-free"},
             r"graph_prior must be 'uniform', 'fair', .* got",

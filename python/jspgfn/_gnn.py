@@ -1,0 +1,194 @@
+"""The published method as a generator: its settings, its engine, its published values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from ._base import Problem
+from ._engine import CHECK_EVERY, Draws, Engine
+from ._validation import check_choice, check_integer, check_real, describe
+
+# Random orders of edges for log q(G) of graphs with more than ten edges.
+N_ORDERS = 100
+SEED_OF_ORDERS = 0
+
+PAPER: dict[str, Any] = {
+    "model": "linear",
+    "generator": "gnn",
+    "graph_prior": "uniform",
+    "preprocess": None,
+    "head": "diag",
+    "batch_size": 256,
+    "n_theta_samples": 64,
+    "learning_rate": 1e-4,
+    "n_iter": 100_000,
+}
+"""Keyword arguments of JSPGFN for the published method with its published settings.
+
+Override with ``JSPGFN(**{**jspgfn.PAPER, "head": "full", "n_iter": 2000})``.
+"""
+
+PAPER_QUICK: dict[str, Any] = {
+    **PAPER,
+    "head": "full",
+    "n_theta_samples": 4,
+    "learning_rate": 1e-3,
+    "n_iter": 14_000,
+    "gnn_options": {
+        "logit_scale": 1.0,
+        "residual_scale": 1.0,
+        "init_scale": 0.1,
+        "decay": 0.8,
+        "average_decay": 0.995,
+        "clip_ratio": 5.0,
+    },
+}
+"""The published objective, network and head with another start and schedule.
+
+Five variables then need minutes instead of hours: logits are not multiplied by the number
+of rows and start small, residuals are not divided by it, the learning rate is larger and
+falls, gradients are clipped, and draws use averaged parameters.
+"""
+
+# What gnn_options may hold: least and largest value. Defaults are the published ones.
+OPTIONS: dict[str, tuple[float, float]] = {
+    "logit_scale": (1e-6, 1e9),
+    "residual_scale": (1e-6, 1e9),
+    "init_scale": (0.0, 1e3),
+    "delta": (1e-9, 1e9),
+    "penalty_weight": (0.0, 1e9),
+    "exploration_start": (0.0, 1.0),
+    "exploration_end": (0.0, 1.0),
+    "decay": (0.0, 1.0),
+    "beta2": (0.0, 1.0),
+    "clip_ratio": (1e-3, 1e9),
+    "average_decay": (0.0, 1.0),
+}
+INTEGER_OPTIONS = {
+    "n_environments": (1, 10_000),
+    "replay_capacity": (1, 10**8),
+    "n_prefill": (0, 10**8),
+}
+
+
+def check_options(options: object) -> dict[str, Any]:
+    """gnn_options as arguments of _core.GnnTrainer."""
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise TypeError(f"gnn_options must be None or a dict, got {describe(options)}")
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in INTEGER_OPTIONS:
+            checked[name] = check_integer(
+                f"gnn_options[{name!r}]", value, *INTEGER_OPTIONS[name]
+            )
+            continue
+        if name not in OPTIONS:
+            known = ", ".join([*OPTIONS, *INTEGER_OPTIONS])
+            raise ValueError(
+                f"gnn_options has no entry {describe(name)}; it may hold {known}"
+            )
+        least, most = OPTIONS[name]
+        number = check_real(f"gnn_options[{name!r}]", value)
+        if not least <= number <= most:
+            raise ValueError(
+                f"gnn_options[{name!r}] must be {least:g} to {most:g}, "
+                f"got {describe(value)}"
+            )
+        checked[name] = number
+    return checked
+
+
+def check_gnn(
+    problem: Problem, head: object, n_theta_samples: object, options: object
+) -> dict[str, Any]:
+    """Arguments of _core.GnnTrainer but for those that every generator has."""
+    if problem.model.name != "linear":
+        raise ValueError(
+            "the generator 'gnn' needs a model with densities at given parameters, "
+            f"which is 'linear' so far, got {problem.model.name!r}"
+        )
+    if problem.rules.required.any():
+        raise ValueError("the generator 'gnn' cannot require edges yet")
+    n_rows = float(problem.table.n_rows)
+    return {
+        "head": check_choice(
+            "head",
+            head,
+            {"diag": "independent parameters", "full": "correlated within a node"},
+        ),
+        "n_theta_samples": check_integer(
+            "n_theta_samples", n_theta_samples, at_least=1, at_most=10_000
+        ),
+        "max_parents": problem.rules.max_parents,
+        "graph_prior": problem.graph_prior.by_size,
+        "edge_log_odds": problem.edge_log_odds,
+        "logit_scale": n_rows,
+        "residual_scale": n_rows,
+        **check_options(options),
+    }
+
+
+@dataclass
+class GnnEngine(Engine):
+    """The published method's trainer; `tables` hold data, model and candidates."""
+
+    metric_names: ClassVar[tuple[str, ...]] = _core.GNN_METRICS
+
+    def build(self) -> Any:
+        candidates = self.tables.settings["candidates"]
+        allowed = np.zeros((len(candidates), len(candidates)), np.uint8)
+        for child, parents in enumerate(candidates):
+            allowed[parents, child] = 1
+        return _core.GnnTrainer(
+            self.tables.scores,
+            allowed=allowed,
+            n_threads=self.tables.n_threads,
+            **self.trainer_settings,
+        )
+
+    def set_schedule(self, n_iter: int) -> None:
+        """Exploration stays where the first schedule ended."""
+        self.trainer.set_schedule(
+            first_iteration=self.trainer.iteration,
+            n_iter=n_iter,
+            exploration_start=self.trainer_settings.get("exploration_end", 0.1),
+        )
+
+    def draw(self, n: int, seed: int, first_draw: int) -> Draws:
+        graphs, log_prob, weights, *parameters, log_reward_joint = self.trainer.sample(
+            n, seed, self.tables.n_threads, first_draw
+        )
+        return Draws(
+            graphs,
+            log_prob,
+            log_reward=self.tables.scores.log_reward(graphs),
+            parameters=(weights[graphs.view(np.bool_)], *parameters),
+            log_reward_joint=log_reward_joint,
+        )
+
+    def log_prob(
+        self, graphs: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        log_prob: tuple[NDArray[np.float64], NDArray[np.float64]] = (
+            self.trainer.log_prob(
+                graphs, N_ORDERS, SEED_OF_ORDERS, self.tables.n_threads
+            )
+        )
+        return log_prob
+
+    def progress_words(self, row: dict[str, float]) -> dict[str, str]:
+        return {"loss": f"{row['loss']:.3g}", "sd": f"{row['residual_sd']:.3g}"}
+
+    def outcome_words(self) -> str:
+        column = self.metric_names.index("residual_sd")
+        recent = self.metrics()[-CHECK_EVERY:, column]
+        if not len(recent):
+            return "no update was made"
+        return f"residual sd of the last {len(recent)}: {recent.mean():.4g} nats"
