@@ -2,7 +2,7 @@
  *
  * A policy is trained for a while on simulated linear-Gaussian data, then the parts of
  * an update are run one by one on one thread, many times, in the sizes of the balance
- * phase (64 chains, 64 own draws, 8 shards), and set against whole updates timed in the
+ * phase (32 chains, 32 own draws, 8 shards), and set against whole updates timed in the
  * same run. The network's part is measured by replaying its products on as many rows;
  * its limit is the peak of multiply-adds in registers that bench_kernels prints.
  *
@@ -16,7 +16,7 @@
 #include "jsp_kernels.h"
 #include "jsp_trainer.h"
 
-enum { N_ROWS = 100, CHAINS = 64, SHARDS = 8, ROUNDS = 40, MAX_D = 20 };
+enum { N_ROWS = 100, CHAINS = 32, SHARDS = 8, ROUNDS = 40, MAX_D = 20 };
 enum { PER_SHARD = CHAINS / SHARDS, T = 2 * PER_SHARD };
 
 static double read_seconds(void) {
@@ -188,8 +188,8 @@ int main(int argc, char **argv) {
     jsp_scores *scores = tabulate(D);
     jsp_trainer_config config = {
         .schedule = {.n_updates = n_updates,
-                     .likelihood_fraction = 0.5,
-                     .learning_rate = 2e-3},
+                     .likelihood_fraction = 0.2,
+                     .learning_rate = 5e-3},
         .batch_size = CHAINS,
         .seed = 3,
         .n_threads = 1,
