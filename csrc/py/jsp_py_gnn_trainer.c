@@ -159,7 +159,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!|$sOOsOliidddKiiiidddddddddd:GnnTrainer", names,
+            args, kwargs, "O!|$sOOsOliidddKiiiiddddddddd:GnnTrainer", names,
             state->scores_type, &scores, &head, &allowed, &limits, &prior, &log_odds,
             &c.n_updates, &c.batch_size, &c.n_theta_samples, &c.learning_rate,
             &c.logit_scale, &c.loss.residual_scale, &seed, &c.n_threads,

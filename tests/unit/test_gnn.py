@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jspgfn
+from jspgfn import _gnn
 from reference import dags, paper
 
 SMALL = {**jspgfn.PAPER, "batch_size": 24, "n_theta_samples": 3, "n_iter": 20}
@@ -174,6 +175,41 @@ def test_settings_are_checked(fit, changes, words):
         jspgfn.JSPGFN(**{**SMALL, **changes}).fit(sim.X)
     with pytest.raises(TypeError, match="gnn_options must be"):
         jspgfn.JSPGFN(**{**SMALL, "gnn_options": 3}).fit(sim.X)
+
+
+def test_all_options_arrive(fit):
+    """Each option changes the bits of the first updates, or of the draws."""
+    sim, _ = fit
+    changes = {
+        "logit_scale": 2.0,
+        "residual_scale": 2.0,
+        "init_scale": 0.5,
+        "delta": 0.01,
+        "penalty_weight": 0.5,
+        "exploration_start": 0.0,
+        "exploration_end": 1.0,
+        "decay": 1.0,
+        "beta2": 0.9,
+        "clip_ratio": 0.01,
+        "average_decay": 0.9,
+        "n_environments": 3,
+        "replay_capacity": 50,
+        "n_prefill": 20,
+    }
+    assert set(changes) == {*_gnn.OPTIONS, *_gnn.INTEGER_OPTIONS}
+
+    def run(options):
+        settings = {**SMALL, "random_state": 0, "gnn_options": options}
+        est = jspgfn.JSPGFN(**settings).fit(sim.X)
+        weights = est._engine.trainer.parameters()["senders.linear_0.w"]
+        history = np.stack(list(est.history_.values()))
+        return np.append(history.ravel(), weights.ravel())
+
+    usual = run(None)
+    assert len({run({name: value}).tobytes() for name, value in changes.items()}) == 14
+    for name, value in changes.items():
+        assert (run({name: value}) != usual).any(), name
+    assert np.isfinite(run(changes)).all()
 
 
 def test_verbose(fit, capsys):
