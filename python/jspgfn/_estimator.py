@@ -273,7 +273,8 @@ class JSPGFN(ScoreEstimator):
         )
         if self.verbose:
             self._print_plan(problem, {"training": self._describe_training(training)})
-        trainer = self._engine.trainer  # builds tables and chains
+        self._show_progress(0)  # what Ctrl-C leaves while tables and chains are built
+        trainer = self._engine.trainer
         if training.max_time is not None:
             self._plan.seconds = training.max_time - (time.perf_counter() - started)
             if self._plan.seconds <= 0:
@@ -340,16 +341,19 @@ class JSPGFN(ScoreEstimator):
                 self._engine, self._plan, progress=bool(self.verbose)
             )
         finally:
-            metrics = self._engine.metrics()
-            self.history_ = {
-                name: metrics[:, k].copy()
-                for k, name in enumerate(self._engine.metric_names)
-            }
-            self.n_iter_ = int(self._engine.trainer.iteration)
+            self._show_progress(int(self._engine.trainer.iteration))
         if self.verbose:
             print_outcome(self)
         if not ran_to_the_end:
             raise KeyboardInterrupt
+
+    def _show_progress(self, n_updates: int) -> None:
+        metrics = self._engine.metrics()
+        self.history_ = {
+            name: metrics[:, k].copy()
+            for k, name in enumerate(self._engine.metric_names)
+        }
+        self.n_iter_ = n_updates
 
     def _check_training(self, problem: Problem) -> Training:
         generator = check_choice(

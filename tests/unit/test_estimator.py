@@ -311,6 +311,20 @@ def test_interrupted_and_resumed(X, monkeypatch, interrupted_at):
     assert_same(est.resume(), whole)
 
 
+def test_interrupted_before_training(X, monkeypatch):
+    def press_ctrl_c(engine):
+        raise KeyboardInterrupt
+
+    est = jspgfn.JSPGFN(n_iter=60, random_state=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(_engine.Engine, "trainer", property(press_ctrl_c))
+        with pytest.raises(KeyboardInterrupt):
+            est.fit(X)
+    assert est.n_iter_ == 0
+    assert len(est.history_["loss"]) == 0
+    assert_same(est.resume(), fit(X))
+
+
 def test_second_ctrl_c_is_not_held_back():
     with _engine.held_interrupts() as flag:
         signal.raise_signal(signal.SIGINT)
