@@ -6,6 +6,9 @@
  *     A[i, k] = scale (scatter[i, k] + mean_weight mean[i] mean[k]) + ridge [i = k]
  *     b[i]    = scale (scatter[i, j] + mean_weight mean[i] mean[j])
  *     c       = scale (scatter[j, j] + mean_weight mean[j]^2) + child_ridge
+ *
+ * They are never added up: far from 0 the means would swamp the scatter. Scatter and
+ * means are eliminated side by side, see jsp_gaussian_choose.
  */
 #ifndef JSP_GAUSSIAN_H
 #define JSP_GAUSSIAN_H
@@ -19,13 +22,45 @@ typedef struct jsp_gaussian_form {
     double child_ridge;
 } jsp_gaussian_form;
 
-/* A pivot this small, relative to the diagonal before elimination, is refused. */
+/* A pivot of C this small, relative to its diagonal before elimination, is refused. */
 #define JSP_GAUSSIAN_SMALLEST_PIVOT 1e-14
 
-/* A, b and c for n parents in the given order.
- *   A [n (n + 1) / 2] out, packed rows of the lower triangle   b [n] out   *c out */
+/* What elimination knows of node j itself: c = residual + weight mean^2. */
+typedef struct jsp_gaussian_child {
+    double residual; /* of the scatter alone */
+    double mean;
+    double weight; /* of products of means */
+} jsp_gaussian_child;
+
+/* For n parents in the given order
+ *     A = C + child->weight m m^T,  b + child->weight child->mean m,  c as above.
+ *   C [n (n + 1) / 2] out, packed rows of the lower triangle
+ *   b [n] out, of the scatter alone   m [n] out, means   *child out */
 void jsp_gaussian_build(const jsp_gaussian_form *form, const jsp_data *data, int node,
-                        int n, const int *parents, double *A, double *b, double *c);
+                        int n, const int *parents, double *C, double *b, double *m,
+                        jsp_gaussian_child *child);
+
+/* The child after a parent v is chosen: pivot d = C[v, v] > 0, b[v] and m[v] are those of
+ * the level before. *pivot = A[v, v]. When C, b and m of the other parents u become
+ *     C[u, k] - C[u, v] C[v, k] / d,  b[u] - C[u, v] b[v] / d,  m[u] - C[u, v] m[v] / d,
+ * they and the new child are again the parts of A, b and c after elimination of v: the
+ * mean is eliminated as if it were one more row that comes last. No two large numbers
+ * are subtracted, wherever the means are. */
+static inline jsp_gaussian_child jsp_gaussian_choose(jsp_gaussian_child child, double d,
+                                                     double b, double m,
+                                                     double *pivot) {
+    double t = b / d;
+    *pivot = d + child.weight * m * m;
+    child.residual -= b * t;
+    child.mean -= m * t;
+    child.weight *= d / *pivot;
+    return child;
+}
+
+/* c */
+static inline double jsp_gaussian_residual(jsp_gaussian_child child) {
+    return child.residual + child.weight * child.mean * child.mean;
+}
 
 /* JSP_ERROR_NUMERICAL: A is not positive definite for some parents of this node. */
 jsp_status jsp_gaussian_refuse(int node, jsp_error *error);
@@ -43,7 +78,7 @@ jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *
                                  const void *context, double *log_evidence,
                                  jsp_error *error);
 
-/* One parent set, solved by Cholesky: A_SS = L L^T. */
+/* One parent set: A_SS = L L^T. */
 typedef struct jsp_gaussian_solution {
     int n_parents;
     double log_det;

@@ -2,12 +2,13 @@
  *
  * The walk of jsp_gaussian.c over all subsets, which keeps more at each level: besides
  * the Schur complement of the candidates below, the regression of each of them on the
- * chosen ones, c_u = A_SS^-1 A_Su. When v joins S with pivot d and t = b_v / d,
+ * chosen ones, c_u = A_SS^-1 A_Su. When v joins S with pivot a = A_vv and t = b_v / a,
  *
- *     mean_m -= c_vm t        inverse_mm += c_vm^2 / d      m in S
- *     mean_v  = t             inverse_vv  = 1 / d
- *     c_um   -= c_vm A_uv / d     c_uv = A_uv / d           u below v
+ *     mean_m -= c_vm t        inverse_mm += c_vm^2 / a      m in S
+ *     mean_v  = t             inverse_vv  = 1 / a
+ *     c_um   -= c_vm A_uv / a     c_uv = A_uv / a           u below v
  *
+ * where A and b are put together from their parts, the scatter and the means, only here.
  * so a set costs a few times p operations where solving it afresh costs p^3 / 3: at 20
  * variables twenty times less. Sums of a chosen candidate stay with its place in the
  * stack, where loops are contiguous, and move on when it leaves.
@@ -52,12 +53,13 @@ typedef struct sums {
 
 /* What is known after choosing p candidates. Slices of a worker's block. */
 typedef struct level {
-    double *schur;   /* [K (K + 1) / 2] packed, candidates below the last chosen one */
-    double *b;       /* [K] */
-    double *on;      /* [K, K] on[u * K + m]: candidate u regressed on chosen m */
-    double *mean;    /* [p] of the weights */
+    double *schur; /* [K (K + 1) / 2] of C, packed, candidates below the last chosen */
+    double *b;     /* [K] of the scatter */
+    double *m;     /* [K] means */
+    double *on;    /* [K, K] on[u * K + m]: candidate u regressed on chosen m */
+    double *mean;  /* [p] of the weights */
     double *inverse; /* [p] diagonal of A_SS^-1 */
-    double residual;
+    jsp_gaussian_child child;
 } level;
 
 typedef struct mix_job {
@@ -69,8 +71,8 @@ typedef struct mix_job {
     double smallest[JSP_MAX_CANDIDATES];
     double *blocks; /* [workers, K + 1, level_size] owned; level 0 is filled */
     size_t level_size;
-    double residual; /* of the empty set */
-    sums *sums;      /* [tasks] owned */
+    jsp_gaussian_child child; /* of the empty set */
+    sums *sums;               /* [tasks] owned */
 } mix_job;
 
 typedef struct walk {
@@ -86,12 +88,13 @@ static size_t row_of(int i) {
 }
 
 static size_t size_of_level(int K) {
-    return row_of(K) + (size_t)K * (K + 3);
+    return row_of(K) + (size_t)K * (K + 4);
 }
 
 static level level_at(double *block, int K) {
     level l = {.schur = block, .b = block + row_of(K)};
-    l.on = l.b + K;
+    l.m = l.b + K;
+    l.on = l.m + K;
     l.mean = l.on + (size_t)K * K;
     l.inverse = l.mean + K;
     return l;
@@ -102,7 +105,7 @@ static int add_set(walk *w, int p, uint32_t S) {
     const level *l = &w->level[p];
     double probability = w->job->mixture->probability[S];
     if (!(probability > 0)) return 0;
-    double noise = w->job->noise(w->job->context, p, l->residual);
+    double noise = w->job->noise(w->job->context, p, jsp_gaussian_residual(l->child));
     if (!(noise > 0)) return -1;
     double spread = probability * noise;
     for (int m = 0; m < p; m++) {
@@ -121,23 +124,27 @@ static int choose(walk *w, int p, int v) {
     const level *l = &w->level[p];
     level *next = &w->level[p + 1];
     const double *restrict row = l->schur + row_of(v), *restrict on = l->on + v * K;
-    double d = row[v], inverse = 1 / d, t = l->b[v] * inverse;
-    if (!(d > w->job->smallest[v])) return -1;
+    double d = row[v], b = l->b[v], weighted = l->child.weight * l->m[v], a;
+    next->child = jsp_gaussian_choose(l->child, d, b, l->m[v], &a);
+    if (!(d > w->job->smallest[v] && isfinite(a))) return -1;
+    double inverse = 1 / a, inverse_C = 1 / d;
+    double t = (b + weighted * l->child.mean) * inverse;
     for (int m = 0; m < p; m++) {
         next->mean[m] = l->mean[m] - on[m] * t;
         next->inverse[m] = l->inverse[m] + on[m] * on[m] * inverse;
     }
     next->mean[p] = t;
     next->inverse[p] = inverse;
-    next->residual = l->residual - l->b[v] * t;
     for (int u = 0; u < v; u++) {
-        double factor = row[u] * inverse;
+        double factor = row[u] * inverse_C;
+        double c_uv = (row[u] + weighted * l->m[u]) * inverse;
         const double *restrict source = l->schur + row_of(u), *from = l->on + u * K;
         double *restrict target = next->schur + row_of(u), *to = next->on + u * K;
         for (int k = 0; k <= u; k++) target[k] = source[k] - factor * row[k];
-        for (int m = 0; m < p; m++) to[m] = from[m] - factor * on[m];
-        to[p] = factor;
-        next->b[u] = l->b[u] - factor * l->b[v];
+        for (int m = 0; m < p; m++) to[m] = from[m] - c_uv * on[m];
+        to[p] = c_uv;
+        next->b[u] = l->b[u] - factor * b;
+        next->m[u] = l->m[u] - factor * l->m[v];
     }
     return 0;
 }
@@ -185,7 +192,7 @@ static void mix_task(void *context, int task, int worker) {
     for (int p = 0; p <= K; p++) {
         w.level[p] = level_at(block + (size_t)p * job->level_size, K);
     }
-    w.level[0].residual = job->residual;
+    w.level[0].child = job->child;
     w.sums->failed = run_task(&w, task);
 }
 
@@ -207,7 +214,7 @@ static void fill_roots(mix_job *job, const jsp_gaussian_form *form,
             level_at(job->blocks + (size_t)worker * (size_t)(K + 1) * job->level_size,
                      K);
         jsp_gaussian_build(form, data, node, K, job->mixture->candidates, root.schur,
-                           root.b, &job->residual);
+                           root.b, root.m, &job->child);
         for (int v = 0; v < K; v++) {
             job->smallest[v] = JSP_GAUSSIAN_SMALLEST_PIVOT * root.schur[row_of(v) + v];
         }

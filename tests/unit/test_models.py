@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 import pytest
 from scipy import integrate, stats
+from sklearn.base import clone
 
 import jspgfn
 from checks import ERROR_RATE, as_bytes, make_scores, simulate, uniform_p
@@ -70,8 +71,11 @@ def test_nig_evidence_is_an_integral(parents):
 # --- digits --------------------------------------------------------------------------
 
 
-def exact_solution(x, node, parents, ridge):
-    """log det and residual of the centred problem, in rational arithmetic."""
+def exact_solution(x, node, parents, ridge, child_ridge=0, mean_weight=0):
+    """Determinant and residual of the centred problem, in rational arithmetic.
+
+    Products of means are added mean_weight times: the number of rows gives sums about 0.
+    """
     rows = [[fractions.Fraction(float(value)) for value in row] for row in x]
     columns = [*parents, node]
     n = len(rows)
@@ -83,12 +87,14 @@ def exact_solution(x, node, parents, ridge):
                 (row[columns[i]] - mean[i]) * (row[columns[k]] - mean[k])
                 for row in rows
             )
+            + mean_weight * mean[i] * mean[k]
             for k in range(size)
         ]
         for i in range(size)
     ]
     for i in range(size - 1):
         A[i][i] += fractions.Fraction(ridge)
+    A[-1][-1] += fractions.Fraction(child_ridge)
     determinant = fractions.Fraction(1)
     for i in range(size - 1):
         determinant *= A[i][i]
@@ -128,6 +134,57 @@ def test_nig_keeps_its_digits(offset, scale):
     )
     # offsets of 1e6 leave ten digits in the data, which the sums must not lose
     assert got == pytest.approx(expected, abs=1e-7)
+
+
+def raw_evidence(model, x, node, parents):
+    """Of data as stored, without intercept; log det and residual are rational."""
+    n, p = len(x), len(parents)
+    if isinstance(model, jspgfn.BGe):  # of three variables: t = 1/2
+        weight = fractions.Fraction(n, n + 1)
+        det, residual = exact_solution(x, node, parents, 0.5, 0.5, weight)
+        return (
+            -n / 2 * math.log(math.pi)
+            - math.log(1 + n) / 2
+            + math.lgamma((n + p + 3) / 2)
+            - math.lgamma((p + 3) / 2)
+            - (2 * p + 3) / 2 * math.log(2)
+            - log_of(det) / 2
+            - (n + p + 3) / 2 * log_of(residual)
+        )
+    variance = 0.25 if isinstance(model, jspgfn.LinearGaussian) else 1
+    det, residual = exact_solution(x, node, parents, variance, 0, n)
+    value = -n / 2 * math.log(2 * math.pi) - log_of(det) / 2
+    if isinstance(model, jspgfn.LinearGaussian):
+        return value - (n - p) / 2 * math.log(0.25) - float(residual) / 2 / 0.25
+    value += math.lgamma(1 + n / 2)
+    return value - (1 + n / 2) * log_of(1 + residual / 2)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "model"),
+    [
+        (jspgfn.ExactPosterior(), jspgfn.NormalInverseGamma()),
+        (jspgfn.ExactPosterior(), jspgfn.BGe()),
+        (jspgfn.JSPGFN(n_iter=1), jspgfn.NormalInverseGamma()),
+        (jspgfn.JSPGFN(n_iter=1), jspgfn.BGe()),
+        # its evidences at this offset span more than the exact sums can hold
+        (jspgfn.JSPGFN(n_iter=1), jspgfn.LinearGaussian(noise_scale=0.5)),
+    ],
+)
+def test_data_as_stored_keep_their_digits(estimator, model):
+    """Means that swamp the scatter, without preprocessing."""
+    x = simulate(3, 30, seed=5) + 1e6
+    est = clone(estimator)
+    est.set_params(model=model, preprocess=None, graph_prior="uniform")
+    graphs = dags.enumerate_dags(3)
+    got = est.fit(x).log_reward(graphs)
+    for graph, value in zip(graphs, got, strict=True):
+        expected = sum(
+            raw_evidence(model, x, j, np.flatnonzero(graph[:, j]).tolist())
+            for j in range(3)
+        )
+        # the linear model charges a node without parents its squares, 10^14
+        assert value == pytest.approx(expected, abs=1e-7, rel=1e-14)
 
 
 def test_many_rows_keep_their_digits():
