@@ -361,7 +361,7 @@ static int test_score_equivalence(void) {
     for (int code = 0; code < 512; code++) {
         int a[3][3];
         for (int c = 0; c < 9; c++) a[c / 3][c % 3] = code >> c & 1;
-        if (has_cycle((const int (*)[3])a)) continue;
+        if (has_cycle((const int(*)[3])a)) continue;
         CHECK(n < 25);
         memcpy(graph[n], a, sizeof a);
         score[n] = 0;
@@ -383,7 +383,7 @@ static int test_score_equivalence(void) {
             int equal = fabs(score[a] - score[b]) < 1e-9;
             n_pairs += equal;
             CHECK(equal ==
-                  same_class((const int (*)[3])graph[a], (const int (*)[3])graph[b]));
+                  same_class((const int(*)[3])graph[a], (const int(*)[3])graph[b]));
         }
     }
     /* 11 classes: 3 of 2 DAGs, 3 of 3, 1 of 6, the others alone */
