@@ -13,6 +13,11 @@
 #define ANNEAL_TEMPERATURES 20
 #define ANNEAL_MOVES 2000
 
+/* Damps the steps of a policy that is nearly exact: gradients are tiny there, and a rare
+ * walk would move every parameter by a full learning rate at once. With 1e-8 and a peak
+ * rate of 5e-3 some fits of 50,000 updates at 5 variables diverged. */
+#define ADAM_EPSILON 1e-5
+
 /* Moves of every chain per update. */
 #define CHAIN_MOVES 200
 
@@ -117,7 +122,9 @@ static jsp_status create_network(jsp_trainer *trainer, jsp_error *error) {
                                     "the network");
     }
     jsp_params_fill(layout, trainer->config.seed, trainer->params);
-    return jsp_adam_create(&trainer->adam, layout->size, trainer->params, error);
+    status = jsp_adam_create(&trainer->adam, layout->size, trainer->params, error);
+    trainer->adam.epsilon = ADAM_EPSILON;
+    return status;
 }
 
 static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {

@@ -184,7 +184,7 @@ class JSPGFN(ScoreEstimator):
         n_iter: int | None = None,
         max_time: float | None = None,
         batch_size: int = 32,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 2.5e-3,
         head: str = "diag",
         n_theta_samples: int = 64,
         gnn_options: dict[str, Any] | None = None,
