@@ -6,6 +6,9 @@
     python benchmarks/bench_chain.py sachs      protein data with interventions
     python benchmarks/bench_chain.py all
 
+In `speed`, "limit" is the share of the rate at which one core takes doubles at random
+from a table of the size of all scores, measured in the same run: a move needs one or two.
+
 Plain and default (tempered) chains run on one thread; times are CPU seconds of the process
 from the start of the fit, tables aside. RMSE is the root mean square over all D^2 entries
 of the estimated minus the exact edge probability. "count" is the error of the share of
@@ -23,7 +26,7 @@ import warnings
 import numpy as np
 
 import jspgfn
-from common import cases, print_table, write
+from common import cases, fetch_rate, peak_bytes, print_table, write
 from jspgfn import _core
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -103,6 +106,7 @@ def speed(args):
     for n_variables in (8, 12, 16):
         for edges_per_node in (1, 2):
             x = simulate(n_variables, 100, edges_per_node, 0)
+            limit = fetch_rate(n_variables << (n_variables - 1), float)
             for name in ("bare", "plain", "tempered"):
                 if name == "bare":
                     rates = count_bare_moves(x, args.time)
@@ -118,6 +122,8 @@ def speed(args):
                         "best": rates.max() / 1e6,
                         "ns per move": 1e9 / np.median(rates),
                         "share of 50 million": np.median(rates) / TARGET_RATE,
+                        "limit": np.median(rates) / limit,
+                        "peak MB": peak_bytes() / 2**20,
                     }
                 )
     print_table(rows)

@@ -21,7 +21,6 @@ such fetch, in an order that is kinder than random (it can exceed 1).
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ import warnings
 import numpy as np
 
 import jspgfn
-from common import print_table, write
+from common import fetch_rate, peak_bytes, print_table, write
 from jspgfn import _core
 
 # Share of the work at which the stages tables, orders, backward, forward, parents end.
@@ -71,25 +70,11 @@ def make_scores(kind, D, n_threads):
     )
 
 
-def fetch_rate(D):
-    """Records of 16 bytes per second, taken at random."""
-    rng = np.random.default_rng(0)
-    table = np.ones(1 << D, complex)
-    where = rng.integers(0, 1 << D, size=2_000_000)
-    out = np.empty(len(where), complex)
-    best = np.inf
-    for _ in range(3):
-        begin = time.process_time()
-        np.take(table, where, out=out, mode="clip")
-        best = min(best, time.process_time() - begin)
-    return len(where) / best
-
-
 def measure(kind, D, n_threads):
     begin = time.perf_counter()
     scores = make_scores(kind, D, n_threads)
     tables = time.perf_counter() - begin
-    limit = fetch_rate(D)
+    limit = fetch_rate(1 << D, complex)
     wall, cpu = np.zeros(5), np.zeros(5)
     begin = time.perf_counter()
     exact = _core.Exact(scores, posterior=True, n_threads=n_threads)
@@ -120,7 +105,7 @@ def measure(kind, D, n_threads):
         "limit": rate / limit,
         "cut Z": f"{report['cut_partition']:.1g}",
         "cut P": f"{report['cut_posterior']:.1g}",
-        "peak GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak GB": peak_bytes() / 2**30,
     }
 
 

@@ -4,7 +4,9 @@ import datetime
 import json
 import pathlib
 import platform
+import resource
 import sys
+import time
 
 import numpy as np
 
@@ -20,6 +22,25 @@ __all__ = ["ExactPosterior", "cases", "enumerated", "local_scores"]
 def exact_of(x, mask=None, **settings):
     """Exact posterior by the reference code of the tests (D up to 12)."""
     return ExactPosterior(local_scores.tables(np.asarray(x), mask, **settings))
+
+
+def fetch_rate(n_records, dtype):
+    """Records per second of one core, taken at random from a table: a machine limit."""
+    rng = np.random.default_rng(0)
+    table = np.ones(n_records, dtype)
+    where = rng.integers(0, n_records, size=2_000_000)
+    out = np.empty(len(where), dtype)
+    best = np.inf
+    for _ in range(3):
+        begin = time.process_time()
+        np.take(table, where, out=out, mode="clip")
+        best = min(best, time.process_time() - begin)
+    return len(where) / best
+
+
+def peak_bytes():
+    """Peak memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def machine():
