@@ -72,9 +72,11 @@ static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (!self) return NULL;
     self->scores = Py_NewRef(scores);
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status = jsp_mcmc_create(((jsp_py_scores *)scores)->scores,
-                                                    &config, &self->mcmc, &error);
-    Py_END_ALLOW_THREADS if (status == JSP_OK) return (PyObject *)self;
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_mcmc_create(((jsp_py_scores *)scores)->scores, &config, &self->mcmc,
+                             &error);
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return (PyObject *)self;
     jsp_py_convert_raise(type, &error);
     Py_DECREF(self);
     return NULL;
@@ -100,8 +102,10 @@ static PyObject *chain_step(PyObject *object, PyObject *argument) {
                             n_rounds);
     }
     if (jsp_py_busy_enter(&self->busy) < 0) return NULL;
-    Py_BEGIN_ALLOW_THREADS jsp_mcmc_step(self->mcmc, n_rounds);
-    Py_END_ALLOW_THREADS jsp_py_busy_leave(&self->busy);
+    Py_BEGIN_ALLOW_THREADS
+    jsp_mcmc_step(self->mcmc, n_rounds);
+    Py_END_ALLOW_THREADS
+    jsp_py_busy_leave(&self->busy);
     Py_RETURN_NONE;
 }
 

@@ -188,9 +188,10 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     }
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        jsp_gnn_trainer_create(&self->target, &c, &self->trainer, &error);
-    Py_END_ALLOW_THREADS if (status == JSP_OK) return (PyObject *)self;
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_gnn_trainer_create(&self->target, &c, &self->trainer, &error);
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return (PyObject *)self;
     jsp_py_convert_raise(type, &error);
     Py_DECREF(self);
     return NULL;
@@ -226,10 +227,12 @@ static PyObject *trainer_step(PyObject *object, PyObject *args, PyObject *kwargs
     }
     jsp_error error;
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
+    Py_BEGIN_ALLOW_THREADS
+    status =
         jsp_gnn_trainer_step(self->trainer, n_updates, time_fraction,
                              PyArray_DATA((PyArrayObject *)records), &n_done, &error);
-    Py_END_ALLOW_THREADS leave(self);
+    Py_END_ALLOW_THREADS
+    leave(self);
     if (status == JSP_OK) return records;
     Py_DECREF(records);
     return jsp_py_convert_raise(Py_TYPE(object), &error);
@@ -263,11 +266,12 @@ static jsp_gnn_sampler *make_sampler(jsp_py_gnn_trainer *self, int n_threads) {
     jsp_gnn_sampler *sampler = NULL;
     jsp_error error;
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
+    Py_BEGIN_ALLOW_THREADS
+    status =
         jsp_gnn_sampler_create(&self->target, view.config->head, view.adam->average,
                                view.config->logit_scale, n_threads, &sampler, &error);
-    Py_END_ALLOW_THREADS if (status != JSP_OK)
-        jsp_py_convert_raise(Py_TYPE(self), &error);
+    Py_END_ALLOW_THREADS
+    if (status != JSP_OK) jsp_py_convert_raise(Py_TYPE(self), &error);
     return sampler;
 }
 
@@ -298,9 +302,10 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
         jsp_gnn_sampler *sampler = make_sampler(self, n_threads);
         const jsp_gnn_sampler_draws draws = {data[0], data[1], data[2], data[3],
                                              data[4], data[5], data[6]};
-        Py_BEGIN_ALLOW_THREADS if (sampler)
-            jsp_gnn_sampler_draw(sampler, (long)n, seed, first_draw, &draws);
-        Py_END_ALLOW_THREADS leave(self);
+        Py_BEGIN_ALLOW_THREADS
+        if (sampler) jsp_gnn_sampler_draw(sampler, (long)n, seed, first_draw, &draws);
+        Py_END_ALLOW_THREADS
+        leave(self);
         if (sampler) result = PyTuple_New(N_ARRAYS);
         jsp_gnn_sampler_destroy(sampler);
     }
@@ -343,13 +348,15 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
     PyObject *errors = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
     if (values && errors && enter(self) == 0) {
         jsp_gnn_sampler *sampler = make_sampler(self, n_threads);
-        Py_BEGIN_ALLOW_THREADS if (sampler) {
+        Py_BEGIN_ALLOW_THREADS
+        if (sampler) {
             jsp_gnn_sampler_log_prob(sampler, (long)n,
                                      PyArray_DATA((PyArrayObject *)graphs), n_orders,
                                      seed, PyArray_DATA((PyArrayObject *)values),
                                      PyArray_DATA((PyArrayObject *)errors));
         }
-        Py_END_ALLOW_THREADS leave(self);
+        Py_END_ALLOW_THREADS
+        leave(self);
         jsp_gnn_sampler_destroy(sampler);
         if (sampler) return Py_BuildValue("NN", values, errors);
     }
@@ -376,11 +383,13 @@ static PyObject *trainer_policy(PyObject *object, PyObject *args, PyObject *kwar
         return NULL;
     }
     jsp_gnn_sampler *sampler = make_sampler(self, n_threads);
-    Py_BEGIN_ALLOW_THREADS if (sampler) {
+    Py_BEGIN_ALLOW_THREADS
+    if (sampler) {
         jsp_gnn_sampler_policy(sampler, (long)n, PyArray_DATA((PyArrayObject *)graphs),
                                PyArray_DATA((PyArrayObject *)log_pi));
     }
-    Py_END_ALLOW_THREADS leave(self);
+    Py_END_ALLOW_THREADS
+    leave(self);
     if (!sampler) Py_CLEAR(log_pi);
     jsp_gnn_sampler_destroy(sampler);
     return log_pi;

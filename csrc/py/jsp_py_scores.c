@@ -122,17 +122,18 @@ static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
     if (is_discrete && read_integers(n_states, "n_states", D, states) < 0) return -1;
     if (read_fields(fields, setup) < 0) return -1;
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS if (is_discrete) {
+    Py_BEGIN_ALLOW_THREADS
+    if (is_discrete) {
         status = jsp_data_create_discrete(PyArray_DATA(table), cells, N, D, states,
                                           data, &error);
-    }
-    else {
+    } else {
         status =
             jsp_data_create(PyArray_DATA(table), cells, N, D, n_threads, data, &error);
     }
     setup->data = *data;
     if (status == JSP_OK) status = setup->model->check(setup, &error);
-    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return 0;
     jsp_py_convert_raise(type, &error);
     return -1;
 }
@@ -259,11 +260,12 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
         PyErr_NoMemory();
     } else {
         jsp_status status;
-        Py_BEGIN_ALLOW_THREADS status =
+        Py_BEGIN_ALLOW_THREADS
+        status =
             jsp_candidates_select(&setup, &config, K, n_threads, flat, counts, &error);
-        Py_END_ALLOW_THREADS lists =
-            status == JSP_OK ? list_candidates(D, K, flat, counts)
-                             : jsp_py_convert_raise(state->scores_type, &error);
+        Py_END_ALLOW_THREADS
+        lists = status == JSP_OK ? list_candidates(D, K, flat, counts)
+                                 : jsp_py_convert_raise(state->scores_type, &error);
     }
     jsp_memory_free(flat);
     jsp_data_destroy(data);
@@ -275,9 +277,11 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
 static int build_tables(jsp_py_scores *self, const jsp_scores_config *config) {
     jsp_error error;
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
+    Py_BEGIN_ALLOW_THREADS
+    status =
         jsp_scores_create(&self->setup, config, self->n_threads, &self->scores, &error);
-    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return 0;
     jsp_py_convert_raise(Py_TYPE(self), &error);
     return -1;
 }
@@ -292,10 +296,11 @@ static int estimate_discarded(jsp_py_scores *self, const jsp_scores_config *conf
         PyErr_NoMemory();
         return -1;
     }
-    Py_BEGIN_ALLOW_THREADS status =
-        jsp_candidates_discarded(&self->setup, config, self->scores, self->n_threads,
-                                 self->discarded, &error);
-    Py_END_ALLOW_THREADS if (status == JSP_OK) return 0;
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_candidates_discarded(&self->setup, config, self->scores,
+                                      self->n_threads, self->discarded, &error);
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return 0;
     jsp_py_convert_raise(Py_TYPE(self), &error);
     return -1;
 }
@@ -471,13 +476,13 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
     jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
     jsp_status status = JSP_ERROR_MEMORY;
     if (weights && intercepts && noise && density) {
-        Py_BEGIN_ALLOW_THREADS status =
-            jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
-                                 seed, first_draw, self->n_threads, first_edge,
-                                 PyArray_DATA((PyArrayObject *)weights),
-                                 PyArray_DATA((PyArrayObject *)intercepts),
-                                 PyArray_DATA((PyArrayObject *)noise),
-                                 PyArray_DATA((PyArrayObject *)density), &error);
+        Py_BEGIN_ALLOW_THREADS
+        status = jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
+                                      seed, first_draw, self->n_threads, first_edge,
+                                      PyArray_DATA((PyArrayObject *)weights),
+                                      PyArray_DATA((PyArrayObject *)intercepts),
+                                      PyArray_DATA((PyArrayObject *)noise),
+                                      PyArray_DATA((PyArrayObject *)density), &error);
         Py_END_ALLOW_THREADS
     }
     jsp_memory_free(first_edge);
@@ -528,7 +533,8 @@ static PyObject *scores_draw_tables(PyObject *object, PyObject *args,
     jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
     jsp_status status = JSP_ERROR_MEMORY;
     if (tables && density) {
-        Py_BEGIN_ALLOW_THREADS status =
+        Py_BEGIN_ALLOW_THREADS
+        status =
             jsp_draws_tables(&self->setup, (long)PyArray_DIM(array, 0),
                              PyArray_DATA(array), seed, first_draw, self->n_threads,
                              first_cell, PyArray_DATA((PyArrayObject *)tables),

@@ -77,9 +77,10 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (!self) return NULL;
     self->scores = Py_NewRef(scores);
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        jsp_trainer_create(scores_of(self), &config, &self->trainer, &error);
-    Py_END_ALLOW_THREADS if (status == JSP_OK) return (PyObject *)self;
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_trainer_create(scores_of(self), &config, &self->trainer, &error);
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return (PyObject *)self;
     jsp_py_convert_raise(type, &error);
     Py_DECREF(self);
     return NULL;
@@ -114,10 +115,11 @@ static PyObject *trainer_step(PyObject *object, PyObject *args, PyObject *kwargs
     }
     jsp_error error;
     jsp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        jsp_trainer_step(self->trainer, n_updates, time_fraction,
-                         PyArray_DATA((PyArrayObject *)records), &n_done, &error);
-    Py_END_ALLOW_THREADS leave(self);
+    Py_BEGIN_ALLOW_THREADS
+    status = jsp_trainer_step(self->trainer, n_updates, time_fraction,
+                              PyArray_DATA((PyArrayObject *)records), &n_done, &error);
+    Py_END_ALLOW_THREADS
+    leave(self);
     if (status == JSP_OK) return records;
     Py_DECREF(records);
     return jsp_py_convert_raise(Py_TYPE(object), &error);
@@ -166,11 +168,12 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
     if (parents && log_q && log_reward && enter(self) == 0) {
         jsp_error error;
         jsp_status status;
-        Py_BEGIN_ALLOW_THREADS status =
-            jsp_trainer_sample(self->trainer, (long)n, seed, first_draw, n_threads,
-                               parents, PyArray_DATA((PyArrayObject *)log_q),
-                               PyArray_DATA((PyArrayObject *)log_reward), &error);
-        Py_END_ALLOW_THREADS leave(self);
+        Py_BEGIN_ALLOW_THREADS
+        status = jsp_trainer_sample(self->trainer, (long)n, seed, first_draw, n_threads,
+                                    parents, PyArray_DATA((PyArrayObject *)log_q),
+                                    PyArray_DATA((PyArrayObject *)log_reward), &error);
+        Py_END_ALLOW_THREADS
+        leave(self);
         graphs = status == JSP_OK
                      ? jsp_py_convert_graphs(scores_of(self), length, parents)
                      : jsp_py_convert_raise(Py_TYPE(object), &error);
@@ -208,10 +211,11 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
     } else {
         jsp_error error;
         jsp_status status;
-        Py_BEGIN_ALLOW_THREADS status =
-            jsp_trainer_log_prob(self->trainer, (long)n, masks, n_threads, log_q,
-                                 &error);
-        Py_END_ALLOW_THREADS leave(self);
+        Py_BEGIN_ALLOW_THREADS
+        status = jsp_trainer_log_prob(self->trainer, (long)n, masks, n_threads, log_q,
+                                      &error);
+        Py_END_ALLOW_THREADS
+        leave(self);
         if (status != JSP_OK) {
             Py_CLEAR(result);
             jsp_py_convert_raise(Py_TYPE(object), &error);

@@ -466,7 +466,7 @@ class JSPGFN(ScoreEstimator):
         Returns
         -------
         ndarray of shape (n,), float64, or a pair of them
-            -inf for acyclic graphs that max_parents or candidates exclude.
+            -inf for graphs that constraints, max_parents or candidates exclude.
 
         Raises
         ------

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "chi_square.h"
+#include "sortable.h"
 #include "jsp_chain.h"
 #include "jsp_dag.h"
 #include "jsp_memory.h"
@@ -28,22 +29,6 @@ static void close_naively(int D, uint8_t (*edge)[MOST], uint8_t (*reach)[MOST]) 
             for (int j = 0; reach[i][k] && j < D; j++) reach[i][j] |= reach[k][j];
         }
     }
-}
-
-/* Sorts by repeatedly removing a node without incoming edges. */
-static int is_sortable(int D, const uint8_t *graph) {
-    int done[MOST] = {0};
-    for (int removed = 0; removed < D; removed++) {
-        int next = -1;
-        for (int j = 0; j < D && next < 0; j++) {
-            int free = !done[j];
-            for (int i = 0; i < D; i++) free &= done[i] || !graph[i * D + j];
-            if (free) next = j;
-        }
-        if (next < 0) return 0;
-        done[next] = 1;
-    }
-    return 1;
 }
 
 static int check_state(const jsp_dag *dag, uint8_t (*edge)[MOST], int n_edges) {

@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "chi_square.h"
+#include "sortable.h"
 #include "jsp_conditional.h"
 #include "jsp_mcmc.h"
 #include "jsp_memory.h"
@@ -46,22 +47,6 @@ static jsp_scores *make_scores(int D, int few, int exclude, double spread,
                                   NULL);
     for (int j = 0; j < D; j++) free(table[j]);
     return scores;
-}
-
-/* Sorts by repeatedly removing a node without incoming edges. */
-static int is_sortable(int D, const uint8_t *graph) {
-    int done[MOST] = {0};
-    for (int removed = 0; removed < D; removed++) {
-        int next = -1;
-        for (int j = 0; j < D && next < 0; j++) {
-            int free = !done[j];
-            for (int i = 0; i < D; i++) free &= done[i] || !graph[i * D + j];
-            if (free) next = j;
-        }
-        if (next < 0) return 0;
-        done[next] = 1;
-    }
-    return 1;
 }
 
 static void graph_of_code(int D, int code, uint8_t *graph) {
