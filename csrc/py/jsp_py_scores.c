@@ -129,6 +129,9 @@ static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
     } else {
         status =
             jsp_data_create(PyArray_DATA(table), cells, N, D, n_threads, data, &error);
+        if (status == JSP_OK && setup->model->needs_rows) {
+            status = jsp_data_keep_rows(*data, PyArray_DATA(table), cells, N, &error);
+        }
     }
     setup->data = *data;
     if (status == JSP_OK) status = setup->model->check(setup, &error);

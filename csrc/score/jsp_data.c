@@ -9,6 +9,9 @@
  * added in order, so the bits do not depend on threads. Inside a chunk four rows at a
  * time are packed and added as one product [D, 4] x [4, D]: a row-by-row update would
  * spend its time loading and storing the matrix.
+ *
+ * Rows themselves are kept, column by column, only on request: models that are linear in
+ * the columns never look at them again.
  */
 #include "jsp_data.h"
 
@@ -26,11 +29,13 @@ struct jsp_data {
     double *n_rows;  /* [n_sets] owned */
     double *mean;    /* [n_sets, D] owned */
     double *scatter; /* [n_sets, D, D] owned */
-    /* discrete data */
+    /* kept rows */
     int n_rows_in_all;
-    int *n_states;       /* [D] owned; NULL for numbers */
-    uint16_t *code;      /* [D, N] owned */
+    double *value;       /* [D, N] owned; numbers only */
     uint8_t *intervened; /* [D, N] owned, NULL = nothing was set */
+    /* discrete data */
+    int *n_states;  /* [D] owned; NULL for numbers */
+    uint16_t *code; /* [D, N] owned */
 };
 
 /* One pass over the table: sums of x - centre and, when asked for, of the products. */
@@ -221,6 +226,24 @@ done:
     return JSP_OK;
 }
 
+jsp_status jsp_data_keep_rows(jsp_data *data, const double *x, const uint8_t *mask,
+                              int n_rows, jsp_error *error) {
+    size_t D = (size_t)data->n_variables, N = (size_t)n_rows;
+    data->value = jsp_memory_alloc(D * N, sizeof *data->value);
+    if (mask) data->intervened = jsp_memory_alloc(D * N, 1);
+    if (!data->value || (mask && !data->intervened)) {
+        return jsp_status_no_memory(error, D * N * sizeof *data->value, "the rows");
+    }
+    for (size_t r = 0; r < N; r++) {
+        for (size_t j = 0; j < D; j++) {
+            data->value[j * N + r] = x[r * D + j];
+            if (mask) data->intervened[j * N + r] = mask[r * D + j] != 0;
+        }
+    }
+    data->n_rows_in_all = n_rows;
+    return JSP_OK;
+}
+
 /* Codes and mask, column by column. */
 static jsp_status copy_codes(jsp_data *data, const int32_t *codes, const uint8_t *mask,
                              jsp_error *error) {
@@ -281,6 +304,7 @@ void jsp_data_destroy(jsp_data *data) {
     jsp_memory_free(data->n_rows);
     jsp_memory_free(data->mean);
     jsp_memory_free(data->scatter);
+    jsp_memory_free(data->value);
     jsp_memory_free(data->n_states);
     jsp_memory_free(data->code);
     jsp_memory_free(data->intervened);
@@ -308,6 +332,10 @@ int jsp_data_n_rows(const jsp_data *data) {
 
 int jsp_data_n_states(const jsp_data *data, int column) {
     return data->n_states[column];
+}
+
+const double *jsp_data_values(const jsp_data *data, int column) {
+    return data->value + (size_t)column * (size_t)data->n_rows_in_all;
 }
 
 const uint16_t *jsp_data_codes(const jsp_data *data, int column) {

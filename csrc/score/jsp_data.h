@@ -25,6 +25,11 @@ jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
                            int n_variables, int n_threads, jsp_data **out,
                            jsp_error *error);
 
+/* Copies the rows given to jsp_data_create too, for models that need more than moments.
+ * After an error `data` may only be destroyed. */
+jsp_status jsp_data_keep_rows(jsp_data *data, const double *x, const uint8_t *mask,
+                              int n_rows, jsp_error *error);
+
 /* Discrete data: codes [N, D], column j holds 0 .. n_states[j] - 1 (at most
  * JSP_MAX_STATES states; JSP_ERROR_VALUE otherwise). Keeps copies. */
 jsp_status jsp_data_create_discrete(const int32_t *codes, const uint8_t *mask,
@@ -39,11 +44,16 @@ int jsp_data_is_discrete(const jsp_data *data);
 /* Numbers only. Pointers stay valid as long as `data`. */
 jsp_data_moments jsp_data_node(const jsp_data *data, int node);
 
-/* Discrete data only. Pointers stay valid as long as `data`. */
+/* Discrete data and kept rows. Pointers stay valid as long as `data`. */
 int jsp_data_n_rows(const jsp_data *data);
+const uint8_t *jsp_data_mask(const jsp_data *data, int node); /* [N] or NULL */
+
+/* Kept rows only. */
+const double *jsp_data_values(const jsp_data *data, int column); /* [N] */
+
+/* Discrete data only. */
 int jsp_data_n_states(const jsp_data *data, int column);
 const uint16_t *jsp_data_codes(const jsp_data *data, int column); /* [N] */
-const uint8_t *jsp_data_mask(const jsp_data *data, int node);     /* [N] or NULL */
 
 /* States of the node times configurations of its parents; SIZE_MAX when that is more. */
 size_t jsp_data_table_size(const jsp_data *data, int node, int n_parents,

@@ -46,6 +46,7 @@ typedef struct jsp_model_draw {
 struct jsp_model {
     const char *name; /* "linear", "nig", "bge", "bdeu" */
     int is_discrete;  /* works on codes of states, not on numbers */
+    int needs_rows;   /* wants data with kept rows */
     int n_fields;
     jsp_model_field fields[JSP_MODEL_MAX_FIELDS];
 
