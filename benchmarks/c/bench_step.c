@@ -6,17 +6,20 @@
  * same run. The network's part is measured by replaying its products on as many rows;
  * its limit is the peak of multiply-adds in registers that bench_kernels prints.
  *
- *     bench_step [variables] [updates of training]     default 12 600 */
+ *     bench_step [variables] [updates of training] [rows] [candidates]
+ *     default 12 600 100, all other variables up to 20 and the 12 best beyond */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "jsp_candidates.h"
 #include "jsp_kernels.h"
 #include "jsp_trainer.h"
 
-enum { N_ROWS = 100, CHAINS = 32, SHARDS = 8, ROUNDS = 40, MAX_D = 20 };
+enum { CHAINS = 32, SHARDS = 8, ROUNDS = 40, MAX_D = JSP_MAX_VARIABLES };
+enum { MAX_ROWS = 10000 };
 enum { PER_SHARD = CHAINS / SHARDS, T = 2 * PER_SHARD };
 
 static double read_seconds(void) {
@@ -32,9 +35,9 @@ static void require(jsp_status status, const jsp_error *error) {
 }
 
 /* Erdos-Renyi graph with one edge per node, weights N(0, 1), noise variance 0.1. */
-static void simulate(int D, double *x) {
+static void simulate(int D, int n_rows, double *x) {
     jsp_rng rng;
-    double weight[MAX_D][MAX_D] = {{0}};
+    static double weight[MAX_D][MAX_D];
     jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
     for (int j = 0; j < D; j++) {
         for (int i = 0; i < j; i++) {
@@ -42,7 +45,7 @@ static void simulate(int D, double *x) {
             if (jsp_rng_uniform(&rng) < 2.0 / (D - 1)) weight[i][j] = normal;
         }
     }
-    for (int row = 0; row < N_ROWS; row++) {
+    for (int row = 0; row < n_rows; row++) {
         for (int j = 0; j < D; j++) {
             double value = sqrt(0.1) * jsp_rng_normal(&rng);
             for (int i = 0; i < j; i++) value += weight[i][j] * x[row * D + i];
@@ -51,27 +54,24 @@ static void simulate(int D, double *x) {
     }
 }
 
-static jsp_scores *tabulate(int D) {
-    static double x[N_ROWS * MAX_D];
-    int candidates[MAX_D][MAX_D], counts[MAX_D];
+static jsp_scores *tabulate(int D, int n_rows, int K) {
+    static double x[MAX_ROWS * MAX_D];
+    static int candidates[MAX_D * MAX_D];
+    int counts[MAX_D];
     const int *rows[MAX_D];
     jsp_error error;
     jsp_data *data;
     jsp_scores *scores;
-    simulate(D, x);
-    for (int j = 0; j < D; j++) {
-        counts[j] = 0;
-        rows[j] = candidates[j];
-        for (int i = 0; i < D; i++) {
-            if (i != j) candidates[j][counts[j]++] = i;
-        }
-    }
-    require(jsp_data_create(x, NULL, N_ROWS, D, 1, &data, &error), &error);
+    simulate(D, n_rows, x);
+    require(jsp_data_create(x, NULL, n_rows, D, 1, &data, &error), &error);
     jsp_model_setup setup = {.model = jsp_model_find("linear"), .data = data};
     for (int k = 0; k < setup.model->n_fields; k++) {
         setup.field[k] = setup.model->fields[k].default_value;
     }
     jsp_scores_config config = {.candidates = rows, .n_candidates = counts};
+    require(jsp_candidates_select(&setup, &config, K, 1, candidates, counts, &error),
+            &error);
+    for (int j = 0; j < D; j++) rows[j] = candidates + (size_t)j * (size_t)K;
     require(jsp_scores_create(&setup, &config, 1, &scores, &error), &error);
     jsp_data_destroy(data);
     return scores;
@@ -184,8 +184,11 @@ int main(int argc, char **argv) {
     jsp_trainer *trainer;
     jsp_error error;
     long n_done;
+    const int n_rows = argc > 3 ? atoi(argv[3]) : 100;
+    const int K = argc > 4 ? atoi(argv[4]) : D <= 20 ? D - 1 : 12;
     if (D < 2 || D > MAX_D || n_updates < 1 || n_updates > 1 << 16) return 2;
-    jsp_scores *scores = tabulate(D);
+    if (n_rows < 1 || n_rows > MAX_ROWS || K < 1 || K >= D) return 2;
+    jsp_scores *scores = tabulate(D, n_rows, K);
     jsp_trainer_config config = {
         .schedule = {.n_updates = n_updates,
                      .likelihood_fraction = 0.2,
