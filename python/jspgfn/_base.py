@@ -27,6 +27,7 @@ from . import _core
 from ._config import check_n_jobs
 from ._constraints import Rules, check_constraints
 from ._models import BDeu, Model, ModelSettings, check_model, is_discrete
+from ._networks import DiscreteNetworks, LinearNetworks, Networks
 from ._posterior import Posterior
 from ._preprocess import Preprocessing, check_preprocess, warn_about_noise_scale
 from ._priors import GraphPrior, check_graph_prior
@@ -308,13 +309,15 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         if log_reward is None:
             log_reward = scores.log_reward(graphs)
         stream = stream_seed(seed, STREAM_PARAMETERS)
-        linear: tuple[Any, Any, Any] = (None, None, None)
-        tables = None
+        networks: Networks
         if self._states is None:
             if parameters is None:
                 parameters = scores.draw_parameters(graphs, stream, first_draw)
             *drawn, log_prob_theta = parameters
-            linear = self._preprocessing.to_units_of_x(graphs, *drawn)
+            networks = LinearNetworks(
+                graphs.view(np.bool_),
+                *self._preprocessing.to_units_of_x(graphs, *drawn),
+            )
         else:
             check_memory(
                 8.0 * scores.table_sizes(graphs).sum(dtype=np.float64),
@@ -326,11 +329,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             )
             n_states = np.array(self._tables.settings["n_states"], dtype=np.int64)
             tables = {"table": cells, "offset": offset, "n_states": n_states}
+            networks = DiscreteNetworks(graphs.view(np.bool_), tables, self._states)
         return Posterior(
-            graphs.view(np.bool_),
-            *linear,
-            tables=tables,
-            states=self._states,
+            networks,
             log_prob=log_prob,
             log_prob_theta=log_prob_theta,
             log_reward=log_reward,

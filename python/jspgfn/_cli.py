@@ -17,8 +17,9 @@ from ._config import show_config
 from ._core import NumericalError
 from ._engine import CHECK_EVERY, certificate
 from ._estimator import JSPGFN
+from ._labels import import_extra
 from ._models import MODEL_NAMES
-from ._posterior import Posterior, import_extra
+from ._posterior import Posterior
 from ._priors import GRAPH_PRIORS
 from .datasets import load_sachs
 

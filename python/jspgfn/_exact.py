@@ -17,8 +17,10 @@ from . import _core
 from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
 from ._engine import SECONDS_PER_CALL, held_interrupts
 from ._exceptions import JspgfnWarning
+from ._features import blankets_of, paths_of
+from ._labels import label_matrix
 from ._models import Model
-from ._posterior import Posterior, label_matrix
+from ._posterior import Posterior
 from ._validation import (
     as_numbers,
     check_candidates,
@@ -741,26 +743,6 @@ def encode(column: Any, states: list[Any], name: str) -> NDArray[np.int32]:
             )
         codes[row] = code_of[entry]
     return codes
-
-
-def paths_of(graphs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether j can be reached from i, by squaring: paths of length 1, 2, 4, ..."""
-    reach = graphs.astype(np.float32)
-    length = 1
-    while length < graphs.shape[1]:
-        reach = np.minimum(reach + reach @ reach, 1)
-        length *= 2
-    return np.asarray(reach > 0)
-
-
-def blankets_of(graphs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Parents, children and their other parents."""
-    edges = graphs.astype(np.float32)
-    spouses = edges @ edges.transpose(0, 2, 1) > 0
-    blanket: NDArray[np.bool_] = graphs | graphs.transpose(0, 2, 1) | spouses
-    n_variables = graphs.shape[1]
-    blanket[:, np.arange(n_variables), np.arange(n_variables)] = False
-    return blanket
 
 
 # --- the prior's own sum -------------------------------------------------------------

@@ -16,8 +16,9 @@ from . import _core
 from ._base import STREAM_FIT, STREAM_GRAPHS, ScoreEstimator, stream_seed
 from ._engine import SECONDS_PER_CALL, UNLIMITED, held_interrupts
 from ._exceptions import NotMixedWarning
+from ._labels import label_matrix
 from ._models import Model
-from ._posterior import Posterior, label_matrix
+from ._posterior import Posterior
 from ._validation import check_integer, check_memory, check_real
 
 Floats = NDArray[np.float64]

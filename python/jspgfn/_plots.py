@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._posterior import import_extra
+from ._labels import import_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

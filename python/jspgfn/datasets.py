@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 from sklearn.utils import Bunch
 
-from ._posterior import import_extra
+from ._labels import import_extra
 
 __all__ = ["load_sachs"]
 

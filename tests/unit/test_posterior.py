@@ -7,27 +7,32 @@ from hypothesis import strategies as st
 
 import jspgfn
 from jspgfn._constraints import find_cycle
-from jspgfn._posterior import Posterior, summarise
+from jspgfn._networks import LinearNetworks
+from jspgfn._posterior import Posterior
 from jspgfn._preprocess import Preprocessing
+from jspgfn._summaries import summarise
 
 
-def random_dags(rng, n, n_variables):
+def random_dags(rng, n, n_variables, density=0.5):
     graphs = np.zeros((n, n_variables, n_variables), dtype=bool)
     for graph in graphs:
         order = rng.permutation(n_variables)
-        upper = np.triu(rng.random((n_variables, n_variables)) < 0.5, k=1)
+        upper = np.triu(rng.random((n_variables, n_variables)) < density, k=1)
         graph[np.ix_(order, order)] = upper
     return graphs
 
 
-def random_posterior(seed, n=40, n_variables=5, labelled=False):
+def random_posterior(seed, n=40, n_variables=5, labelled=False, density=0.5):
     rng = np.random.default_rng(seed)
-    graphs = random_dags(rng, n, n_variables)
-    return Posterior(
+    graphs = random_dags(rng, n, n_variables, density)
+    networks = LinearNetworks(
         graphs,
         rng.normal(size=np.count_nonzero(graphs)),
         rng.normal(size=(n, n_variables)),
         rng.random((n, n_variables)),
+    )
+    return Posterior(
+        networks,
         log_prob=rng.normal(size=n),
         log_prob_theta=rng.normal(size=n),
         log_reward=rng.normal(size=n) - 1e5,
@@ -203,9 +208,7 @@ def test_edge_table(weighted):
 
 def test_edge_table_without_edges():
     pytest.importorskip("pandas")
-    post = random_posterior(0)
-    post.graphs = np.zeros_like(post.graphs)
-    post._edge_coef = np.zeros(0)
+    post = random_posterior(0, density=0.0)
     assert post.edge_table().shape == (0, 8)
 
 

@@ -46,9 +46,13 @@ def public_things():
         if inspect.isclass(thing) or inspect.isfunction(thing):
             yield thing.__name__, thing
         if inspect.isclass(thing) and thing.__module__.startswith("jspgfn"):
-            for name, member in vars(thing).items():
-                if inspect.isfunction(member) and not name.startswith("_"):
-                    yield f"{thing.__name__}.{name}", member
+            for cls in thing.__mro__:  # bases of our own too
+                if not cls.__module__.startswith("jspgfn"):
+                    continue
+                for name, member in vars(cls).items():
+                    member = getattr(member, "__func__", member)  # of class methods
+                    if inspect.isfunction(member) and not name.startswith("_"):
+                        yield f"{thing.__name__}.{name}", member
 
 
 @pytest.mark.parametrize(("name", "thing"), list(public_things()))
@@ -58,7 +62,7 @@ def test_public_things_are_documented(name, thing):
     if not (inspect.isclass(thing) and issubclass(thing, (Warning, ArithmeticError))):
         assert ">>>" in text, f"{name} has no example"
     if inspect.isfunction(thing):
-        for parameter in set(inspect.signature(thing).parameters) - {"self"}:
+        for parameter in set(inspect.signature(thing).parameters) - {"self", "cls"}:
             assert re.search(rf"\b{parameter}\b.* : ", text), f"{name}: {parameter}"
 
 
