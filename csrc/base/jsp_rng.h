@@ -24,6 +24,7 @@ typedef enum jsp_rng_purpose {
     JSP_RNG_REPLAY,      /* transitions of a batch */
     JSP_RNG_NOISE,       /* parameters in training; index = 2 transition + side */
     JSP_RNG_ORDER,       /* orders of edges; step = order, index = graph */
+    JSP_RNG_FEATURE,     /* random features; step = node, index = feature */
 } jsp_rng_purpose;
 
 typedef struct jsp_rng {

@@ -5,6 +5,7 @@
 
 #include "jsp_candidates.h"
 #include "jsp_draws.h"
+#include "jsp_features.h"
 #include "jsp_memory.h"
 
 /* ---- arguments ------------------------------------------------------------------- */
@@ -470,25 +471,35 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
     PyArrayObject *array = (PyArrayObject *)graphs;
     long *first_edge = count_edges(array);
     if (!first_edge) return PyErr_NoMemory();
-    const npy_intp shape[2] = {PyArray_DIM(array, 0), PyArray_DIM(array, 1)};
+    const int n_features = jsp_model_n_features(&self->setup);
+    const npy_intp shape[3] = {PyArray_DIM(array, 0), PyArray_DIM(array, 1),
+                               n_features};
     const npy_intp n_edges = first_edge[shape[0]];
     PyObject *weights = PyArray_SimpleNew(1, &n_edges, NPY_DOUBLE);
     PyObject *intercepts = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
     PyObject *noise = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
     PyObject *density = PyArray_SimpleNew(1, shape, NPY_DOUBLE);
+    PyObject *features = PyArray_SimpleNew(3, shape, NPY_DOUBLE);
     jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
     jsp_status status = JSP_ERROR_MEMORY;
-    if (weights && intercepts && noise && density) {
+    if (weights && intercepts && noise && density && features) {
+        double *feature_weights =
+            n_features ? PyArray_DATA((PyArrayObject *)features) : NULL;
         Py_BEGIN_ALLOW_THREADS
-        status = jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
-                                      seed, first_draw, self->n_threads, first_edge,
-                                      PyArray_DATA((PyArrayObject *)weights),
-                                      PyArray_DATA((PyArrayObject *)intercepts),
-                                      PyArray_DATA((PyArrayObject *)noise),
-                                      PyArray_DATA((PyArrayObject *)density), &error);
+        status =
+            jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
+                                 seed, first_draw, self->n_threads, first_edge,
+                                 PyArray_DATA((PyArrayObject *)weights),
+                                 PyArray_DATA((PyArrayObject *)intercepts),
+                                 PyArray_DATA((PyArrayObject *)noise), feature_weights,
+                                 PyArray_DATA((PyArrayObject *)density), &error);
         Py_END_ALLOW_THREADS
     }
     jsp_memory_free(first_edge);
+    if (status == JSP_OK && n_features) {
+        return Py_BuildValue("NNNNN", weights, intercepts, noise, density, features);
+    }
+    Py_XDECREF(features);
     if (status == JSP_OK)
         return Py_BuildValue("NNNN", weights, intercepts, noise, density);
     Py_XDECREF(weights);
@@ -496,6 +507,52 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
     Py_XDECREF(noise);
     Py_XDECREF(density);
     return PyErr_Occurred() ? NULL : jsp_py_convert_raise(Py_TYPE(object), &error);
+}
+
+/* A list of increasing variables other than the node; returns their number or -1. */
+static int read_parents(PyObject *list, int D, int node, int *parents) {
+    if (!PyList_Check(list) || PyList_GET_SIZE(list) < 1 ||
+        PyList_GET_SIZE(list) >= D) {
+        PyErr_SetString(PyExc_ValueError, "parents must be a list of variables");
+        return -1;
+    }
+    int n = (int)PyList_GET_SIZE(list);
+    for (int k = 0; k < n; k++) {
+        long i = PyLong_AsLong(PyList_GET_ITEM(list, k));
+        if (i == -1 && PyErr_Occurred()) return -1;
+        if (i < 0 || i >= D || i == node || (k > 0 && i <= parents[k - 1])) {
+            PyErr_Format(PyExc_ValueError,
+                         "parents must be increasing and without the node, got %ld", i);
+            return -1;
+        }
+        parents[k] = (int)i;
+    }
+    return n;
+}
+
+static PyObject *scores_feature_map(PyObject *object, PyObject *args) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    long number;
+    PyObject *list;
+    int parents[JSP_MAX_VARIABLES], M = jsp_model_n_features(&self->setup);
+    if (!PyArg_ParseTuple(args, "lO:feature_map", &number, &list)) return NULL;
+    if (!M) return refuse_model(self);
+    int node = read_node(self, number);
+    if (node < 0) return NULL;
+    int p = read_parents(list, self->scores->n_variables, node, parents);
+    if (p < 0) return NULL;
+    const npy_intp shape[2] = {M, p};
+    PyObject *direction = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
+    PyObject *offset = PyArray_SimpleNew(1, shape, NPY_DOUBLE);
+    if (!direction || !offset) {
+        Py_XDECREF(direction);
+        Py_XDECREF(offset);
+        return NULL;
+    }
+    jsp_features_draw(jsp_model_features_kind(&self->setup), self->data, node, p,
+                      parents, M, PyArray_DATA((PyArrayObject *)direction),
+                      PyArray_DATA((PyArrayObject *)offset));
+    return Py_BuildValue("NN", direction, offset);
 }
 
 static PyObject *scores_table_sizes(PyObject *object, PyObject *graphs) {
@@ -584,6 +641,8 @@ static PyMethodDef scores_methods[] = {
      METH_VARARGS | METH_KEYWORDS, "Exact draws of parameters given graphs."},
     {"draw_tables", (PyCFunction)(void (*)(void))scores_draw_tables,
      METH_VARARGS | METH_KEYWORDS, "Exact draws of conditional probability tables."},
+    {"feature_map", scores_feature_map, METH_VARARGS,
+     "Directions and offsets of the random features of a parent set."},
     {"table_sizes", scores_table_sizes, METH_O, "Numbers in the table of every node."},
     {NULL, NULL, 0, NULL},
 };

@@ -14,6 +14,8 @@ typedef struct draw_job {
     long first_draw;
     const long *first_edge;
     double *weights, *intercepts, *noise_scales, *log_density;
+    double *feature_weights; /* NULL when the model has none */
+    int n_features;
     const int64_t *first_cell; /* discrete data */
     double *tables;
     jsp_error *error; /* [tasks] */
@@ -41,6 +43,10 @@ static jsp_status draw_node(const draw_job *job, long s, int j, const long *plac
                  JSP_RNG_PARAMETER);
     jsp_model_draw draw = {.weight = weight};
     if (job->tables) draw.table = job->tables + job->first_cell[s * D + j];
+    if (job->feature_weights) {
+        draw.feature_weight =
+            job->feature_weights + (size_t)(s * D + j) * (size_t)job->n_features;
+    }
     jsp_status status =
         job->setup->model->draw(job->setup, j, n_parents, parents, &rng, &draw, error);
     if (status != JSP_OK) return status;
@@ -102,7 +108,8 @@ jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
                                 const uint8_t *graphs, uint64_t seed, long first_draw,
                                 int n_threads, const long *first_edge, double *weights,
                                 double *intercepts, double *noise_scales,
-                                double *log_density, jsp_error *error) {
+                                double *feature_weights, double *log_density,
+                                jsp_error *error) {
     draw_job job = {.setup = setup,
                     .n = n,
                     .graphs = graphs,
@@ -112,6 +119,8 @@ jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
                     .weights = weights,
                     .intercepts = intercepts,
                     .noise_scales = noise_scales,
+                    .feature_weights = feature_weights,
+                    .n_features = jsp_model_n_features(setup),
                     .log_density = log_density};
     return run(&job, n_threads, error);
 }

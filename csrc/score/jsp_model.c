@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const jsp_model *const MODELS[] = {&jsp_model_linear, &jsp_model_nig,
-                                          &jsp_model_bge, &jsp_model_bdeu};
+                                          &jsp_model_bge, &jsp_model_bdeu,
+                                          &jsp_model_features};
 
 #define N_MODELS ((int)(sizeof MODELS / sizeof MODELS[0]))
 
@@ -17,4 +18,8 @@ const jsp_model *jsp_model_find(const char *name) {
 
 const jsp_model *jsp_model_at(int k) {
     return k >= 0 && k < N_MODELS ? MODELS[k] : NULL;
+}
+
+int jsp_model_n_features(const jsp_model_setup *setup) {
+    return setup->model->has_features ? (int)setup->field[0] : 0;
 }

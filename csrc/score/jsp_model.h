@@ -8,7 +8,7 @@
 #include "jsp_data.h"
 #include "jsp_rng.h"
 
-#define JSP_MODEL_MAX_FIELDS 4
+#define JSP_MODEL_MAX_FIELDS 6
 
 /* A named setting of a model, e.g. {"noise_scale", 0.316}. NaN as default = computed
  * (see the model's file). */
@@ -37,6 +37,9 @@ typedef struct jsp_model_draw {
     double *weight;     /* [n_parents], caller's memory, in the order of `parents` */
     double intercept;   /* 0 when the model has none */
     double noise_scale; /* standard deviation */
+    /* models with random features: [n_features] weight of each, caller's memory, zeros
+     * where the mechanism is linear; in the density they count only where they are not */
+    double *feature_weight;
     /* models of discrete data: [q, r] P(state | configuration of the parents), caller's
      * memory of jsp_data_table_size numbers. Configurations are numbered like the digits
      * of a number, the last parent fastest. */
@@ -44,9 +47,10 @@ typedef struct jsp_model_draw {
 } jsp_model_draw;
 
 struct jsp_model {
-    const char *name; /* "linear", "nig", "bge", "bdeu" */
+    const char *name; /* "linear", "nig", "bge", "bdeu", "features" */
     int is_discrete;  /* works on codes of states, not on numbers */
     int needs_rows;   /* wants data with kept rows */
+    int has_features; /* field 0 is the number of random features */
     int n_fields;
     jsp_model_field fields[JSP_MODEL_MAX_FIELDS];
 
@@ -107,9 +111,16 @@ extern const jsp_model jsp_model_linear;
 extern const jsp_model jsp_model_nig;
 extern const jsp_model jsp_model_bge;
 extern const jsp_model jsp_model_bdeu;
+extern const jsp_model jsp_model_features;
 
 /* The model called `name`, or NULL. */
 const jsp_model *jsp_model_find(const char *name);
+
+/* Random features per parent set; 0 for models without. */
+int jsp_model_n_features(const jsp_model_setup *setup);
+
+/* What features they are: a jsp_features_kind. */
+int jsp_model_features_kind(const jsp_model_setup *setup);
 
 /* k-th model of the library, NULL after the last. */
 const jsp_model *jsp_model_at(int k);

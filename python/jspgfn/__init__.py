@@ -25,7 +25,13 @@ from ._exceptions import (
 )
 from ._gnn import PAPER, PAPER_QUICK
 from ._mcmc import StructureMCMC
-from ._models import BDeu, BGe, LinearGaussian, NormalInverseGamma
+from ._models import (
+    BDeu,
+    BGe,
+    LinearGaussian,
+    NormalInverseGamma,
+    RandomFeatures,
+)
 from ._posterior import Posterior
 from ._priors import EdgeProbabilities, ErdosRenyi
 
@@ -49,6 +55,7 @@ __all__ = [
     "NotMixedWarning",
     "NumericalError",
     "Posterior",
+    "RandomFeatures",
     "StructureMCMC",
     "TimeBudgetWarning",
     "__version__",

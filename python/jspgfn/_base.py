@@ -166,7 +166,10 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             self.constraints,
             table.names,
             table.labelled,
-            check_max_parents(self.max_parents, table.n_variables),
+            check_max_parents(
+                model.max_parents if self.max_parents is None else self.max_parents,
+                table.n_variables,
+            ),
             graph_prior.probability,
         )
         problem = Problem(

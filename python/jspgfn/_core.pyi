@@ -46,12 +46,16 @@ class Scores:
         """log w(G) + sum of log evidences; -inf for excluded graphs. No cycle check."""
     def draw_parameters(
         self, graphs: NDArray[np.uint8], seed: int, first_draw: int = 0
-    ) -> tuple[
-        NDArray[np.float64],  # weights, one per edge in the order of np.nonzero(graphs)
-        NDArray[np.float64],  # intercepts (n, D), preprocessed units
-        NDArray[np.float64],  # noise standard deviations (n, D)
-        NDArray[np.float64],  # log density of (weights, noise variances), (n,)
-    ]: ...
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Weights, one per edge in the order of np.nonzero(graphs); intercepts (n, D) and
+        noise standard deviations (n, D) in preprocessed units; log density (n,) of
+        (weights, noise variances). For models with random features also their weights
+        (n, D, M); the scale of these counts in the density.
+        """
+    def feature_map(
+        self, node: int, parents: list[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Directions (M, p) and offsets (M,) of the random features of a parent set."""
     @property
     def discarded(self) -> NDArray[np.float64]:
         """(D,): estimated share of each node's mass outside its candidates."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from ._validation import check_real, describe
+from ._validation import check_choice, check_integer, check_real, describe
 
 Model = Any  # a string or one of the objects below; scikit-learn checks nothing earlier
 
@@ -143,6 +144,65 @@ class BDeu(BaseEstimator):  # type: ignore[misc]
         self.n_states = n_states
 
 
+class RandomFeatures(BaseEstimator):  # type: ignore[misc]
+    """Non-linear mechanisms: a linear part plus random features, weights integrated out.
+
+    ``x_j = intercept + sum_i coef[i, j] x_i + sum_k a_k phi_k(parents of j) + e``. The
+    features phi_k are fixed random functions of the parents, so that the evidence is
+    exact; their weights are normal. How far a mechanism is from linear is learned: the
+    scale of the a_k has four values with equal prior probability, 0 (a linear mechanism)
+    and 1, 4 and 16 noise standard deviations, and is integrated out.
+
+    Parameters
+    ----------
+    n_features : int
+        Features per parent set, at most 1000. Time grows with its square.
+    noise_scale : float or None
+        Standard deviation of the noise in units of the preprocessed data; None learns
+        one variance per variable, inverse gamma with shape `a` and rate `b`.
+    kind : {"relu", "fourier"}
+        "relu": kinked at random rows of the data along random directions; "fourier":
+        cosines of random frequencies, which approximate a Matern 3/2 Gaussian process.
+    weight_scale : float
+        Prior standard deviation of a linear weight, in noise standard deviations.
+    a, b : float
+        Shape and rate of the prior of a learned noise variance.
+
+    Notes
+    -----
+    An extension of this package. At most 3 parents per node are considered unless
+    `max_parents` says otherwise, as every parent set is fitted. With a scale of 0 alone
+    it would be `NormalInverseGamma`, or `LinearGaussian`.
+
+    References
+    ----------
+    Rahimi and Recht, "Random features for large-scale kernel machines", NeurIPS 2007.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> jspgfn.RandomFeatures(n_features=30)
+    RandomFeatures(n_features=30)
+    """
+
+    def __init__(
+        self,
+        n_features: int = 50,
+        noise_scale: float | None = None,
+        *,
+        kind: str = "relu",
+        weight_scale: float = 1.0,
+        a: float = 1.0,
+        b: float = 1.0,
+    ) -> None:
+        self.n_features = n_features
+        self.noise_scale = noise_scale
+        self.kind = kind
+        self.weight_scale = weight_scale
+        self.a = a
+        self.b = b
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """A model after the checks: what the compiled core needs to know."""
@@ -152,13 +212,20 @@ class ModelSettings:
     learns_noise: bool
     has_own_mean: bool
     is_discrete: bool = False
+    max_parents: int | None = None  # unless the user says otherwise
 
+
+MOST_FEATURES = 1000
+
+# Parents of models whose parent sets are fitted one by one.
+FEW_PARENTS = 3
 
 MODEL_NAMES = {
     "linear": LinearGaussian,
     "nig": NormalInverseGamma,
     "bge": BGe,
     "bdeu": BDeu,
+    "features": RandomFeatures,
 }
 
 
@@ -201,8 +268,36 @@ def check_model(model: Model, n_variables: int) -> ModelSettings:
         return ModelSettings(
             "bdeu", fields, learns_noise=True, has_own_mean=True, is_discrete=True
         )
+    if isinstance(model, RandomFeatures):
+        return check_features(model)
     names = ", ".join(repr(name) for name in MODEL_NAMES)
     objects = ", ".join(f"{kind.__name__}(...)" for kind in MODEL_NAMES.values())
     raise ValueError(
         f"model must be {names}, or an object {objects}, got {describe(model)}"
+    )
+
+
+def check_features(model: RandomFeatures) -> ModelSettings:
+    kinds = {"relu": "kinked", "fourier": "cosines"}
+    learned = model.noise_scale is None
+    noise = (
+        math.nan if learned else check_real("noise_scale", model.noise_scale, above=0)
+    )
+    fields = {
+        "n_features": check_integer(
+            "n_features", model.n_features, at_least=1, at_most=MOST_FEATURES
+        ),
+        "noise_scale": noise,
+        "fourier": float(check_choice("kind", model.kind, kinds) == "fourier"),
+        **{
+            name: check_real(name, getattr(model, name), above=0)
+            for name in ("weight_scale", "a", "b")
+        },
+    }
+    return ModelSettings(
+        "features",
+        fields,
+        learns_noise=learned,
+        has_own_mean=False,
+        max_parents=FEW_PARENTS,
     )
