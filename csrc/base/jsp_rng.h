@@ -25,6 +25,9 @@ typedef enum jsp_rng_purpose {
     JSP_RNG_NOISE,       /* parameters in training; index = 2 transition + side */
     JSP_RNG_ORDER,       /* orders of edges; step = order, index = graph */
     JSP_RNG_FEATURE,     /* random features; step = node, index = feature */
+    JSP_RNG_REFINE_MOVE, /* local moves of refinement; step = sweep, index = draw */
+    JSP_RNG_REFINE,      /* its proposals and acceptances; step = sweep, index = draw */
+    JSP_RNG_REFINE_BLOCK, /* which variables are redrawn; step = sweep */
 } jsp_rng_purpose;
 
 typedef struct jsp_rng {

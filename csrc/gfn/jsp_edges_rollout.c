@@ -156,8 +156,13 @@ long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout) {
 
 /* ---- forward: one slot ----------------------------------------------------------- */
 
+/* 0 when the walk only follows its target here, and no logit is needed. */
+static int counts(const jsp_edges_walk *walk, int p) {
+    return !walk->redraw || walk->redraw[p];
+}
+
 static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
-                      slot_view *view) {
+                      int with_odds, slot_view *view) {
     const int child[2] = {slot->b, slot->a}, parent[2] = {slot->a, slot->b};
     const int bit[2] = {slot->bit_ab, slot->bit_ba};
     for (int d = 0; d < 2; d++) {
@@ -165,7 +170,7 @@ static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
         view->row[d] = -1;
         view->odds[d] = 0;
         view->look_ahead[d] = 0;
-        if (!view->open[d]) continue;
+        if (!view->open[d] || !with_odds) continue;
         size_t cell = (size_t)child[d] * (size_t)state->stride + (size_t)bit[d];
         view->odds[d] = state->odds[cell];
         if (view->odds[d] > LOOK_AHEAD_ODDS) {
@@ -177,15 +182,20 @@ static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
 
 /* Looks at slot p with every walk and numbers the options that the network weighs,
  * direction by direction. Returns their number. */
-static int gather_options(jsp_edges_rollout *r, int p, int T, int count[2]) {
+static int gather_options(jsp_edges_rollout *r, int p, int T,
+                          const jsp_edges_walk *walk, int count[2]) {
     const jsp_edges_slot *slot = &r->edges->slot[p];
-    for (int t = 0; t < T; t++) view_slot(slot, &r->state[t], &r->view[t]);
+    for (int t = 0; t < T; t++) {
+        view_slot(slot, &r->state[t], counts(&walk[t], p), &r->view[t]);
+    }
     int n = 0;
     for (int d = 0; d < 2; d++) {
         count[d] = n;
         for (int t = 0; t < T; t++) {
             slot_view *view = &r->view[t];
-            if (view->open[d] && view->odds[d] > NETWORK_ODDS) view->row[d] = n++;
+            if (view->open[d] && view->odds[d] > NETWORK_ODDS && counts(&walk[t], p)) {
+                view->row[d] = n++;
+            }
         }
         count[d] = n - count[d];
     }
@@ -285,17 +295,11 @@ static void divide_by(jsp_edges_rollout *r, int t, double total, jsp_edges_walk 
     r->normaliser[t] = 1;
 }
 
-/* Decides slot p in walk t; writes slopes and choice, updates the state. */
-static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
-                        jsp_edges_cache *cache, int p, int t, long base,
-                        jsp_edges_walk *walk) {
-    const jsp_edges_slot *slot = &r->edges->slot[p];
+/* Chooses at slot p of walk t with probability e / (1 + e_0 + e_1): adds to log_q, writes
+ * slopes and returns the choice. `wanted` is the choice to take, -2 to sample. */
+static int weigh_slot(jsp_edges_rollout *r, int p, int t, long base, int wanted,
+                      jsp_edges_walk *walk) {
     const slot_view *view = &r->view[t];
-    int8_t *choice = &r->choice[(size_t)p * (size_t)r->T + (size_t)t];
-    *choice = -2;
-    int wanted = walk->target ? follow_target(slot, walk->target, view) : -1;
-    if (wanted == -2) walk->log_q = -INFINITY;
-    if (!view->open[0] && !view->open[1]) return;
     double logit[2] = {0, 0}, e[2] = {0, 0};
     for (int d = 0; d < 2; d++) {
         if (!view->open[d]) continue;
@@ -307,14 +311,36 @@ static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
         e[d] = exp(logit[d]);
     }
     double total = 1 + e[0] + e[1];
-    int d = walk->target ? (wanted == -2 ? -1 : wanted)
-                         : draw_choice(walk->uniform[p], total, e, view->open);
+    int d = wanted > -2 ? wanted : draw_choice(walk->uniform[p], total, e, view->open);
     if (d >= 0) walk->log_q += logit[d];
     divide_by(r, t, total, walk);
     for (int k = 0; k < 2; k++) {
         if (view->row[k] < 0) continue;
         r->slope[base + view->row[k]] = (jsp_real)((k == d) - e[k] / total);
     }
+    return d;
+}
+
+/* Decides slot p in walk t; writes slopes and choice, updates the state. */
+static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
+                        jsp_edges_cache *cache, int p, int t, long base,
+                        jsp_edges_walk *walk) {
+    const jsp_edges_slot *slot = &r->edges->slot[p];
+    const slot_view *view = &r->view[t];
+    int8_t *choice = &r->choice[(size_t)p * (size_t)r->T + (size_t)t];
+    const int is_drawn =
+        !walk->target || (walk->redraw && walk->redraw[p] && walk->uniform);
+    int d = -2;
+    *choice = -2;
+    if (!is_drawn) {
+        d = follow_target(slot, walk->target, view);
+        if (d == -2) {
+            walk->log_q = -INFINITY;
+            d = -1;
+        }
+    }
+    if (!view->open[0] && !view->open[1]) return;
+    if (counts(walk, p)) d = weigh_slot(r, p, t, base, d, walk);
     *choice = (int8_t)d;
     jsp_edges_state *state = &r->state[t];
     if (d >= 0) {
@@ -340,7 +366,7 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
     long base = 0;
     for (int p = 0; p < edges->n_slots; p++) {
         int count[2];
-        int n = gather_options(rollout, p, T, count);
+        int n = gather_options(rollout, p, T, walk, count);
         for (int d = 0; d < 2; d++) {
             if (count[d]) fill_inputs(rollout, params, p, d, T, base);
         }

@@ -2,7 +2,8 @@
  *
  * All walks visit the same slot at the same time, so the options of one slot form one
  * small batch for the network: products of matrices instead of one vector at a time.
- * Free walks sample; forced walks follow a given graph and yield its log q. For
+ * Free walks sample; forced walks follow a given graph and yield its log q; a walk may
+ * also be forced but for some slots, which are decided anew given the rest. For
  * training, inputs and activations of every option are kept, and the backward pass runs
  * over all options of the group in a few large blocks. */
 #ifndef JSP_EDGES_ROLLOUT_H
@@ -16,9 +17,14 @@ typedef struct jsp_edges_rollout jsp_edges_rollout;
 typedef struct jsp_edges_walk {
     const uint32_t *target; /* [D] local masks to follow, or NULL to sample */
     const double *uniform;  /* [n_slots] in (0, 1), used when sampling */
-    double log_q;           /* out: sum of log-probabilities; -inf for a target that is
-                               cyclic or excluded */
-    int n_edges;            /* out */
+    /* [n_slots] or NULL, with a target only: 1 = this slot counts. Other slots follow the
+     * target and add nothing to log_q. A slot that counts is sampled when `uniform` is
+     * given and follows the target otherwise. Such walks leave nothing for the backward
+     * pass. */
+    const uint8_t *redraw;
+    double log_q; /* out: sum of log-probabilities; -inf when the target is cyclic or
+                     excluded, or becomes so by what was drawn */
+    int n_edges;  /* out */
     const uint32_t
         *chosen; /* out: [D] local masks; valid until the next forward pass */
 } jsp_edges_walk;

@@ -556,6 +556,7 @@ jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n,
 jsp_trainer_view jsp_trainer_open(jsp_trainer *trainer) {
     return (jsp_trainer_view){
         .scores = trainer->scores,
+        .edges = trainer->edges,
         .layout = &trainer->edges->layout,
         .schedule = &trainer->config.schedule,
         .seed = &trainer->config.seed,

@@ -84,6 +84,7 @@ jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n,
 /* State that an owner may read or write between steps, e.g. to save it. */
 typedef struct jsp_trainer_view {
     const jsp_scores *scores;
+    const jsp_edges *edges;
     const jsp_params *layout;
     jsp_schedule *schedule;
     uint64_t *seed;

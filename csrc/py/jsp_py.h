@@ -50,6 +50,19 @@ typedef struct jsp_py_scores {
     int n_threads;
 } jsp_py_scores;
 
+/* ---- Trainer, shared with refinement ---------------------------------------------- */
+
+typedef struct jsp_py_trainer {
+    PyObject_HEAD PyObject
+        *scores;          /* owned reference: the tables must outlive the trainer */
+    jsp_trainer *trainer; /* owned */
+    atomic_int busy;      /* 1 while a call works on the trainer */
+} jsp_py_trainer;
+
+/* Its methods refine and start_from (jsp_py_refine.c). */
+PyObject *jsp_py_refine_run(PyObject *object, PyObject *args, PyObject *kwargs);
+PyObject *jsp_py_refine_start_from(PyObject *object, PyObject *other);
+
 extern PyType_Spec jsp_py_scores_spec;
 extern PyType_Spec jsp_py_trainer_spec;
 extern PyType_Spec jsp_py_chain_spec;

@@ -6,13 +6,6 @@
 #include "jsp_dag.h"
 #include "jsp_memory.h"
 
-typedef struct jsp_py_trainer {
-    PyObject_HEAD PyObject
-        *scores;          /* owned reference: the tables must outlive the trainer */
-    jsp_trainer *trainer; /* owned */
-    atomic_int busy;      /* 1 while a call works on the trainer */
-} jsp_py_trainer;
-
 /* ---- one call at a time ---------------------------------------------------------- */
 
 static int enter(jsp_py_trainer *self) {
@@ -519,6 +512,10 @@ static PyMethodDef trainer_methods[] = {
      "Draws of the averaged policy: graphs, log q, log R."},
     {"log_prob", WITH_KEYWORDS(trainer_log_prob), METH_VARARGS | METH_KEYWORDS,
      "log q of acyclic graphs; -inf for excluded ones."},
+    {"refine", WITH_KEYWORDS(jsp_py_refine_run), METH_VARARGS | METH_KEYWORDS,
+     "Metropolis-Hastings on graphs with the policy as proposal: graphs, acceptances."},
+    {"start_from", jsp_py_refine_start_from, METH_O,
+     "Takes over what another trainer of as many variables has learned."},
     {"chain_graphs", trainer_chain_graphs, METH_NOARGS, "States of the chains."},
     {"parameters", trainer_parameters, METH_NOARGS, "Averaged parameters by name."},
     {"perturb", WITH_KEYWORDS(trainer_perturb), METH_VARARGS | METH_KEYWORDS,

@@ -111,6 +111,25 @@ class Trainer:
         self, graphs: NDArray[np.uint8], n_threads: int
     ) -> NDArray[np.float64]:
         """log q of acyclic graphs; -inf for excluded ones."""
+    def refine(
+        self,
+        graphs: NDArray[np.uint8],
+        seed: int,
+        n_sweeps: int,
+        n_threads: int,
+        first_draw: int = 0,
+        first_sweep: int = 0,
+        moves_per_pair: int = 10,
+    ) -> tuple[
+        NDArray[np.uint8],  # graphs after the sweeps
+        NDArray[np.int32],  # accepted blocks of each graph by size (n, number of sizes)
+        list[int],  # the sizes: variables whose decisions were drawn anew, last D
+    ]:
+        """Sweeps of Metropolis-Hastings with the averaged policy as proposal. Graph k
+        uses the random numbers of (seed, first_draw + k, first_sweep + sweep)."""
+    def start_from(self, other: Trainer, /) -> None:
+        """Takes over the averaged policy of a trainer of as many variables; parameters
+        that belong to a pair of variables go with the pair."""
     def chain_graphs(self) -> NDArray[np.uint8]:
         """Present states of the structure chains."""
     def parameters(self) -> dict[str, NDArray[np.float64]]:
