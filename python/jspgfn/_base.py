@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _core
 from ._config import check_n_jobs
 from ._constraints import Rules, check_constraints
+from ._mechanisms import make_feature_networks
 from ._models import BDeu, Model, ModelSettings, check_model, is_discrete
 from ._networks import DiscreteNetworks, LinearNetworks, Networks
 from ._posterior import Posterior
@@ -121,6 +122,11 @@ class ScoreTables:
     settings: dict[str, Any]
     n_threads: int
     _scores: Any = None
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """Settings of the model."""
+        return self.settings["model_fields"]  # type: ignore[no-any-return]
 
     @property
     def scores(self) -> _core.Scores:
@@ -298,7 +304,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         log_prob: NDArray[np.float64] | None,
         log_reward: NDArray[np.float64] | None = None,
         equal_weights: bool = False,
-        parameters: tuple[Any, Any, Any, Any] | None = None,
+        parameters: tuple[Any, ...] | None = None,
         log_reward_joint: NDArray[np.float64] | None = None,
     ) -> Posterior:
         """Graphs (n, D, D) with parameters in the units of X, drawn exactly unless given.
@@ -316,11 +322,20 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         if self._states is None:
             if parameters is None:
                 parameters = scores.draw_parameters(graphs, stream, first_draw)
-            *drawn, log_prob_theta = parameters
+            *drawn, log_prob_theta = parameters[:4]
             networks = LinearNetworks(
                 graphs.view(np.bool_),
                 *self._preprocessing.to_units_of_x(graphs, *drawn),
             )
+            if len(parameters) > 4:
+                networks = make_feature_networks(
+                    networks,
+                    parameters[4],
+                    scores,
+                    "fourier" if self._tables.fields["fourier"] else "relu",
+                    self._preprocessing.shift,
+                    self._preprocessing.scale,
+                )
         else:
             check_memory(
                 8.0 * scores.table_sizes(graphs).sum(dtype=np.float64),
@@ -347,8 +362,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
     def _check_draws(self, n: int) -> None:
         """ValueError when n draws would not fit in memory."""
         n_variables = len(self._names)
+        per_node = 64.0 + 16.0 * self._tables.fields.get("n_features", 0)
         check_memory(
-            n * (2.0 * n_variables**2 + 64.0 * n_variables),
+            n * (2.0 * n_variables**2 + per_node * n_variables),
             f"{n} draws of {n_variables} variables",
             "set n to a smaller number",
         )

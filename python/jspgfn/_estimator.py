@@ -49,11 +49,12 @@ class JSPGFN(ScoreEstimator):
 
     Parameters
     ----------
-    model : {"bge", "nig", "linear", "bdeu"} or an object
+    model : {"bge", "nig", "linear", "bdeu", "features"} or an object
         How a variable depends on its parents; with settings of its own as `BGe`,
-        `NormalInverseGamma`, `LinearGaussian` or `BDeu`. "bge" and "nig" learn the
-        noise, "linear" fixes it; "bdeu" is for discrete columns (integers, text, bool
-        or categories).
+        `NormalInverseGamma`, `LinearGaussian`, `BDeu` or `RandomFeatures`. "bge" and
+        "nig" learn the noise, "linear" fixes it; "bdeu" is for discrete columns
+        (integers, text, bool or categories); "features" is for mechanisms that are not
+        linear, with at most 3 parents unless `max_parents` is given.
     generator : {"edges", "gnn", "auto"}
         How graphs are built. "edges" visits the pairs of variables in a fixed order, so
         that every graph arises in exactly one way and its log-probability is exact. It

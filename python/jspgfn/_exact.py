@@ -411,9 +411,10 @@ class ExactPosterior(ScoreEstimator):
 
     def _weight_moments(self) -> tuple[Floats, Floats, Floats]:
         check_is_fitted(self, "log_partition_")
-        if self._states is not None:
+        if self._states is not None or "n_features" in self._tables.fields:
             raise ValueError(
-                "the model is discrete and has no weights; see the draws of sample()"
+                "the model is not linear and has no weights alone; see the draws of "
+                "sample()"
             )
         return self._solved().weight_moments()
 
@@ -619,6 +620,11 @@ class ExactPosterior(ScoreEstimator):
         (10,)
         """
         check_is_fitted(self, "log_partition_")
+        if "n_features" in self._tables.fields:
+            raise ValueError(
+                "random features belong to the rows of the fit, a further row would "
+                "change them; use sample(1000).predict_log_density(X_new)"
+            )
         rows = self._read_rows(X_new)
         if joint:
             return self._log_density(rows)
