@@ -12,7 +12,7 @@ void jsp_gnn_policy_forward(int n, const jsp_real *logits, double stop_logit,
                             const uint8_t *mask, double *log_pi);
 
 /* Given log_pi and d_log_pi [n + 1] (not read outside the mask): d_logits [n] and
- * *d_stop_logit overwritten. */
+ * *d_stop_logit overwritten; d_logits below 1e-20 become 0. */
 void jsp_gnn_policy_backward(int n, double stop_logit, const uint8_t *mask,
                              const double *log_pi, const double *d_log_pi,
                              jsp_real *d_logits, double *d_stop_logit);

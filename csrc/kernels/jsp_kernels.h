@@ -106,7 +106,8 @@ typedef struct jsp_kernels {
      *   x [B, n]  y [B, n] overwritten, may be x; n >= 1. A NaN makes its row NaN. */
     void (*softmax_rows)(int B, int n, jsp_real factor, const jsp_real *x, jsp_real *y);
 
-    /* dx[b, k] = factor y[b, k] (dy[b, k] - sum_l y[b, l] dy[b, l]), y from the above
+    /* dx[b, k] = factor y[b, k] (dy[b, k] - sum_l y[b, l] dy[b, l]), y from the above;
+     * 0 where that is below 1e-25, for products on subnormal numbers are slow
      *   dx [B, n] overwritten, may be dy */
     void (*softmax_rows_backward)(int B, int n, jsp_real factor, const jsp_real *y,
                                   const jsp_real *dy, jsp_real *dx);

@@ -272,6 +272,14 @@ static int test_extreme_policy(void) {
     CHECK_NEAR((double)d_logits[1], 2, 1e-6);
     CHECK(d_logits[2] == 0);
     CHECK_NEAR(d_stop, 3, 1e-9);
+    /* what would be subnormal, and slow in the products that follow, is 0 */
+    const jsp_real apart[3] = {0, -88, -40};
+    const uint8_t all[3] = {1, 1, 1};
+    const double one[4] = {1, 0, 0, 0};
+    jsp_gnn_policy_forward(3, apart, 0, all, log_pi);
+    jsp_gnn_policy_backward(3, 0, all, log_pi, one, d_logits, &d_stop);
+    CHECK(d_logits[1] == 0);
+    CHECK_NEAR((double)d_logits[2] / -exp(-40), 1, 1e-4);
     return 0;
 }
 

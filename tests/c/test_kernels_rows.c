@@ -130,6 +130,7 @@ static int check_softmax_case(const jsp_kernels *kernels, int B, int n, double s
         for (int k = 0; k < n; k++) {
             double d = factor * (double)y[b * n + k] * ((double)dy[b * n + k] - mean);
             CHECK_NEAR((double)dx[b * n + k], d, PRECISION * 20);
+            CHECK(dx[b * n + k] == 0 || fabs((double)dx[b * n + k]) >= 0.99e-25);
         }
     }
     kernels->softmax_rows_backward(B, n, (jsp_real)factor, y, dy, dy); /* in place */
