@@ -23,6 +23,7 @@ from ._exceptions import (
     NotMixedWarning,
     TimeBudgetWarning,
 )
+from ._files import load
 from ._gnn import PAPER, PAPER_QUICK
 from ._mcmc import StructureMCMC
 from ._models import (
@@ -60,6 +61,7 @@ __all__ = [
     "TimeBudgetWarning",
     "__version__",
     "datasets",
+    "load",
     "show_config",
     "simulate",
 ]

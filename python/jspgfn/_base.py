@@ -281,6 +281,41 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "_tables")
         return self._tables.scores.discarded
 
+    def save(self, path: Any) -> None:
+        """Write the estimator to a file, from which `jspgfn.load` makes it again.
+
+        Parameters
+        ----------
+        path : str or path
+            The file; `.safetensors` is the usual ending. Its folder must exist. A file
+            that is there is replaced in one step, or left alone if anything goes wrong.
+
+        Raises
+        ------
+        TypeError
+            When a constructor argument is an object that files cannot hold.
+        OSError
+            When the file cannot be written.
+
+        Notes
+        -----
+        The file holds the data of the fit, because score tables are built from them.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> path = os.path.join(tempfile.mkdtemp(), "exact.safetensors")
+        >>> jspgfn.ExactPosterior().fit(sim.X).save(path)
+        >>> jspgfn.load(path)
+        ExactPosterior()
+        """
+        from ._files import save
+
+        save(self, path)
+
     # --- from graphs to results ------------------------------------------------------
 
     def _next_draws(self, n: int, random_state: Any) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._base import ScoreTables
+from ._progress import Bar, duration, progress_bar
 
 SECONDS_PER_CALL = 0.1
 
@@ -34,6 +35,12 @@ LIKELIHOOD_FRACTION = 0.2
 # draws over the last CHECK_EVERY updates of the balance phase is below GOOD_GAP (nats).
 CHECK_EVERY = 100
 GOOD_GAP = 0.005
+
+# A callback is not called more often than this, but for the first and the last time.
+SECONDS_PER_CALLBACK = 0.09
+
+# The expected time is printed when this much of the work has been seen.
+SECONDS_TO_JUDGE = 0.4
 
 # Stands for "until the time is over" where the core wants a number of updates.
 UNLIMITED = 10**9
@@ -132,12 +139,17 @@ class Engine:
             return {"gap": f"{row['gap']:.3f}", "ess": f"{row['own_ess']:.3f}"}
         return {"loss": f"{row['loss']:.3g}"}
 
+    def certificate(self) -> float:
+        """The figure by which a training is judged, near 0 when good; NaN = not known."""
+        return certificate(self.metrics())
+
     def outcome_words(self) -> str:
-        gap = certificate(self.metrics())
+        gap = self.certificate()
         words = "not yet known" if math.isnan(gap) else f"{gap:.4f} nats"
         return f"gap of the last {CHECK_EVERY}: {words}"
 
     def __getstate__(self) -> dict[str, Any]:
+        self.metrics()  # one array instead of many
         state = dict(self.__dict__)
         if self._trainer is not None:
             state["_trainer_state"] = self._trainer.get_state()
@@ -192,19 +204,29 @@ def held_interrupts() -> Iterator[InterruptFlag]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def train(engine: Engine, plan: Plan, progress: bool) -> bool:
-    """Runs the plan on; returns False when Ctrl-C stopped it before its end."""
+def train(
+    engine: Engine,
+    plan: Plan,
+    verbose: bool = False,
+    callback: Callable[[dict[str, Any]], Any] | None = None,
+) -> bool:
+    """Runs the plan on, to its end or until the callback returns True.
+
+    Returns whether Ctrl-C stopped it; `plan.finished` says whether there is more to do.
+    """
     trainer = engine.trainer
     begin = time.perf_counter()
     already_used = plan.seconds_used
     chunk = 1
-    with held_interrupts() as interrupt, progress_bar(engine, plan, progress) as bar:
+    with held_interrupts() as interrupt, watch_over(engine, plan, verbose) as watch:
+        watch.callback = callback
         while True:
             iteration = trainer.iteration
             plan.seconds_used = already_used + time.perf_counter() - begin
             update_finished(engine, plan, iteration)
-            if plan.finished or interrupt.is_set:
-                return plan.finished
+            is_stopped = watch.look(iteration)
+            if plan.finished or interrupt.is_set or is_stopped:
+                return interrupt.is_set and not plan.finished
             n_updates = min(chunk, plan.last - iteration)
             if plan.may_stop_early:  # calls end where the certificate is looked at
                 n_updates = min(n_updates, CHECK_EVERY - iteration % CHECK_EVERY)
@@ -212,7 +234,6 @@ def train(engine: Engine, plan: Plan, progress: bool) -> bool:
             engine.history.append(trainer.step(n_updates, time_fraction(plan)))
             seconds = max(time.perf_counter() - called, 1e-6) / n_updates
             chunk = next_chunk(plan, seconds, chunk)
-            bar.advance(n_updates, engine.history[-1][-1])
 
 
 def update_finished(engine: Engine, plan: Plan, iteration: int) -> None:
@@ -237,41 +258,79 @@ def next_chunk(plan: Plan, seconds_per_update: float, chunk: int) -> int:
     return int(max(1, min(wanted / seconds_per_update, 4 * chunk)))
 
 
-class ProgressBar:
-    """tqdm, fed with updates, or with seconds when time is the limit."""
+class Watch:
+    """Looks at a training between two calls of the core: bar, expected time, callback."""
 
-    def __init__(self, engine: Engine, plan: Plan, bar: Any) -> None:
+    def __init__(self, engine: Engine, plan: Plan, bar: Bar, verbose: bool) -> None:
         self.engine = engine
         self.plan = plan
         self.bar = bar
+        self.callback: Callable[[dict[str, Any]], Any] | None = None
+        self.time_is_open = verbose
+        self.begin = time.perf_counter()
+        self.first = engine.trainer.iteration
+        self.last_callback = -math.inf
 
-    def advance(self, n_updates: int, last_row: NDArray[np.float64]) -> None:
-        if self.bar is None:
+    def look(self, iteration: int) -> bool:
+        """Whether the callback asks for a stop."""
+        if iteration == self.first:
+            return False
+        plan = self.plan
+        done = plan.seconds_used if plan.is_timed else iteration - plan.first
+        if self.bar.is_shown:
+            self.bar.show(done, self.engine.progress_words(self.latest()))
+        self.say_expected_time(iteration)
+        now = time.perf_counter()
+        is_due = now - self.last_callback >= SECONDS_PER_CALLBACK or plan.finished
+        if self.callback is None or not is_due:
+            return False
+        answer = self.callback(self.info(iteration))
+        self.last_callback = time.perf_counter()
+        return answer is True
+
+    def latest(self) -> dict[str, float]:
+        row = self.engine.history[-1][-1].tolist()
+        return dict(zip(self.engine.metric_names, row, strict=True))
+
+    def info(self, iteration: int) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "n_updates": iteration,
+            "n_total": plan.last if plan.n_iter < UNLIMITED else None,
+            "seconds": plan.seconds_used,
+            "seconds_left": 0.0 if plan.finished else self.seconds_left(iteration),
+            "certificate": self.engine.certificate(),
+            "finished": plan.finished,
+            "metrics": self.latest(),
+        }
+
+    def seconds_left(self, iteration: int) -> float:
+        """As the updates of this run suggest; an early stop may come before."""
+        plan = self.plan
+        each = (time.perf_counter() - self.begin) / (iteration - self.first)
+        left: float = (plan.last - iteration) * each
+        if plan.seconds is not None:
+            left = min(left, max(0.0, plan.seconds - plan.seconds_used))
+        return left
+
+    def say_expected_time(self, iteration: int) -> None:
+        """Once; not for what is over in a moment anyway, or when the limit is time."""
+        seconds = time.perf_counter() - self.begin
+        if not self.time_is_open or seconds < SECONDS_TO_JUDGE:
             return
-        named = dict(zip(self.engine.metric_names, last_row.tolist(), strict=True))
-        self.bar.set_postfix(self.engine.progress_words(named), refresh=False)
-        done = self.plan.seconds_used if self.plan.is_timed else self.bar.n + n_updates
-        self.bar.update(min(done, self.bar.total) - self.bar.n)
+        self.time_is_open = False
+        if not self.plan.is_timed and not self.plan.finished:
+            each = 1000 * seconds / (iteration - self.first)
+            early = " at most" if self.plan.may_stop_early else ""
+            self.bar.write(
+                f"{'time':<12}about {duration(self.seconds_left(iteration))} to go{early}, "
+                f"at {each:.3g} ms per update"
+            )
 
 
 @contextmanager
-def progress_bar(engine: Engine, plan: Plan, wanted: bool) -> Iterator[ProgressBar]:
-    """A bar where someone can see it: on a terminal, or as a widget in a notebook."""
-    if not wanted:
-        yield ProgressBar(engine, plan, None)
-        return
-    from tqdm import auto, autonotebook, std
-
-    in_notebook = autonotebook.tqdm is not std.tqdm
-    bar = auto.tqdm(
-        total=plan.seconds if plan.is_timed else plan.n_iter,
-        unit="s" if plan.is_timed else "updates",
-        desc="jspgfn",
-        disable=False if in_notebook else None,  # None = only on a terminal
-        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} "
-        "[{elapsed}<{remaining}{postfix}]",
-    )
-    try:
-        yield ProgressBar(engine, plan, bar)
-    finally:
-        bar.close()
+def watch_over(engine: Engine, plan: Plan, verbose: bool) -> Iterator[Watch]:
+    total = plan.seconds if plan.is_timed else plan.n_iter
+    unit = "s" if plan.is_timed else "updates"
+    with progress_bar(total or 0.0, unit, verbose) as bar:
+        yield Watch(engine, plan, bar, verbose)

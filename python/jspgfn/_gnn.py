@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -186,9 +187,13 @@ class GnnEngine(Engine):
     def progress_words(self, row: dict[str, float]) -> dict[str, str]:
         return {"loss": f"{row['loss']:.3g}", "sd": f"{row['residual_sd']:.3g}"}
 
-    def outcome_words(self) -> str:
+    def certificate(self) -> float:
         column = self.metric_names.index("residual_sd")
         recent = self.metrics()[-CHECK_EVERY:, column]
-        if not len(recent):
+        return float(recent.mean()) if len(recent) else math.nan
+
+    def outcome_words(self) -> str:
+        n_recent = min(CHECK_EVERY, len(self.metrics()))
+        if not n_recent:
             return "no update was made"
-        return f"residual sd of the last {len(recent)}: {recent.mean():.4g} nats"
+        return f"residual sd of the last {n_recent}: {self.certificate():.4g} nats"

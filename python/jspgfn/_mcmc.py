@@ -569,7 +569,7 @@ class StructureMCMC(ScoreEstimator):
         rng = np.random.default_rng([stream_seed(seed, STREAM_GRAPHS), first_draw])
         rounds = math.ceil(n / len(states))
         chosen = np.concatenate([rng.permutation(len(states)) for _ in range(rounds)])
-        graphs = self._graphs_of(states[chosen[:n]])
+        graphs = graphs_of_states(states[chosen[:n]], self.candidates_)
         return self._make_posterior(graphs, seed, first_draw, log_prob=None)
 
     def diagnostics(self) -> ChainDiagnostics:
@@ -675,17 +675,20 @@ class StructureMCMC(ScoreEstimator):
         n_looks = len(means) * self._record.counters["n_rounds"]
         return np.where(p * (1 - p) > 0, np.minimum(ess, n_looks), np.nan)
 
-    def _graphs_of(self, states: NDArray[np.uint32]) -> NDArray[np.uint8]:
-        """Graphs (n, D, D) of local masks (n, D): bit k of node j = its k-th candidate."""
-        n, D = states.shape
-        graphs = np.zeros((n, D, D), np.uint8)
-        for j, candidates in enumerate(self.candidates_):
-            for k, i in enumerate(candidates):
-                graphs[:, i, j] = states[:, j] >> np.uint32(k) & np.uint32(1)
-        return graphs
-
     def _labelled_matrix(self, matrix: Floats) -> Any:
         return label_matrix(matrix, self._names, self._labelled)
+
+
+def graphs_of_states(
+    states: NDArray[np.uint32], candidates: list[list[int]]
+) -> NDArray[np.uint8]:
+    """Graphs (n, D, D) of local masks (n, D): bit k of node j = its k-th candidate."""
+    n, D = states.shape
+    graphs = np.zeros((n, D, D), np.uint8)
+    for j, parents in enumerate(candidates):
+        for k, i in enumerate(parents):
+            graphs[:, i, j] = states[:, j] >> np.uint32(k) & np.uint32(1)
+    return graphs
 
 
 def split_r_hat(means: Floats) -> Floats:
