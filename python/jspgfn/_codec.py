@@ -21,9 +21,9 @@ from ._base import ScoreTables
 from ._constraints import Constraints
 from ._engine import Engine, Plan
 from ._gnn import GnnEngine
+from ._labels import import_extra
 from ._mcmc import Record
 from ._models import MODEL_NAMES
-from ._posterior import import_extra
 from ._preprocess import Preprocessing
 from ._priors import EdgeProbabilities, ErdosRenyi
 from ._validation import describe

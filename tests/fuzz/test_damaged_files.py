@@ -12,12 +12,15 @@ from safetensors.numpy import save_file
 import jspgfn
 from jspgfn import _files
 
-quick = settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+
+def examples(n):
+    """The same ones at every run; for a longer hunt multiply n."""
+    return settings(
+        max_examples=n,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def files(things, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["edges", "draws"])
-@quick
+@examples(100)
 @given(data=st.data())
 def test_any_changed_byte_is_seen(name, files, tmp_path, data):
     content = bytearray(files[name].read_bytes())
@@ -65,7 +68,7 @@ def test_any_changed_byte_is_seen(name, files, tmp_path, data):
 
 
 @pytest.mark.parametrize("name", ["edges", "draws"])
-@quick
+@examples(100)
 @given(data=st.data())
 def test_files_that_are_cut_off(name, files, tmp_path, data):
     content = files[name].read_bytes()
@@ -123,7 +126,7 @@ def places(tree, path=()):
 @pytest.mark.parametrize(
     "name", ["edges", "gnn", "discrete", "exact", "draws", "tables"]
 )
-@quick
+@examples(25)
 @given(data=st.data())
 def test_files_made_to_deceive(name, files, tmp_path, data):
     """With one value of the content or of an array replaced and a checksum that fits."""

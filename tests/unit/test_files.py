@@ -162,6 +162,32 @@ def test_what_cannot_be_saved_is_named(fitted, path):
     assert not list(path.parent.iterdir())
 
 
+def test_posteriors(fitted, posterior, path):
+    again = through_a_file(posterior, path)
+    assert_same_draws(posterior, again)
+    assert posterior.edge_table(weighted=True).equals(again.edge_table(weighted=True))
+    assert path.stat().st_size < 300 * (2 + 8 * 17) + 4000  # bits and one per edge
+    factor = np.linspace(-1, 1, 300)
+    again = through_a_file(posterior.reweight(factor), path)
+    np.testing.assert_array_equal(again.weights, posterior.reweight(factor).weights)
+
+
+@pytest.mark.filterwarnings("ignore::jspgfn.JspgfnWarning")
+def test_posteriors_of_other_kinds(table, sim, path):
+    chain = jspgfn.StructureMCMC(n_chains=2, n_moves=10**6, random_state=0).fit(table)
+    post = chain.sample(30)
+    assert_same_draws(post, through_a_file(post, path))
+    gnn = jspgfn.JSPGFN(**{**SMALL_GNN, "n_iter": 2, "random_state": 0}).fit(sim.X)
+    post = gnn.sample(30)
+    assert_same_draws(post, through_a_file(post, path))
+    discrete = jspgfn.ExactPosterior("bdeu", random_state=0)
+    post = discrete.fit(np.where(sim.X > 0, "yes", "no")).sample(30)
+    again = through_a_file(post, path)
+    assert_same_draws(post, again)
+    expected = post.conditional_table(3, "x1")
+    np.testing.assert_array_equal(again.conditional_table(3, "x1"), expected)
+
+
 # --- resuming ------------------------------------------------------------------------
 
 
