@@ -21,16 +21,15 @@ from ._features import blankets_of, paths_of
 from ._labels import label_matrix
 from ._models import Model
 from ._posterior import Posterior
+from ._predict import read_rows
 from ._validation import (
-    as_numbers,
+    Table,
     check_candidates,
-    check_finite,
     check_integer,
+    check_interventions,
     check_memory,
     check_real,
     count_bytes,
-    join_names,
-    split_columns,
     variable_finder,
 )
 
@@ -584,15 +583,20 @@ class ExactPosterior(ScoreEstimator):
 
     # --- prediction ------------------------------------------------------------------
 
-    def predict_log_density(self, X_new: Any, joint: bool = False) -> Any:
+    def predict_log_density(
+        self, X_new: Any, joint: bool = False, *, interventions: Any = None
+    ) -> Any:
         """Log posterior predictive density of new rows, nothing left to chance.
 
         Parameters
         ----------
         X_new : DataFrame or array-like of shape (n_new, D)
-            Rows with the columns of the data, without interventions.
+            Rows with the columns of the data.
         joint : bool
             The density of all rows together instead of each on its own.
+        interventions : None, array-like of shape (n_new, D), or sequence of n_new targets
+            As for `JSPGFN.fit`. Cells that an experimenter set have no density of their
+            own; they count as values of parents only.
 
         Returns
         -------
@@ -625,44 +629,40 @@ class ExactPosterior(ScoreEstimator):
                 "random features belong to the rows of the fit, a further row would "
                 "change them; use sample(1000).predict_log_density(X_new)"
             )
-        rows = self._read_rows(X_new)
+        rows = read_rows(
+            X_new, self._names, self._labelled, self._states, "ExactPosterior"
+        )
+        mask = check_interventions(
+            interventions, Table(rows, self._names, self._labelled)
+        )
+        if mask is None:
+            mask = np.zeros(rows.shape, np.uint8)
+        if self._states is None:
+            rows = self._preprocessing.apply(rows)
         if joint:
-            return self._log_density(rows)
-        return np.array([self._log_density(row[None, :]) for row in rows])
+            return self._log_density(rows, mask)
+        return np.array(
+            [
+                self._log_density(row[None, :], set_cells[None, :])
+                for row, set_cells in zip(rows, mask, strict=True)
+            ]
+        )
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `predict_log_density` over rows, to select models with.
+    def _predict(self, X: Any, interventions: Any) -> Floats:
+        return np.asarray(self.predict_log_density(X, interventions=interventions))
 
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_new, D)
-            Rows with the columns of the data.
-        y : ignored
-
-        Returns
-        -------
-        float
-
-        Examples
-        --------
-        >>> import jspgfn
-        >>> sim = jspgfn.simulate.linear_gaussian(
-        ...     n_variables=3, n_samples=50, random_state=0)
-        >>> exact = jspgfn.ExactPosterior().fit(sim.X[:40])
-        >>> exact.score(sim.X[40:]) < 0
-        True
-        """
-        return float(np.mean(self.predict_log_density(X)))
-
-    def _log_density(self, rows: NDArray[Any]) -> float:
+    def _log_density(self, rows: NDArray[Any], mask_new: NDArray[np.uint8]) -> float:
         tables = self._tables
         mask = tables.mask
         # Small tables take less than waking a thread.
         n_threads = 1 if len(self._names) < 14 else tables.n_threads
         n_rows = float(len(tables.x)) * np.ones(len(self._names))
+        n_new = (mask_new == 0).sum(axis=0)  # rows that count, by node
         if mask is not None:
             n_rows -= mask.sum(axis=0)
-            mask = np.concatenate([mask, np.zeros(rows.shape, np.uint8)])
+        if mask is not None or mask_new.any():
+            old = np.zeros(tables.x.shape, np.uint8) if mask is None else mask
+            mask = np.concatenate([old, mask_new])
         scores = _core.Scores(
             np.concatenate([tables.x, rows]),
             mask,
@@ -674,51 +674,17 @@ class ExactPosterior(ScoreEstimator):
         value = exact.log_partition() - self.log_partition_
         if tables.settings["intercept"]:
             # The evidences leave out -1/2 log(number of rows), here of two tables.
-            if not n_rows.all():
-                name = self._names[int(np.argmin(n_rows))]
+            counted = n_new > 0
+            if not n_rows[counted].all():
+                name = self._names[int(np.flatnonzero(counted & (n_rows == 0))[0])]
                 raise ValueError(
                     f"column {name!r} was intervened on in every row: with a flat prior "
                     "on its intercept nothing can be predicted"
                 )
-            value -= 0.5 * float(np.log1p(len(rows) / n_rows).sum())
+            value -= 0.5 * float(np.log1p(n_new[counted] / n_rows[counted]).sum())
         if self._states is None:
-            value -= len(rows) * float(np.log(self._preprocessing.scale).sum())
+            value -= float(n_new @ np.log(self._preprocessing.scale))
         return value
-
-    def _read_rows(self, X_new: Any) -> NDArray[Any]:
-        """Preprocessed numbers or codes of states, (n_new, D)."""
-        columns, names, labelled = split_columns(X_new)
-        if len(names) != len(self._names):
-            raise ValueError(
-                f"X has {len(names)} features, but ExactPosterior is expecting "
-                f"{len(self._names)} features as input: the columns of the data, "
-                f"{join_names(self._names)}"
-            )
-        if labelled and self._labelled and names != self._names:
-            raise ValueError(
-                f"X_new must have the columns of the data, {join_names(self._names)}, "
-                f"got {join_names(names)}"
-            )
-        if self._states is not None:
-            return np.stack(
-                [
-                    encode(column, states, name)
-                    for column, states, name in zip(
-                        columns, self._states, self._names, strict=True
-                    )
-                ],
-                axis=1,
-            )
-        values = np.stack(
-            [
-                as_numbers(column, name)
-                for column, name in zip(columns, self._names, strict=True)
-            ],
-            axis=1,
-        )
-        if len(values):
-            check_finite(values, self._names)
-        return self._preprocessing.apply(values)
 
     def _labelled_matrix(self, matrix: Floats) -> Any:
         return label_matrix(matrix, self._names, self._labelled)
@@ -736,19 +702,6 @@ def run_to_end(exact: _core.Exact) -> None:
                 raise KeyboardInterrupt
             seconds = max(time.perf_counter() - begin, 1e-6)
             n_units = int(max(1, min(SECONDS_PER_CALL / seconds, 4) * n_units))
-
-
-def encode(column: Any, states: list[Any], name: str) -> NDArray[np.int32]:
-    code_of = {state: code for code, state in enumerate(states)}
-    codes = np.empty(len(column), dtype=np.int32)
-    for row, entry in enumerate(list(column)):
-        if entry not in code_of:
-            raise ValueError(
-                f"column {name!r} has the state {entry!r} (row {row}), which the data "
-                f"did not have: {join_names(states)}"
-            )
-        codes[row] = code_of[entry]
-    return codes
 
 
 # --- the prior's own sum -------------------------------------------------------------

@@ -8,13 +8,13 @@ import numpy as np
 
 from ._labels import import_extra
 from ._networks import LinearNetworks
-from ._summaries import Summaries
+from ._predict import Predictions
 
 if TYPE_CHECKING:
     import networkx
 
 
-class Exports(Summaries):
+class Exports(Predictions):
     """Draws in the formats of other packages; see `Posterior`."""
 
     def to_networkx(self, s: int) -> networkx.DiGraph:

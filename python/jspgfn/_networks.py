@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -130,18 +131,19 @@ class LinearNetworks(Networks):
     def coef(self, draws: slice = slice(None)) -> Floats:
         """Weights as matrices, (n, D, D), of all draws or a slice of them."""
         graphs = self.graphs[draws]
-        first = self.first_edges()[draws.start or 0]
+        first = self.first_edges[draws.start or 0]
         coef = np.zeros(graphs.shape)
         coef[graphs] = self.edge_coef[first : first + np.count_nonzero(graphs)]
         return coef
 
+    @cached_property
     def first_edges(self) -> NDArray[np.intp]:
         """Where the edges of each draw begin in edge_coef, (n + 1,)."""
         counts = self.graphs.sum(axis=(1, 2), dtype=np.intp)
         return np.concatenate([np.zeros(1, np.intp), np.cumsum(counts)])
 
     def take(self, draws: NDArray[np.intp]) -> LinearNetworks:
-        first = self.first_edges()
+        first = self.first_edges
         edges = join_ranges(first[draws], first[draws + 1])
         return LinearNetworks(
             self.graphs[draws],

@@ -37,15 +37,20 @@ COLUMNS_SHOWN = 5
 # --- words ---------------------------------------------------------------------------
 
 
+def plain(value: object) -> str:
+    """repr, of NumPy's scalars as of Python's own: 3 rather than np.int64(3)."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def describe(value: object) -> str:
     """Short text for an error message: the value if it is short, else its type."""
-    text = repr(value)
+    text = plain(value)
     return text if len(text) <= 60 else f"a {type(value).__name__}"
 
 
 def join_names(names: Sequence[object]) -> str:
     """'a', 'b' and 2 more"""
-    shown = ", ".join(repr(name) for name in names[:COLUMNS_SHOWN])
+    shown = ", ".join(plain(name) for name in names[:COLUMNS_SHOWN])
     more = len(names) - COLUMNS_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
 
