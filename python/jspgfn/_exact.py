@@ -649,6 +649,8 @@ class ExactPosterior(ScoreEstimator):
         )
 
     def _predict(self, X: Any, interventions: Any) -> Floats:
+        if "n_features" in self._tables.fields:
+            return np.asarray(super()._predict(X, interventions))
         return np.asarray(self.predict_log_density(X, interventions=interventions))
 
     def _log_density(self, rows: NDArray[Any], mask_new: NDArray[np.uint8]) -> float:

@@ -153,8 +153,9 @@ def test_rows_that_cannot_be_read(posterior, discrete, table):
         jspgfn.JSPGFN(n_iter=40, random_state=0),
         jspgfn.StructureMCMC(n_moves=10_000_000, random_state=0),
         jspgfn.ExactPosterior(random_state=0),
+        jspgfn.ExactPosterior("features", random_state=0),
     ],
-    ids=lambda est: type(est).__name__,
+    ids=lambda est: f"{type(est).__name__}-{est.model}",
 )
 def test_score(est, table):
     est.fit(table.iloc[:60])
@@ -165,7 +166,7 @@ def test_score(est, table):
     set_cells = ["mass"] * 20
     assert est.score(table.iloc[60:], interventions=set_cells) != score
     again = jspgfn.ExactPosterior(random_state=0).fit(table.iloc[:60])
-    assert score == pytest.approx(again.score(table.iloc[60:]), abs=0.3)
+    assert score == pytest.approx(again.score(table.iloc[60:]), abs=0.5)
 
 
 def test_grid_search_and_pipeline(table):
