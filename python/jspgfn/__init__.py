@@ -14,6 +14,7 @@ from . import datasets, simulate
 from ._config import show_config
 from ._constraints import Constraints
 from ._core import NumericalError
+from ._diagnose import Diagnosis
 from ._estimator import JSPGFN
 from ._exact import ExactPosterior
 from ._exceptions import (
@@ -22,6 +23,7 @@ from ._exceptions import (
     NoiseScaleWarning,
     NotMixedWarning,
     TimeBudgetWarning,
+    WarmStartWarning,
 )
 from ._files import load
 from ._gnn import PAPER, PAPER_QUICK
@@ -35,6 +37,7 @@ from ._models import (
 )
 from ._posterior import Posterior
 from ._priors import EdgeProbabilities, ErdosRenyi
+from ._refine import Refinement
 
 __version__ = _version("jspgfn")
 
@@ -46,6 +49,7 @@ __all__ = [
     "BGe",
     "Constraints",
     "CyclicGraphWarning",
+    "Diagnosis",
     "EdgeProbabilities",
     "ErdosRenyi",
     "ExactPosterior",
@@ -57,8 +61,10 @@ __all__ = [
     "NumericalError",
     "Posterior",
     "RandomFeatures",
+    "Refinement",
     "StructureMCMC",
     "TimeBudgetWarning",
+    "WarmStartWarning",
     "__version__",
     "datasets",
     "load",

@@ -48,6 +48,7 @@ from ._validation import (
 
 # Streams of random numbers that grow out of one seed.
 STREAM_FIT, STREAM_GRAPHS, STREAM_PARAMETERS, STREAM_SUMMARY = range(4)
+STREAM_REFERENCE, STREAM_REFINE = range(4, 6)
 
 # What check_is_fitted looks for, in whatever estimator.
 FITTED = ("_tables", "_engine", "_record", "log_partition_")

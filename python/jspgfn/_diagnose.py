@@ -240,6 +240,18 @@ class Diagnosis:
         Split R-hat of the chains, largest over edges; 1 for exact draws.
     n_draws, n_reference : int
         Graphs compared.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> sim = jspgfn.simulate.linear_gaussian(
+    ...     n_variables=3, n_samples=50, random_state=0)
+    >>> est = jspgfn.JSPGFN(n_iter=300, random_state=0).fit(sim.X)
+    >>> report = est.diagnose()
+    >>> report.verdict
+    'trust the draws'
+    >>> report.elbo < report.log_partition < report.eubo
+    True
     """
 
     verdict: str
@@ -545,7 +557,9 @@ def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
         joint = np.concatenate([part.log_reward_joint for part in parts])
         theta = np.concatenate([part.parameters[3] for part in parts])  # type: ignore[index]
         kl = float(np.mean(theta + log_reward - joint))
-        log_prob = log_prob_of(engine, graphs)  # of the graph, not of its order of edges
+        log_prob = log_prob_of(
+            engine, graphs
+        )  # of the graph, not of its order of edges
     log_weight = log_reward - log_prob
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()

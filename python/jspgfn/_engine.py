@@ -173,6 +173,14 @@ def certificate(metrics: NDArray[np.float64], column: str = "gap") -> float:
     return float(recent[:, _core.METRICS.index(column)].mean())
 
 
+def first_good(metrics: NDArray[np.float64]) -> int | None:
+    """Updates after which the certificate is good for the first time, or None."""
+    for end in range(CHECK_EVERY, len(metrics) + 1, CHECK_EVERY):
+        if certificate(metrics[:end]) < GOOD_GAP:
+            return end
+    return None
+
+
 class InterruptFlag:
     """Remembers Ctrl-C; a second one is not held back."""
 

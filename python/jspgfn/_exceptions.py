@@ -26,3 +26,7 @@ class TimeBudgetWarning(JspgfnWarning):
 
 class NotMixedWarning(JspgfnWarning):
     """Markov chains have not mixed: see `StructureMCMC.diagnostics`."""
+
+
+class WarmStartWarning(JspgfnWarning):
+    """warm_start was asked for, but nothing of the fit before can be used."""

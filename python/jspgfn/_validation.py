@@ -115,6 +115,13 @@ def check_choice(name: str, value: object, choices: Mapping[Any, str]) -> Any:
     raise ValueError(f"{name} must be one of {expected}, got {describe(value)}")
 
 
+def check_flag(name: str, value: object) -> bool:
+    """True or False and nothing else."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {describe(value)}")
+
+
 def check_seed(random_state: object) -> int:
     """An integer below 2**63 from None, an integer, or one of NumPy's generators."""
     if random_state is None:

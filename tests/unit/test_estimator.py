@@ -192,7 +192,7 @@ def test_draws_agree_with_densities(fitted, posterior):
         ({"n": 0}, r"n must be an integer of at least 1, got 0"),
         ({"n": 2.5}, r"n must be an integer"),
         ({"n": 10**13}, r"10000000000000 draws of 4 variables would take"),
-        ({"refine": True}, r"refine must be False"),
+        ({"refine": -1}, r"refine must be an integer of at least 0"),
         ({"random_state": "a"}, r"random_state must be"),
     ],
 )
