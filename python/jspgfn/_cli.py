@@ -1,26 +1,32 @@
-"""The command line: jspgfn demo, jspgfn fit, jspgfn show-config."""
+"""The command line: jspgfn demo, fit, report and show-config."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import textwrap
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import __version__
-from ._config import show_config
+from . import __version__, _files
+from ._config import check_n_jobs, show_config
+from ._constraints import Constraints
 from ._core import NumericalError
+from ._csv import CsvTable, as_numbers, as_states, read_csv, read_targets
 from ._engine import CHECK_EVERY, certificate
 from ._estimator import JSPGFN
 from ._labels import import_extra
-from ._models import MODEL_NAMES
+from ._models import MODEL_NAMES, is_discrete
 from ._posterior import Posterior
 from ._priors import GRAPH_PRIORS
+from ._report import make_report, thin_curve
+from ._validation import describe, join_names
 from .datasets import load_sachs
 
 if TYPE_CHECKING:
@@ -28,19 +34,48 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 30
 
+DRAWS = 1000  # of `fit`, and of `report` from an estimator
+
+# Of an answer that draws can be trusted, in nats and as a share of the draws.
+GOOD_GAP, GOOD_ESS = 0.05, 0.5
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0 success, 2 bad input, 130 Ctrl-C."""
+    """Runs a command; returns the exit status.
+
+    0 success; 2 the command line or the data are not acceptable, and nothing was done;
+    1 something went wrong on the way; 130 Ctrl-C.
+    """
     options = make_parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning  # type: ignore[assignment]
+            options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, ImportError, NumericalError) as error:
+    except BrokenPipeError:  # the reader of the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (NumericalError, ImportError, MemoryError, WriteError) as error:
+        print(f"jspgfn: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"jspgfn: {reason}", file=sys.stderr)
+        return 2
+    except (ValueError, TypeError) as error:
         print(f"jspgfn: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def show_warning(message: Warning | str, *details: Any) -> None:
+    print(f"jspgfn: warning: {message}", file=sys.stderr)
+
+
+class WriteError(Exception):
+    """A result that could not be written, after the work was done."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -50,35 +85,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jspgfn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_fit(commands)
+    add_report(commands)
 
     demo = commands.add_parser(
         "demo",
-        help="the Sachs protein data: edge table, certificate, two pictures",
+        help="the Sachs protein data: edge table, certificate, pictures, report",
         description="Fit 853 single cells of Sachs et al. 2005 (natural logarithm, BGe "
-        "score, fair prior) and write edges.csv, edges.png and graph.png.",
+        "score, fair prior) and write edges.csv, edges.png, graph.png and report.html.",
     )
     demo.add_argument("--out", type=Path, default=Path("jspgfn-demo"), help="folder")
     add_training_options(demo, draws=10_000)
     demo.set_defaults(run=run_demo)
-
-    fit = commands.add_parser(
-        "fit",
-        help="fit a table of numbers in a CSV file",
-        description="Fit a CSV file with a header line and one numeric column per "
-        "variable. Writes into a folder: edges.csv (the edge table) and draws.npz "
-        "(arrays graphs, coef, intercept, noise_scale (bdeu: table, offset, n_states), "
-        "weights, log_prob, log_prob_theta, "
-        "log_reward, feature_names; graphs[s, i, j] = edge i -> j in draw s).",
-    )
-    fit.add_argument("data", type=Path, help="CSV file")
-    fit.add_argument(
-        "--out", type=Path, help="folder; default: the name of the data file"
-    )
-    fit.add_argument("--model", default="bge", choices=list(MODEL_NAMES))
-    fit.add_argument("--prior", default="fair", choices=list(GRAPH_PRIORS))
-    fit.add_argument("--n-iter", type=int, help="gradient updates")
-    add_training_options(fit, draws=1000)
-    fit.set_defaults(run=run_fit)
 
     config = commands.add_parser(
         "show-config", help="versions, instruction set, threads"
@@ -87,15 +105,87 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_fit(commands: Any) -> None:
+    fit = commands.add_parser(
+        "fit",
+        help="fit a table in a CSV file",
+        description="Fit a CSV file with a header line and one column per variable, and "
+        "write draws from the posterior to a file, which `jspgfn report` and, in Python, "
+        "jspgfn.load read.",
+        epilog="Example: jspgfn fit cells.csv --interventions target --forbid Akt:PKA "
+        "--tiers 'PKA,PKC;Raf,Mek' --out cells.safetensors --report cells.html",
+    )
+    fit.add_argument("data", type=Path, help="CSV file; , ; or tabs between the cells")
+    files = fit.add_argument_group("results")
+    files.add_argument(
+        "--out", type=Path, help="file of the draws; default: DATA.safetensors, here"
+    )
+    files.add_argument("--report", type=Path, help="also a page of HTML")
+    files.add_argument("--edges", type=Path, help="also the edge table as CSV")
+    files.add_argument(
+        "--save-estimator", type=Path, help="also the fit itself, to draw or resume"
+    )
+    columns = fit.add_argument_group("columns and knowledge")
+    columns.add_argument(
+        "--interventions",
+        metavar="COLUMN",
+        help="column that names the variables set in each row: empty, one, or several "
+        "joined by +",
+    )
+    columns.add_argument(
+        "--drop", metavar="COLUMN", action="append", default=[], help="leave out"
+    )
+    columns.add_argument(
+        "--forbid", metavar="A:B", action="append", default=[], help="no edge A -> B"
+    )
+    columns.add_argument(
+        "--require", metavar="A:B", action="append", default=[], help="edge A -> B"
+    )
+    columns.add_argument(
+        "--tiers",
+        metavar="A,B;C",
+        help="groups from early to late, between ; - no edge leads back",
+    )
+    columns.add_argument("--max-parents", type=int, help="of every variable")
+    method = fit.add_argument_group("method")
+    method.add_argument(
+        "--model", default="bge", choices=list(MODEL_NAMES), help="default bge"
+    )
+    method.add_argument(
+        "--prior", default="fair", choices=list(GRAPH_PRIORS), help="default fair"
+    )
+    method.add_argument("--n-iter", type=positive, help="gradient updates")
+    method.add_argument("--quiet", action="store_true", help="print errors only")
+    add_training_options(fit, draws=DRAWS)
+    fit.set_defaults(run=run_fit)
+
+
+def add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="a page of HTML from a result of fit",
+        description="One self-contained page: table of edges, pictures, certificate, "
+        "settings. From a file of draws, or of an estimator, from which draws are made.",
+    )
+    report.add_argument("result", type=Path, help="file that `fit` or `save` wrote")
+    report.add_argument(
+        "-o", "--out", type=Path, help="default: RESULT.html beside the result"
+    )
+    report.set_defaults(run=run_report)
+
+
 def add_training_options(parser: argparse.ArgumentParser, draws: int) -> None:
     parser.add_argument(
+        "--time",
         "--max-time",
+        dest="max_time",
         type=float,
+        metavar="SECONDS",
         help="wall seconds for the fit; default: a number of updates set by the number "
         "of variables, fewer when the fit is good",
     )
     parser.add_argument(
-        "--draws", type=count_of_draws, default=draws, help=f"default {draws}"
+        "--draws", type=positive, default=draws, help=f"default {draws}"
     )
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     parser.add_argument(
@@ -103,11 +193,14 @@ def add_training_options(parser: argparse.ArgumentParser, draws: int) -> None:
     )
 
 
-def count_of_draws(text: str) -> int:
+def positive(text: str) -> int:
     """For argparse, so that a wrong number is refused before the fit and not after it."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return int(text)
+
+
+# --- before the work: will it be possible to write? ----------------------------------
 
 
 def check_folder(folder: Path) -> None:
@@ -119,6 +212,285 @@ def check_folder(folder: Path) -> None:
         raise NotADirectoryError(f"--out must be a folder, but {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(f"--out: cannot write into {there}")
+
+
+def check_results(files: dict[str, Path | None]) -> None:
+    """The results of `fit` are files of their own that can be written."""
+    seen: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        if option != "DATA":
+            check_writable(option, path)
+        other = seen.setdefault(path.resolve(), option)
+        if other != option:
+            raise ValueError(f"{other} and {option} are the same file, {path}")
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """OSError unless a file can be written there, which is tried."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise IsADirectoryError(f"{option}: {path} is a folder, a file is needed")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{option}: there is no folder {path.parent}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{option}: {path} cannot be written")
+    probe = path.parent / f".{os.getpid()}.jspgfn.tmp"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"{option}: cannot write into {path.parent} ({error.strerror})"
+        ) from error
+
+
+def write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror}") from error
+
+
+# --- fit -----------------------------------------------------------------------------
+
+
+def run_fit(options: argparse.Namespace) -> None:
+    pandas = import_extra("pandas")
+    if options.report is not None:
+        import_extra("matplotlib")
+        import_extra("networkx")
+    out = options.out or Path(f"{options.data.stem}.safetensors")
+    check_results(
+        {
+            "DATA": options.data,
+            "--out": out,
+            "--report": options.report,
+            "--edges": options.edges,
+            "--save-estimator": options.save_estimator,
+        }
+    )
+    raw = read_csv(options.data)
+    names = check_columns(raw, options)
+    targets = None
+    if options.interventions is not None:
+        targets = read_targets(raw, options.interventions, names)
+    table = raw.without([name for name in raw.names if name not in names])
+    read = as_states if is_discrete(options.model) else as_numbers
+    est = JSPGFN(
+        model=options.model,
+        graph_prior=options.prior,
+        constraints=read_constraints(options, names),
+        max_parents=options.max_parents,
+        n_iter=options.n_iter,
+        max_time=options.max_time,
+        n_jobs=options.n_jobs,
+        random_state=options.seed,
+        verbose=0 if options.quiet else 1,
+    )
+    started = time.perf_counter()
+    est.fit(pandas.DataFrame(read(table)), interventions=targets)
+    seconds = time.perf_counter() - started
+    post = est.sample(options.draws)
+    about = describe_fit(est, post, options.data.name, len(table.rows), seconds)
+    written = [out]
+    try:
+        _files.save(post, out, about)
+        if options.save_estimator is not None:
+            est.save(options.save_estimator)
+            written.append(options.save_estimator)
+    except OSError as error:
+        raise WriteError(str(error)) from error
+    if options.edges is not None:
+        write(options.edges, post.edge_table().to_csv(index=False))
+        written.append(options.edges)
+    if options.report is not None:
+        write(options.report, make_report(post, about))
+        written.append(options.report)
+    if not options.quiet:
+        print_edges(post.edge_table())
+        print_certificate(about["certificate"])
+        print(f"\nwritten: {', '.join(map(str, written))}")
+
+
+def check_columns(table: CsvTable, options: argparse.Namespace) -> list[str]:
+    """Names of the variables: all columns but those that are dropped or say targets."""
+    repeated = sorted({name for name in table.names if table.names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"{table.path}: these columns occur more than once: {join_names(repeated)}"
+        )
+    other = list(options.drop)
+    if options.interventions is not None:
+        other.append(options.interventions)
+    for name in other:
+        if name not in table.names:
+            option = "--drop" if name in options.drop else "--interventions"
+            raise ValueError(
+                f"{option}: {table.path} has no column {name!r}; it has "
+                f"{join_names(table.names)}"
+            )
+    return [name for name in table.names if name not in other]
+
+
+def read_constraints(
+    options: argparse.Namespace, names: Sequence[str]
+) -> Constraints | None:
+    forbidden = [read_edge("--forbid", text, names) for text in options.forbid]
+    required = [read_edge("--require", text, names) for text in options.require]
+    tiers = read_tiers(options.tiers, names) if options.tiers else []
+    if not (forbidden or required or tiers):
+        return None
+    return Constraints(forbidden=forbidden, required=required, tiers=tiers)
+
+
+def read_edge(option: str, text: str, names: Sequence[str]) -> tuple[str, str]:
+    """A:B; names may contain colons as long as one way of reading remains."""
+    ends = [
+        (text[:k].strip(), text[k + 1 :].strip())
+        for k, letter in enumerate(text)
+        if letter == ":"
+    ]
+    known = [pair for pair in ends if pair[0] in names and pair[1] in names]
+    if len(known) == 1:
+        return known[0]
+    if len(ends) == 1:
+        unknown = next(name for name in ends[0] if name not in names)
+        raise ValueError(
+            f"{option} {text}: there is no variable {unknown!r}; expected "
+            f"{join_names(names)}"
+        )
+    raise ValueError(f"{option} must be PARENT:CHILD, got {describe(text)}")
+
+
+def read_tiers(text: str, names: Sequence[str]) -> list[list[str]]:
+    tiers = [
+        [name.strip() for name in group.split(",") if name.strip()]
+        for group in text.split(";")
+    ]
+    for name in (name for group in tiers for name in group):
+        if name not in names:
+            raise ValueError(
+                f"--tiers: there is no variable {name!r}; expected {join_names(names)}"
+            )
+    return tiers
+
+
+# --- what is known about a fit -------------------------------------------------------
+
+
+def describe_fit(
+    est: JSPGFN, post: Posterior, data: str, n_rows: int, seconds: float | None
+) -> dict[str, Any]:
+    """Notes for the file and the report; JSON-able."""
+    mask = est._tables.mask
+    touched = 0 if mask is None else int((mask.sum(axis=1) > 0).sum())
+    settings = {
+        "data": f"{data}: {n_rows} rows, {len(post.feature_names)} variables",
+        "rows with interventions": touched,
+        "model": f"{est.model}, generator {est.generator}",
+        "preprocessing": est.preprocess_ or "none",
+        "prior of graphs": str(est.graph_prior),
+        "constraints": str(est.constraints or "none"),
+        "parents": f"{len(max(est.candidates_, key=len))} candidates at most, "
+        f"max_parents {est.max_parents or 'not limited'}",
+        "training": f"{est.n_iter_} updates"
+        + ("" if seconds is None else f", {seconds:.1f} s with everything")
+        + f", {check_n_jobs(est.n_jobs)} threads",
+        "seed": est.random_seed_,
+        "draws": len(post),
+        "jspgfn": __version__,
+    }
+    figures = certificate_of(est, post)
+    return {
+        "title": f"Which variables act on which: {data}",
+        "verdict": verdict_of(est, post),
+        "certificate": figures,
+        "settings": {name: str(value) for name, value in settings.items()},
+        "curve": thin_curve(est.history_),
+    }
+
+
+def effective_share(post: Posterior) -> float:
+    return float(1 / (len(post) * (post.weights**2).sum()))
+
+
+def verdict_of(est: JSPGFN, post: Posterior) -> str:
+    ess = effective_share(post)
+    gap = est._engine.certificate()
+    if ess >= GOOD_ESS and (est.generator == "gnn" or gap < GOOD_GAP):
+        return (
+            f"Yes, as far as can be seen: weighing the draws by their exact posterior "
+            f"probability would leave {100 * ess:.0f} % of them effective."
+        )
+    return (
+        f"With care: only {100 * ess:.0f} % of the draws would be effective after weighing "
+        "them by their exact posterior probability. Train longer (--time), or use weighted "
+        "summaries and look at the figures below."
+    )
+
+
+def certificate_of(est: JSPGFN, post: Posterior) -> list[list[str]]:
+    """Name, figure and meaning of each measure of the fit."""
+    weighted, _ = post._edge_probabilities(weighted=True)
+    shift = np.abs(weighted - post.graphs.mean(axis=0)).max()
+    figures = [
+        [
+            "effective sample",
+            f"{effective_share(post):.3f}",
+            "share of the draws, by weights; 1 = perfect",
+        ],
+        ["effect of weights", f"{shift:.4f}", "largest change of an edge probability"],
+    ]
+    if est.generator == "gnn":
+        sd = f"{est._engine.certificate():.3f} nats"
+        return [
+            ["residual sd", sd, "of the balance of transitions; 0 = perfect"],
+            *figures,
+        ]
+    metrics = est._engine.metrics()
+    return [
+        [
+            "gap",
+            f"{certificate(metrics):.4f} nats",
+            "KL(draws | posterior) + KL(posterior | draws), as far as structure chains see "
+            f"it; mean of {CHECK_EVERY} updates; 0 = perfect",
+        ],
+        [
+            "chain acceptance",
+            f"{certificate(metrics, 'acceptance'):.3f}",
+            "share of draws that chains accept as proposals; 1 = perfect",
+        ],
+        *figures,
+    ]
+
+
+# --- report --------------------------------------------------------------------------
+
+
+def run_report(options: argparse.Namespace) -> None:
+    out = options.out or options.result.with_suffix(".html")
+    check_writable("--out", out)
+    thing = _files.load(options.result)
+    about = _files.read_about(options.result)
+    if isinstance(thing, Posterior):
+        post = thing
+    elif isinstance(thing, JSPGFN) and hasattr(thing, "_engine"):
+        post = thing.sample(DRAWS, random_state=thing.random_seed_)
+        n_rows = len(thing._tables.x)
+        about = about or describe_fit(thing, post, options.result.name, n_rows, None)
+    elif hasattr(thing, "_tables"):
+        post = thing.sample(DRAWS, random_state=thing.random_seed_)
+    else:
+        raise ValueError(f"{options.result} holds {thing!r}, which has not been fitted")
+    about.setdefault("title", f"Which variables act on which: {options.result.name}")
+    write(out, make_report(post, about))
+    print(f"written: {out}")
+
+
+# --- demo ----------------------------------------------------------------------------
 
 
 def run_demo(options: argparse.Namespace) -> None:
@@ -148,47 +520,17 @@ def run_demo(options: argparse.Namespace) -> None:
         "literature = one of the 17 edges usually drawn. Observational data do not tell\n"
         "the directions of equivalent graphs apart: both directions share probability."
     )
-    print_certificate(est, post)
+    seconds = time.perf_counter() - started
+    about = describe_fit(est, post, "Sachs proteins", len(sachs.data), seconds)
+    print_certificate(about["certificate"])
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "edges.csv", index=False)
     save_pictures(post, options.out)
+    write(options.out / "report.html", make_report(post, about))
     print(
-        f"\nwritten: edges.csv, edges.png, graph.png in {options.out}/   "
+        f"\nwritten: edges.csv, edges.png, graph.png, report.html in {options.out}/   "
         f"({time.perf_counter() - started:.1f} s in all)"
     )
-
-
-def run_fit(options: argparse.Namespace) -> None:
-    pandas = import_extra("pandas")
-    table = pandas.read_csv(options.data)
-    out = options.out or Path(options.data.stem)
-    check_folder(out)
-    est = JSPGFN(
-        model=options.model,
-        graph_prior=options.prior,
-        n_iter=options.n_iter,
-        max_time=options.max_time,
-        n_jobs=options.n_jobs,
-        random_state=options.seed,
-        verbose=1,
-    ).fit(table)
-    post = est.sample(options.draws)
-    edges = post.edge_table()
-    print_edges(edges)
-    print_certificate(est, post)
-    out.mkdir(parents=True, exist_ok=True)
-    edges.to_csv(out / "edges.csv", index=False)
-    arrays: dict[str, Any] = dict(
-        post.theta,
-        graphs=post.graphs,
-        weights=post.weights,
-        log_prob=np.asarray(post.log_prob),
-        log_prob_theta=post.log_prob_theta,
-        log_reward=post.log_reward,
-        feature_names=np.array(post.feature_names),
-    )
-    np.savez_compressed(out / "draws.npz", **arrays)
-    print(f"\nwritten: edges.csv and draws.npz in {out}/")
 
 
 def print_edges(table: pandas.DataFrame) -> None:
@@ -204,39 +546,14 @@ def print_edges(table: pandas.DataFrame) -> None:
     )
 
 
-def print_certificate(est: JSPGFN, post: Posterior) -> None:
+def print_certificate(figures: list[list[str]]) -> None:
     """How far the draws are from the posterior, as far as training knows."""
-    metrics = est._engine.metrics()
-    gap = certificate(metrics)
-    ess = 1 / (len(post) * (post.weights**2).sum())
-    weighted, _ = post._edge_probabilities(weighted=True)
-    shift = np.abs(weighted - post.graphs.mean(axis=0)).max()
-    figures = [
-        (
-            "gap",
-            f"{gap:.4f} nats",
-            "KL(draws | posterior) + KL(posterior | draws), as far",
-        ),
-        (
-            "",
-            "",
-            f"as structure chains see it; mean of {CHECK_EVERY} updates; 0 = perfect",
-        ),
-        (
-            "chain acceptance",
-            f"{certificate(metrics, 'acceptance'):.3f}",
-            "share of draws that chains accept as proposals; 1 = perfect",
-        ),
-        (
-            "effective sample",
-            f"{ess:.3f}",
-            "share of the draws, by weights; 1 = perfect",
-        ),
-        ("effect of weights", f"{shift:.4f}", "largest change of an edge probability"),
-    ]
     print("\nHow good is the fit?\n")
     for name, figure, meaning in figures:
-        print(f"  {name:<18}{figure:<13}{meaning}")
+        lines = textwrap.wrap(meaning, 58)
+        print(f"  {name:<18}{figure:<13}{lines[0]}")
+        for line in lines[1:]:
+            print(f"{'':33}{line}")
     print("\nNone of these sees a mode that neither draws nor chains have visited.")
 
 
