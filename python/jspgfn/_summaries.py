@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ._constraints import find_cycle
 from ._draws import Draws
 from ._exceptions import CyclicGraphWarning
-from ._features import blankets_of, paths_of
+from ._features import blankets_of, compelled_of, paths_of
 from ._labels import import_extra
 from ._networks import LinearNetworks
 from ._validation import check_real
@@ -115,6 +115,51 @@ class Summaries(Draws):
         True
         """
         return self._feature_probabilities(blankets_of, weighted, standard_error)
+
+    def cpdag_probabilities(self, weighted: bool = False) -> EdgeTypes:
+        """How pairs of variables are joined in the Markov equivalence classes.
+
+        Observations of a score-equivalent model ("bge", "bdeu") cannot tell the graphs of
+        one class apart. The completed partially directed graph (CPDAG) of a class says
+        what they can tell: an edge is directed when all graphs of the class agree on it.
+
+        Parameters
+        ----------
+        weighted : bool
+            Use the importance weights.
+
+        Returns
+        -------
+        EdgeTypes
+            A tuple of three matrices (DataFrames if the data were one): directed[i, j],
+            the probability of i -> j in the CPDAG; undirected[i, j] of an edge that may
+            point either way, symmetric; absent[i, j] of no edge, symmetric. For each pair
+            directed[i, j] + directed[j, i] + undirected[i, j] + absent[i, j] = 1.
+
+        Notes
+        -----
+        With interventions, or with models that are not score-equivalent, data can tell
+        more, and the probabilities of the edges themselves mean more than these.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> post = jspgfn.ExactPosterior(random_state=0).fit(sim.X).sample(100)
+        >>> directed, undirected, absent = post.cpdag_probabilities()
+        >>> bool((directed <= post.edge_probabilities()).all())
+        True
+        """
+        directed, _ = self._shares(compelled_of, weighted)
+        edges, _ = self._edge_probabilities(weighted)
+        either_way = np.maximum(edges - directed, 0.0)
+        undirected = either_way + either_way.T
+        absent = np.maximum(1.0 - (edges + edges.T), 0.0)
+        np.fill_diagonal(absent, 1.0)
+        return EdgeTypes(
+            *(self._labelled_matrix(m) for m in (directed, undirected, absent))
+        )
 
     def _feature_probabilities(
         self, feature: Callable[[Bools], Bools], weighted: bool, standard_error: bool
@@ -270,6 +315,14 @@ class Summaries(Draws):
                 stacklevel=2,
             )
         return self._labelled_matrix(graph)
+
+
+class EdgeTypes(NamedTuple):
+    """Probabilities of the ways in which CPDAGs join two variables, (D, D) each."""
+
+    directed: Any
+    undirected: Any
+    absent: Any
 
 
 def summarise(values: Floats, weights: Floats) -> tuple[float, float, float, float]:
