@@ -12,6 +12,9 @@
 #include "jsp_real.h"
 #include "jspgfn.h"
 
+/* Largest hidden layer of `units`. */
+#define JSP_KERNELS_MAX_UNITS 32
+
 typedef struct jsp_kernels_adam {
     jsp_real learning_rate;
     jsp_real beta1, beta2; /* decay of the first and second moment */
@@ -122,6 +125,18 @@ typedef struct jsp_kernels {
     void (*layernorm_backward)(int B, int n, const jsp_real *x, const jsp_real *scale,
                                const jsp_real *moments, const jsp_real *dy,
                                jsp_real *dx, jsp_real *d_scale, jsp_real *d_offset);
+
+    /* One hidden layer of U <= JSP_KERNELS_MAX_UNITS units, K samples of its weights
+     * theta [K, P] = b1 [U], w1 [n_in, U], b2, w2 [U], P = U (n_in + 2) + 1:
+     *   z_u = b1_u + sum_p w1_pu x[input_p, r],  f = b2 + sum_u w2_u relu(z_u),
+     *   e_r = counts[r] (y[r] - f), counts 0 or 1
+     * direction NULL:   squares [K] += sum_r e_r^2,  sums [K, P] += sum_r e_r df/dtheta
+     * direction [K, P]: sums += the derivative of those sums along it; squares unused
+     *   x: rows of columns, x_row apart, each and y, counts [n]; n a multiple of 16 */
+    void (*units)(int K, int U, int n_in, int n, const jsp_real *theta,
+                  const jsp_real *direction, const jsp_real *x, size_t x_row,
+                  const int *input, const jsp_real *y, const jsp_real *counts,
+                  double *squares, double *sums);
 } jsp_kernels;
 
 /* The table in use: the widest one this processor offers, unless jsp_kernels_select

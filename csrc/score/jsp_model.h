@@ -19,6 +19,7 @@ typedef struct jsp_model_field {
 
 typedef struct jsp_model jsp_model;
 struct jsp_moments_mixture;
+struct jsp_rows;
 
 /* A model together with its settings and the data it is applied to. */
 typedef struct jsp_model_setup {
@@ -26,6 +27,8 @@ typedef struct jsp_model_setup {
     const jsp_data *data;               /* borrowed */
     double field[JSP_MODEL_MAX_FIELDS]; /* values, in the order of model->fields */
     int intercept;                      /* 1 = integrate a flat intercept per node */
+    const struct jsp_rows *rows;        /* borrowed: what functions at given parameters
+                                            read; NULL = the moments of `data` */
 } jsp_model_setup;
 
 /* One draw of the parameters of one node given its parents. */
@@ -47,7 +50,7 @@ typedef struct jsp_model_draw {
 } jsp_model_draw;
 
 struct jsp_model {
-    const char *name; /* "linear", "nig", "bge", "bdeu", "features" */
+    const char *name; /* "linear", "nig", "bge", "bdeu", "features", "mlp" */
     int is_discrete;  /* works on codes of states, not on numbers */
     int needs_rows;   /* wants data with kept rows */
     int has_features; /* field 0 is the number of random features */
@@ -86,32 +89,38 @@ struct jsp_model {
     jsp_status (*mix)(const jsp_model_setup *setup, int node,
                       struct jsp_moments_mixture *mixture, jsp_error *error);
 
-    /* What follows is at given weights: K samples of each parent's weight side by side,
-     * theta [n_parents, K]; NULL when the model does not offer it. With an intercept it is
-     * integrated out, noise is known.
+    /* What follows is at given parameters: K samples of each side by side, theta
+     * [n_theta, K]; NULL when the model does not offer it. In linear models theta holds
+     * one weight per parent. With an intercept it is integrated out, noise is known.
+     * Rows that stand for more than one count that often (setup->rows).
      *   log_joint [K] += log P(x_node | theta, parents) + log P(theta)
-     *   slope [n_parents, K] overwritten by the derivatives of that; no overlap */
+     *   slope [n_theta, K] overwritten by the derivatives of that; no overlap */
     void (*log_joint)(const jsp_model_setup *setup, int node, int n_parents,
                       const int *parents, int K, const double *theta, double *log_joint,
                       double *slope);
 
-    /* d_theta [n_parents, K] overwritten: the second derivatives of log_joint at theta
-     * applied to d_slope [n_parents, K] */
+    /* d_theta [n_theta, K] overwritten: the second derivatives of log_joint at theta
+     * applied to d_slope [n_theta, K] */
     void (*pull_slope)(const jsp_model_setup *setup, int node, int n_parents,
                        const int *parents, int K, const double *theta,
                        const double *d_slope, double *d_theta);
+
+    /* Hidden units per node, whose weights theta holds; NULL = none. */
+    int (*n_units)(const jsp_model_setup *setup);
 
     /* Fills intercept (drawn given out->weight; rng is consumed) and noise_scale. */
     void (*complete)(const jsp_model_setup *setup, int node, int n_parents,
                      const int *parents, jsp_rng *rng, jsp_model_draw *out);
 };
 
-/* The models, each in the file of its name. */
+/* The models, each in the file of its name. `mlp` has no closed form: its tabulate,
+ * evidence and draw are NULL. */
 extern const jsp_model jsp_model_linear;
 extern const jsp_model jsp_model_nig;
 extern const jsp_model jsp_model_bge;
 extern const jsp_model jsp_model_bdeu;
 extern const jsp_model jsp_model_features;
+extern const jsp_model jsp_model_mlp;
 
 /* The model called `name`, or NULL. */
 const jsp_model *jsp_model_find(const char *name);

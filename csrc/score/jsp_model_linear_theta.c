@@ -1,19 +1,24 @@
 /* jsp_model_linear_theta.c - linear Gaussian node with known noise at given weights.
  *
- * Everything comes from moments over the m rows that count for the node:
+ * Everything comes from moments over the rows that count for the node, S their scatter, m
+ * their means, n their number, each row standing for v rows of the table:
  *
- *     log P(x_j, theta | x_S) = -m/2 log(2 pi s^2) - p/2 log(2 pi w^2)
- *                               - 1/2 (c - 2 b^T theta + theta^T A theta)
- *     slope = b - A theta,   second derivative - A,
- *     A = X_S^T X_S / s^2 + I / w^2,   b = X_S^T x_j / s^2,   c = x_j^T x_j / s^2
+ *     log P(x_j, theta | x_S) = -v n/2 log(2 pi s^2) - p/2 log(2 pi w^2)
+ *                               - v / (2 s^2) (S_jj - 2 b^T theta + theta^T S theta + n d^2)
+ *                               - theta^T theta / (2 w^2),
+ *     b = S_Sj,   d = m_j - m_S^T theta
+ *     slope = v / s^2 (b - S theta + n d m_S) - theta / w^2
  *
- * so a sample costs p^2 whatever the number of rows. With an intercept moments are centred
- * and m = n - 1, as in jsp_model_linear.c: exp of this integrates over theta to the
- * evidence there. */
+ * so a sample costs p^2 whatever the number of rows, and products of means, which far from
+ * 0 would swamp the scatter, are never added to it. With an intercept d is 0 and v n - 1
+ * replaces v n in the first term, as in jsp_model_linear.c: exp of this integrates over
+ * theta to the evidence there. */
 #include "jsp_model_linear_theta.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "jsp_rows.h"
 
 #define LOG_TWO_PI 1.8378770664093454836
 
@@ -21,46 +26,66 @@ enum { NOISE_SCALE, WEIGHT_SCALE }; /* order of the fields of jsp_model_linear *
 
 typedef struct moments {
     jsp_data_moments data;
-    double mean_weight, precision, ridge; /* 1 / s^2, 1 / w^2 */
+    double precision, ridge; /* v / s^2, 1 / w^2 */
+    double mean_weight;      /* v n / s^2, or 0 with an intercept */
+    double n_rows;           /* v n, less one with an intercept */
     int D;
 } moments;
 
 static moments moments_of(const jsp_model_setup *setup, int node) {
     const double s = setup->field[NOISE_SCALE], w = setup->field[WEIGHT_SCALE];
-    moments m = {.data = jsp_data_node(setup->data, node),
-                 .precision = 1 / (s * s),
+    const double v = setup->rows ? setup->rows->weight : 1;
+    moments m = {.data = setup->rows ? jsp_rows_moments(setup->rows, node)
+                                     : jsp_data_node(setup->data, node),
+                 .precision = v / (s * s),
                  .ridge = 1 / (w * w),
                  .D = jsp_data_n_variables(setup->data)};
-    m.mean_weight = setup->intercept ? 0 : m.data.n_rows;
+    m.n_rows = v * m.data.n_rows;
+    m.mean_weight = setup->intercept ? 0 : m.precision * m.data.n_rows;
+    if (setup->intercept && m.n_rows > 0) m.n_rows -= 1;
     return m;
 }
 
-/* sum over rows of x_i x_k / s^2 */
-static double product(const moments *m, int i, int k) {
-    return m->precision * (m->data.scatter[(size_t)i * (size_t)m->D + (size_t)k] +
-                           m->mean_weight * m->data.mean[i] * m->data.mean[k]);
+/* sum over rows of the centred x_i x_k, times v / s^2 */
+static double scatter(const moments *m, int i, int k) {
+    return m->precision * m->data.scatter[(size_t)i * (size_t)m->D + (size_t)k];
 }
 
-/* y[a, :] -= sum over c of A_ac x[c, :] */
+/* y[a, :] -= sum over c of (S_ac v / s^2 + [a = c] / w^2) x[c, :] */
 static void subtract_product(const moments *m, int p, const int *parents, int K,
                              const double *x, double *y) {
     for (int a = 0; a < p; a++) {
         double *row = y + (size_t)a * (size_t)K;
         for (int c = 0; c < p; c++) {
             const double *other = x + (size_t)c * (size_t)K;
-            const double A = product(m, parents[a], parents[c]) + (a == c) * m->ridge;
+            const double A = scatter(m, parents[a], parents[c]) + (a == c) * m->ridge;
             for (int k = 0; k < K; k++) row[k] -= A * other[k];
         }
     }
 }
 
-static double constant_of(const jsp_model_setup *setup, const moments *m, int node,
-                          int p) {
-    const double s = setup->field[NOISE_SCALE], w = setup->field[WEIGHT_SCALE];
-    double n = m->data.n_rows;
-    if (setup->intercept && n > 0) n -= 1;
-    return -0.5 * n * (LOG_TWO_PI + 2 * log(s)) - 0.5 * p * (LOG_TWO_PI + 2 * log(w)) -
-           0.5 * product(m, node, node);
+/* start - sum over parents of their mean times x[a, k] */
+static double miss_mean(const moments *m, double start, int p, const int *parents,
+                        int K, const double *x, int k) {
+    for (int a = 0; a < p; a++) {
+        start -= m->data.mean[parents[a]] * x[(size_t)a * (size_t)K + (size_t)k];
+    }
+    return start;
+}
+
+/* y[a, k] += mean_weight (start - m_S^T x[:, k]) m_a; log_joint [K] loses half the square
+ * of the bracket unless it is NULL. */
+static void add_means(const moments *m, double start, int p, const int *parents, int K,
+                      const double *x, double *y, double *log_joint) {
+    if (m->mean_weight == 0) return;
+    for (int k = 0; k < K; k++) {
+        const double d = miss_mean(m, start, p, parents, K, x, k);
+        if (log_joint) log_joint[k] -= 0.5 * m->mean_weight * d * d;
+        for (int a = 0; a < p; a++) {
+            y[(size_t)a * (size_t)K + (size_t)k] +=
+                m->mean_weight * d * m->data.mean[parents[a]];
+        }
+    }
 }
 
 void jsp_model_linear_theta_log_joint(const jsp_model_setup *setup, int node,
@@ -68,20 +93,24 @@ void jsp_model_linear_theta_log_joint(const jsp_model_setup *setup, int node,
                                       const double *theta, double *log_joint,
                                       double *slope) {
     const moments m = moments_of(setup, node);
-    const double constant = constant_of(setup, &m, node, n_parents);
+    const double s = setup->field[NOISE_SCALE], w = setup->field[WEIGHT_SCALE];
+    const double constant = -0.5 * m.n_rows * (LOG_TWO_PI + 2 * log(s)) -
+                            0.5 * n_parents * (LOG_TWO_PI + 2 * log(w)) -
+                            0.5 * scatter(&m, node, node);
     for (int a = 0; a < n_parents; a++) {
-        const double b = product(&m, parents[a], node);
+        const double b = scatter(&m, parents[a], node);
         for (int k = 0; k < K; k++) slope[(size_t)a * (size_t)K + (size_t)k] = b;
     }
     subtract_product(&m, n_parents, parents, K, theta, slope);
     for (int k = 0; k < K; k++) log_joint[k] += constant;
-    /* b^T theta - 1/2 theta^T A theta = 1/2 theta^T (b + slope) */
+    /* with A = S + I / w^2: b^T theta - 1/2 theta^T A theta = 1/2 theta^T (b + slope) */
     for (int a = 0; a < n_parents; a++) {
-        const double b = product(&m, parents[a], node);
+        const double b = scatter(&m, parents[a], node);
         const double *t = theta + (size_t)a * (size_t)K;
         const double *u = slope + (size_t)a * (size_t)K;
         for (int k = 0; k < K; k++) log_joint[k] += 0.5 * t[k] * (b + u[k]);
     }
+    add_means(&m, m.data.mean[node], n_parents, parents, K, theta, slope, log_joint);
 }
 
 void jsp_model_linear_theta_pull_slope(const jsp_model_setup *setup, int node,
@@ -92,4 +121,5 @@ void jsp_model_linear_theta_pull_slope(const jsp_model_setup *setup, int node,
     (void)theta; /* the second derivative is constant */
     memset(d_theta, 0, (size_t)n_parents * (size_t)K * sizeof *d_theta);
     subtract_product(&m, n_parents, parents, K, d_slope, d_theta);
+    add_means(&m, 0, n_parents, parents, K, d_slope, d_theta, NULL);
 }

@@ -589,7 +589,8 @@ static int test_settings(void) {
     CHECK(jsp_model_find("nothing") == NULL);
     CHECK(jsp_model_at(0) == jsp_model_find("linear"));
     CHECK(jsp_model_at(2) == jsp_model_find("bge"));
-    CHECK(jsp_model_at(4) == NULL && jsp_model_at(-1) == NULL);
+    CHECK(jsp_model_at(5) == jsp_model_find("mlp"));
+    CHECK(jsp_model_at(6) == NULL && jsp_model_at(-1) == NULL);
     double bad[] = {0, -1, NAN, INFINITY, 1e-200};
     for (int k = 0; k < 5; k++) {
         jsp_model_setup setup = setup_of("linear", t.data, 0);

@@ -1,0 +1,111 @@
+/* jsp_rows.c - gathering rows. */
+#include "jsp_rows.h"
+
+#include <string.h>
+
+#include "jsp_memory.h"
+
+#define ROUND 16 /* rows of the kernels' widest vectors */
+
+static size_t take(size_t *used, size_t count, size_t size) {
+    const size_t at = *used;
+    *used += (count * size + 63) / 64 * 64;
+    return at;
+}
+
+jsp_status jsp_rows_create(const jsp_data *data, int capacity, int with_moments,
+                           jsp_rows *rows, jsp_error *error) {
+    const size_t D = (size_t)jsp_data_n_variables(data);
+    const size_t stride = ((size_t)capacity + ROUND - 1) / ROUND * ROUND;
+    const size_t masks = jsp_data_mask(data, 0) ? D : 1;
+    const size_t means = with_moments ? masks * D : 0;
+    size_t used = 0;
+    const size_t value = take(&used, D * stride, sizeof(jsp_real));
+    const size_t counts = take(&used, masks * stride, sizeof(jsp_real));
+    const size_t counted = take(&used, masks, sizeof(double));
+    const size_t mean = take(&used, means, sizeof(double));
+    const size_t scatter = take(&used, means * D, sizeof(double));
+    *rows = (jsp_rows){.D = (int)D, .capacity = capacity, .n_masks = (int)masks};
+    rows->memory = jsp_memory_alloc(used, 1);
+    if (!rows->memory) return jsp_status_no_memory(error, used, "rows of the data");
+    rows->value = (jsp_real *)(void *)(rows->memory + value);
+    rows->counts = (jsp_real *)(void *)(rows->memory + counts);
+    rows->n_counted = (double *)(void *)(rows->memory + counted);
+    if (with_moments) {
+        rows->mean = (double *)(void *)(rows->memory + mean);
+        rows->scatter = (double *)(void *)(rows->memory + scatter);
+    }
+    return JSP_OK;
+}
+
+void jsp_rows_destroy(jsp_rows *rows) {
+    if (!rows) return;
+    jsp_memory_free(rows->memory);
+    *rows = (jsp_rows){0};
+}
+
+static int row_at(const int *index, int k) {
+    return index ? index[k] : k;
+}
+
+/* Means first, then centred products, as in jsp_data.c. */
+static void compute_moments(jsp_rows *rows, const jsp_data *data, int set,
+                            const int *index) {
+    const size_t D = (size_t)rows->D;
+    const uint8_t *mask = jsp_data_mask(data, set);
+    double *mean = rows->mean + (size_t)set * D;
+    double *scatter = rows->scatter + (size_t)set * D * D, n = 0;
+    double centred[JSP_MAX_VARIABLES];
+    memset(mean, 0, D * sizeof *mean);
+    memset(scatter, 0, D * D * sizeof *scatter);
+    for (int k = 0; k < rows->n; k++) {
+        const int r = row_at(index, k);
+        if (mask && mask[r]) continue;
+        n++;
+        for (size_t j = 0; j < D; j++) {
+            mean[j] += (jsp_data_values(data, (int)j)[r] - mean[j]) / n;
+        }
+    }
+    for (int k = 0; k < rows->n; k++) {
+        const int r = row_at(index, k);
+        if (mask && mask[r]) continue;
+        for (size_t j = 0; j < D; j++) {
+            centred[j] = jsp_data_values(data, (int)j)[r] - mean[j];
+        }
+        for (size_t i = 0; i < D; i++) {
+            for (size_t j = 0; j < D; j++) {
+                scatter[i * D + j] += centred[i] * centred[j];
+            }
+        }
+    }
+}
+
+void jsp_rows_fill(jsp_rows *rows, const jsp_data *data, int n, const int *index) {
+    const size_t stride = ((size_t)n + ROUND - 1) / ROUND * ROUND;
+    rows->n = n;
+    rows->stride = (int)stride;
+    rows->weight = n ? (double)jsp_data_n_rows(data) / n : 1;
+    for (int j = 0; j < rows->D; j++) {
+        const double *x = jsp_data_values(data, j);
+        jsp_real *value = rows->value + (size_t)j * stride;
+        for (int k = 0; k < n; k++) value[k] = (jsp_real)x[row_at(index, k)];
+        for (size_t k = (size_t)n; k < stride; k++) value[k] = 0;
+    }
+    for (int set = 0; set < rows->n_masks; set++) {
+        const uint8_t *mask = jsp_data_mask(data, set);
+        jsp_real *counts = rows->counts + (size_t)set * stride;
+        rows->n_counted[set] = 0;
+        for (int k = 0; k < n; k++) {
+            counts[k] = (jsp_real)(!mask || !mask[row_at(index, k)]);
+            rows->n_counted[set] += (double)counts[k];
+        }
+        for (size_t k = (size_t)n; k < stride; k++) counts[k] = 0;
+        if (rows->mean) compute_moments(rows, data, set, index);
+    }
+}
+
+jsp_data_moments jsp_rows_moments(const jsp_rows *rows, int node) {
+    const size_t D = (size_t)rows->D, set = rows->n_masks > 1 ? (size_t)node : 0;
+    return (jsp_data_moments){rows->n_counted[set], rows->mean + set * D,
+                              rows->scatter + set * D * D};
+}
