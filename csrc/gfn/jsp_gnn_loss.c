@@ -82,10 +82,9 @@ double jsp_gnn_loss_pairs(const jsp_gnn_loss_config *config, int K, double const
 }
 
 /* g of graph b; its slopes become their gradients, times weight. */
-static double penalise(const jsp_gnn_net *net, jsp_gnn_side *side, int b,
-                       double weight) {
+static double penalise(jsp_gnn_side *side, int b, double weight) {
     size_t first, end;
-    jsp_gnn_side_entries(net, side, b, &first, &end);
+    jsp_head_entries_of(&side->head, b, &first, &end);
     const size_t K = (size_t)side->K;
     if (end == first) return 0;
     const double scale = 1 / (double)((end - first) * K);
@@ -97,12 +96,19 @@ static double penalise(const jsp_gnn_net *net, jsp_gnn_side *side, int b,
     return sum * scale;
 }
 
+static int count_edges(size_t n, const uint8_t *cells) {
+    int count = 0;
+    for (size_t k = 0; k < n; k++) count += cells[k];
+    return count;
+}
+
 void jsp_gnn_loss_transitions(const jsp_gnn_loss_config *config, const jsp_gnn_net *net,
                               double weight, const int *action, jsp_gnn_side *before,
                               jsp_gnn_side *after, double *scratch,
                               jsp_gnn_loss_sums *sums) {
     const int B = before->head.B, K = before->K;
-    const size_t stop = (size_t)net->gnn.D * (size_t)net->gnn.D, n_actions = stop + 1;
+    const size_t cells = (size_t)net->gnn.D * (size_t)net->gnn.D;
+    const size_t stop = cells, n_actions = cells + 1;
     const double half = 0.5 * config->penalty_weight * weight;
     double *b_values = scratch, *a_values = scratch + K;
     double *d_before = scratch + 2 * K, *d_after = scratch + 3 * K;
@@ -111,12 +117,11 @@ void jsp_gnn_loss_transitions(const jsp_gnn_loss_config *config, const jsp_gnn_n
     for (int b = 0; b < B; b++) {
         const size_t row = (size_t)b * n_actions, at = (size_t)b * (size_t)K;
         const size_t edge = row + (size_t)action[b];
-        size_t first, end;
         double d;
-        jsp_gnn_side_entries(net, after, b, &first, &end);
         const double constant =
             before->shard.log_pi[row + stop] - before->shard.log_pi[edge] -
-            after->shard.log_pi[row + stop] - log((double)(end - first));
+            after->shard.log_pi[row + stop] -
+            log((double)count_edges(cells, after->adjacency + (size_t)b * cells));
         for (int k = 0; k < K; k++) {
             b_values[k] =
                 before->log_reward[at + (size_t)k] - before->log_prob[at + (size_t)k];
@@ -132,7 +137,6 @@ void jsp_gnn_loss_transitions(const jsp_gnn_loss_config *config, const jsp_gnn_n
         before->shard.d_log_pi[row + stop] = weight * d;
         before->shard.d_log_pi[edge] = -weight * d;
         after->shard.d_log_pi[row + stop] = -weight * d;
-        sums->penalty +=
-            0.5 * (penalise(net, before, b, half) + penalise(net, after, b, half));
+        sums->penalty += 0.5 * (penalise(before, b, half) + penalise(after, b, half));
     }
 }

@@ -8,6 +8,9 @@
  *   g(G) = mean over samples and parameters of (d/dtheta [log R - log P(theta | G)])^2,
  *          0 without parameters
  *
+ * With partial sides (jsp_gnn_side.h) log R, log P(theta | G) and g have the terms of node j
+ * only: those of the others cancel when theta' = theta there and the head is local.
+ *
  * In the first term the difference of log R is a constant and so is theta in
  * log P(theta | G); in the penalty nothing is. The published code has 0 / 0 for g of the
  * empty graph. */

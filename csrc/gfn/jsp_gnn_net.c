@@ -3,12 +3,12 @@
 
 #include "jsp_memory.h"
 
-jsp_status jsp_gnn_net_create(jsp_gnn_net *net, int D, jsp_head_kind kind,
+jsp_status jsp_gnn_net_create(jsp_gnn_net *net, int D, jsp_head_spec head,
                               jsp_error *error) {
     *net = (jsp_gnn_net){0};
     jsp_params_init(&net->layout);
     net->gnn = jsp_gnn_create(&net->layout, D);
-    net->head = jsp_head_create(&net->layout, kind, D);
+    net->head = jsp_head_create(&net->layout, head, D);
     const size_t size = jsp_head_shared_size(&net->head);
     net->head_shared = jsp_memory_alloc(size, sizeof *net->head_shared);
     if (!net->head_shared) {

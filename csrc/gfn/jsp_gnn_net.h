@@ -14,7 +14,7 @@ typedef struct jsp_gnn_net {
     jsp_real *head_shared; /* owned */
 } jsp_gnn_net;
 
-jsp_status jsp_gnn_net_create(jsp_gnn_net *net, int D, jsp_head_kind kind,
+jsp_status jsp_gnn_net_create(jsp_gnn_net *net, int D, jsp_head_spec head,
                               jsp_error *error);
 void jsp_gnn_net_destroy(jsp_gnn_net *net); /* all-zero allowed */
 

@@ -30,7 +30,7 @@ struct jsp_gnn_sampler {
     worker *workers;
 };
 
-jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_kind kind,
+jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_spec head,
                                   const jsp_real *params, double logit_scale,
                                   int n_threads, jsp_gnn_sampler **out,
                                   jsp_error *error) {
@@ -45,7 +45,7 @@ jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_kind ki
     sampler->n_threads = n_threads < 1 ? 1 : n_threads;
     sampler->workers =
         jsp_memory_alloc((size_t)sampler->n_threads, sizeof *sampler->workers);
-    jsp_status status = jsp_gnn_net_create(&sampler->net, target->D, kind, error);
+    jsp_status status = jsp_gnn_net_create(&sampler->net, target->D, head, error);
     if (status == JSP_OK && !sampler->workers) {
         status = jsp_status_no_memory(error, sizeof *sampler->workers, "threads");
     }
@@ -165,24 +165,44 @@ static void grow_graphs(const draw_job *job, worker *work, long first, int n,
     }
 }
 
-/* Intercepts and noise of graph b, draw number k of the call. */
+/* Weights, or parameters in their dense order, of row n, which is node i of draw k. */
+static void put_parameters(const draw_job *job, const worker *work, size_t n, size_t k,
+                           size_t i) {
+    const jsp_head_state *head = &work->side.head;
+    const size_t D = (size_t)job->sampler->target->D;
+    const size_t P = (size_t)job->sampler->net.head.P;
+    for (int e = head->first[n]; e < head->first[n + 1]; e++) {
+        const size_t index = (size_t)head->index[e];
+        if (job->draws->theta) {
+            job->draws->theta[(k * D + i) * P + index] = work->side.theta[e];
+        }
+        if (job->draws->weight) {
+            job->draws->weight[(k * D + index) * D + i] = work->side.theta[e];
+        }
+    }
+}
+
+/* Parameters, intercepts and noise of graph b, draw number k of the call. */
 static void complete_draw(const draw_job *job, worker *work, int b, long k,
                           jsp_rng *rng) {
     const jsp_gnn_target *target = job->sampler->target;
+    const jsp_head_state *head = &work->side.head;
     const size_t D = (size_t)target->D, row = (size_t)k * D;
     for (size_t i = 0; i < D; i++) {
-        const int *first = work->side.head.first + (size_t)b * D + i;
-        const int n_parents = first[1] - first[0];
-        const int *parents = work->side.head.parent + first[0];
-        jsp_model_draw out = {.weight = work->side.theta + first[0]};
-        target->setup.model->complete(&target->setup, (int)i, n_parents, parents, rng,
-                                      &out);
+        const size_t n = (size_t)b * D + i;
+        const int n_parents = head->parent_first[n + 1] - head->parent_first[n];
+        jsp_model_draw out = {.weight = work->side.theta + head->first[n]};
+        target->setup.model->complete(&target->setup, (int)i, n_parents,
+                                      head->parent + head->parent_first[n], rng, &out);
         job->draws->intercept[row + i] = out.intercept;
         job->draws->noise_scale[row + i] = out.noise_scale;
-        for (int a = 0; a < n_parents; a++) {
-            job->draws->weight[(row + (size_t)parents[a]) * D + i] = out.weight[a];
-        }
+        put_parameters(job, work, n, (size_t)k, i);
     }
+}
+
+/* Rows first .. first + n - 1 of `size` numbers each. */
+static void clear(double *values, size_t size, size_t first, size_t n) {
+    if (values) memset(values + first * size, 0, n * size * sizeof *values);
 }
 
 static void run_draws(void *context, int task, int w) {
@@ -206,7 +226,7 @@ static void run_draws(void *context, int task, int w) {
         size_t begin, end;
         jsp_rng_init(&rng[b], job->seed, 0, (uint32_t)(job->first_draw + first + b),
                      JSP_RNG_PARAMETER);
-        jsp_gnn_side_entries(&sampler->net, &work->side, b, &begin, &end);
+        jsp_head_entries_of(&work->side.head, b, &begin, &end);
         for (size_t e = begin; e < end; e++) {
             work->side.eps[e] = jsp_rng_normal(&rng[b]);
         }
@@ -214,8 +234,9 @@ static void run_draws(void *context, int task, int w) {
     jsp_gnn_side_sample(&sampler->net, sampler->target, &work->side);
     memcpy(draws->graphs + (size_t)first * cells, work->side.adjacency,
            (size_t)n * cells);
-    memset(draws->weight + (size_t)first * cells, 0,
-           (size_t)n * cells * sizeof(double));
+    clear(draws->weight, cells, (size_t)first, (size_t)n);
+    clear(draws->theta, (size_t)sampler->target->D * (size_t)sampler->net.head.P,
+          (size_t)first, (size_t)n);
     for (int b = 0; b < n; b++) {
         draws->log_prob_theta[first + b] = work->side.log_prob[b];
         draws->log_reward_joint[first + b] = work->side.log_reward[b];

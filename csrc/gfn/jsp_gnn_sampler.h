@@ -13,7 +13,7 @@
 typedef struct jsp_gnn_sampler jsp_gnn_sampler;
 
 /* target and params are borrowed; tables are made from params as they are now. */
-jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_kind kind,
+jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_spec head,
                                   const jsp_real *params, double logit_scale,
                                   int n_threads, jsp_gnn_sampler **out,
                                   jsp_error *error);
@@ -24,7 +24,9 @@ typedef struct jsp_gnn_sampler_draws {
     uint8_t *graphs;          /* [n, D, D] */
     double *log_prob;         /* [n] log P(trajectory) + log E!, an unbiased estimate of
                                  q(G) in the sense of importance weights */
-    double *weight;           /* [n, D, D] weight of i -> j, 0 where no edge */
+    double *weight;           /* [n, D, D] weight of i -> j, 0 where no edge; or NULL */
+    double *theta;            /* [n, D, P] in the order of jsp_head_state.index, 0 where
+                                 not active; or NULL */
     double *intercept;        /* [n, D] */
     double *noise_scale;      /* [n, D] */
     double *log_prob_theta;   /* [n] */

@@ -4,12 +4,14 @@
 #include "jsp_memory.h"
 #include "jsp_places.h"
 
-static void place_side(jsp_gnn_side *side, size_t D, jsp_places *p) {
+static void place_side(jsp_gnn_side *side, const jsp_gnn_net *net, jsp_places *p) {
+    const size_t D = (size_t)net->gnn.D;
     const size_t graphs = (size_t)side->capacity, K = (size_t)side->K;
     const size_t cells = graphs * D * D, samples = graphs * K;
-    const size_t list = graphs * (D * (D - 1) / 2) * K;
+    const size_t list = graphs * jsp_head_max_entries(&net->head) * K;
     side->adjacency = jsp_places_take(p, cells, 1);
     side->mask = jsp_places_take(p, cells, 1);
+    side->only = jsp_places_take(p, graphs, sizeof(int));
     side->eps = jsp_places_take(p, list, sizeof(double));
     side->theta = jsp_places_take(p, list, sizeof(double));
     side->slope = jsp_places_take(p, list, sizeof(double));
@@ -22,15 +24,14 @@ static void place_side(jsp_gnn_side *side, size_t D, jsp_places *p) {
 jsp_status jsp_gnn_side_create(const jsp_gnn_net *net, int capacity, int K,
                                jsp_gnn_side *side, jsp_error *error) {
     jsp_places p = {0};
-    const size_t D = (size_t)net->gnn.D;
     *side = (jsp_gnn_side){.capacity = capacity, .K = K};
-    place_side(side, D, &p);
+    place_side(side, net, &p);
     side->memory = p.base = jsp_memory_alloc(p.used, 1);
     if (!p.base) {
         return jsp_status_no_memory(error, p.used, "samples of parameters");
     }
     p.used = 0;
-    place_side(side, D, &p);
+    place_side(side, net, &p);
     jsp_status status = jsp_gnn_shard_create(&net->gnn, capacity, &side->shard, error);
     if (status != JSP_OK) return status;
     return jsp_head_state_create(&net->head, capacity, &side->head, error);
@@ -49,15 +50,8 @@ void jsp_gnn_side_forward(const jsp_gnn_net *net, const jsp_real *params,
     jsp_gnn_shard_forward(&net->gnn, params, &net->shared, &side->shard, B,
                           side->adjacency, side->mask, logit_scale);
     jsp_head_forward(&net->head, params, net->head_shared, &side->head, B,
-                     side->adjacency, side->shard.node_features,
-                     side->shard.global_features);
-}
-
-void jsp_gnn_side_entries(const jsp_gnn_net *net, const jsp_gnn_side *side, int b,
-                          size_t *first, size_t *end) {
-    const int D = net->gnn.D;
-    *first = (size_t)side->head.first[b * D];
-    *end = (size_t)side->head.first[(b + 1) * D];
+                     side->adjacency, side->is_partial ? side->only : NULL,
+                     side->shard.node_features, side->shard.global_features);
 }
 
 void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
@@ -71,15 +65,16 @@ void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
                                       side->adjacency + (size_t)b * (size_t)(D * D));
         double *log_reward = side->log_reward + (size_t)b * samples;
         for (int k = 0; k < K; k++) log_reward[k] = weight;
-        for (int i = 0; i < D; i++) {
-            const int first = side->head.first[b * D + i];
-            const size_t at = (size_t)first * samples;
-            target->setup.model->log_joint(&target->setup, i,
-                                           side->head.first[b * D + i + 1] - first,
-                                           side->head.parent + first, K,
-                                           side->theta + at, log_reward,
-                                           side->slope + at);
-        }
+    }
+    for (int n = 0; n < side->head.n_rows; n++) {
+        const int parents = side->head.parent_first[n];
+        const size_t at = (size_t)side->head.first[n] * samples;
+        target->setup.model->log_joint(&target->setup, side->head.node[n],
+                                       side->head.parent_first[n + 1] - parents,
+                                       side->head.parent + parents, K, side->theta + at,
+                                       side->log_reward +
+                                           (size_t)side->head.graph[n] * samples,
+                                       side->slope + at);
     }
     jsp_head_normal_log_prob(&net->head, &side->head, K, side->eps, side->log_prob);
     jsp_head_normal_slope(&net->head, &side->head, K, side->eps, side->slope);
@@ -88,14 +83,15 @@ void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
 void jsp_gnn_side_backward(const jsp_gnn_net *net, const jsp_gnn_target *target,
                            const jsp_real *params, jsp_gnn_side *side,
                            const jsp_gnn_net_gradient *gradient) {
-    const int D = net->gnn.D, K = side->K;
-    for (int n = 0; n < side->head.B * D; n++) {
-        const int first = side->head.first[n];
-        const size_t at = (size_t)first * (size_t)K;
-        target->setup.model->pull_slope(&target->setup, n % D,
-                                        side->head.first[n + 1] - first,
-                                        side->head.parent + first, K, side->theta + at,
-                                        side->slope + at, side->d_theta + at);
+    const int K = side->K;
+    for (int n = 0; n < side->head.n_rows; n++) {
+        const int parents = side->head.parent_first[n];
+        const size_t at = (size_t)side->head.first[n] * (size_t)K;
+        target->setup.model->pull_slope(&target->setup, side->head.node[n],
+                                        side->head.parent_first[n + 1] - parents,
+                                        side->head.parent + parents, K,
+                                        side->theta + at, side->slope + at,
+                                        side->d_theta + at);
     }
     jsp_head_normal_log_prob_backward(&net->head, &side->head, K, side->eps,
                                       side->theta, side->d_log_prob);

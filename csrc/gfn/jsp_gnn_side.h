@@ -12,7 +12,9 @@ typedef struct jsp_gnn_side {
     uint8_t *adjacency, *mask; /* [B, D, D] of acyclic graphs, filled by the caller */
     jsp_gnn_shard shard;       /* holds log_pi, and d_log_pi for the caller to fill */
     jsp_head_state head;
-    /* lists over edges [entries, K], in the order of `head` */
+    int is_partial; /* 1: of graph b only the node only[b] has parameters that count */
+    int *only;      /* [B] filled by the caller then; for local heads */
+    /* lists over active parameters [entries, K], in the order of `head` */
     double *eps;     /* standard normal, filled by the caller after the forward pass */
     double *theta;   /* from eps */
     double *slope;   /* d/dtheta of (log R - log P(theta | G)); then, by the loss, the
@@ -32,11 +34,8 @@ void jsp_gnn_side_destroy(jsp_gnn_side *side); /* all-zero allowed */
 void jsp_gnn_side_forward(const jsp_gnn_net *net, const jsp_real *params,
                           jsp_gnn_side *side, int B, double logit_scale);
 
-/* Entries of graph b are [first, end). */
-void jsp_gnn_side_entries(const jsp_gnn_net *net, const jsp_gnn_side *side, int b,
-                          size_t *first, size_t *end);
-
-/* theta, slope, log_reward and log_prob from eps. */
+/* theta, slope, log_reward and log_prob from eps. Of a partial side log_reward holds the
+ * graph's weight and the terms of one node, log_prob that node's. */
 void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
                          jsp_gnn_side *side);
 

@@ -11,6 +11,7 @@
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
+#include "jsp_rows.h"
 
 enum { MAX_LANES = JSP_GNN_TRAINER_LANES };
 
@@ -36,6 +37,13 @@ struct jsp_gnn_trainer {
     jsp_gnn_net net;
     jsp_adam adam;
     jsp_real *params;
+    /* the target network */
+    jsp_gnn_net frozen_net;
+    jsp_real *frozen; /* NULL without one */
+    /* minibatches of rows */
+    jsp_gnn_target batch_target; /* the target on `rows` where there are minibatches */
+    jsp_rows rows;
+    int *row_index; /* [minibatch_rows] */
     long update;
     jsp_replay replay;
     /* environments */
@@ -80,6 +88,7 @@ static jsp_status create_workers(jsp_gnn_trainer *trainer, jsp_error *error) {
         if (status != JSP_OK) return status;
         status = jsp_gnn_side_create(&trainer->net, size, K, &work->after, error);
         if (status != JSP_OK) return status;
+        work->before.is_partial = work->after.is_partial = trainer->config.is_partial;
         status = jsp_dag_batch_create(&work->dag, 1, trainer->target->D, 0, error);
     }
     return status;
@@ -153,8 +162,40 @@ static jsp_status create_network(jsp_gnn_trainer *trainer, jsp_error *error) {
     return status;
 }
 
+static void copy_to_frozen(jsp_gnn_trainer *trainer) {
+    memcpy(trainer->frozen, trainer->params,
+           trainer->net.layout.size * sizeof *trainer->frozen);
+}
+
+static jsp_status create_frozen(jsp_gnn_trainer *trainer, jsp_error *error) {
+    const size_t size = trainer->net.layout.size;
+    if (trainer->config.target_period < 1) return JSP_OK;
+    trainer->frozen = jsp_memory_alloc(size, sizeof *trainer->frozen);
+    if (!trainer->frozen) {
+        return jsp_status_no_memory(error, size * sizeof(jsp_real),
+                                    "the target network");
+    }
+    copy_to_frozen(trainer);
+    return jsp_gnn_net_create(&trainer->frozen_net, trainer->target->D,
+                              trainer->config.head, error);
+}
+
+static jsp_status create_rows(jsp_gnn_trainer *trainer, jsp_error *error) {
+    const jsp_model_setup *setup = &trainer->target->setup;
+    const int m = trainer->config.minibatch_rows;
+    trainer->batch_target = *trainer->target;
+    if (m < 1 || m >= jsp_data_n_rows(setup->data)) return JSP_OK;
+    trainer->row_index = jsp_memory_alloc((size_t)m, sizeof(int));
+    if (!trainer->row_index) return jsp_status_no_memory(error, (size_t)m, "rows");
+    trainer->batch_target.setup.rows = &trainer->rows;
+    return jsp_rows_create(setup->data, m, !setup->model->needs_rows, &trainer->rows,
+                           error);
+}
+
 static jsp_status allocate(jsp_gnn_trainer *trainer, jsp_error *error) {
     jsp_status status = create_network(trainer, error);
+    if (status == JSP_OK) status = create_frozen(trainer, error);
+    if (status == JSP_OK) status = create_rows(trainer, error);
     if (status == JSP_OK) status = create_workers(trainer, error);
     if (status == JSP_OK) status = create_environments(trainer, error);
     if (status == JSP_OK) status = create_batch(trainer, error);
@@ -186,6 +227,10 @@ void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer) {
     jsp_replay_destroy(&trainer->replay);
     jsp_adam_destroy(&trainer->adam);
     jsp_memory_free(trainer->params);
+    jsp_memory_free(trainer->frozen);
+    jsp_memory_free(trainer->row_index);
+    jsp_rows_destroy(&trainer->rows);
+    jsp_gnn_net_destroy(&trainer->frozen_net);
     jsp_gnn_net_destroy(&trainer->net);
     jsp_memory_free(trainer);
 }
@@ -265,16 +310,43 @@ static void prefill(jsp_gnn_trainer *trainer) {
     }
 }
 
+static jsp_status check_model(const jsp_gnn_target *target,
+                              const jsp_gnn_trainer_config *config, jsp_error *error) {
+    const jsp_model *model = target->setup.model;
+    if (!model->log_joint) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "the model '%s' has no density at given parameters",
+                              model->name);
+    }
+    if (model->needs_rows && !target->setup.rows) {
+        return jsp_status_set(error, JSP_ERROR_VALUE, "the model '%s' needs rows",
+                              model->name);
+    }
+    const int is_mlp = config->head.kind == JSP_HEAD_MLP;
+    const int n_units = model->n_units ? model->n_units(&target->setup) : 0;
+    if (is_mlp != (n_units > 0) || (is_mlp && n_units != config->head.n_units)) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "the head does not have the parameters of the model '%s'",
+                              model->name);
+    }
+    if (config->is_partial && !config->head.is_local) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "residuals of one node need a local head");
+    }
+    if (config->minibatch_rows > 0 && !jsp_data_n_rows(target->setup.data)) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "minibatches need data that keep their rows");
+    }
+    return JSP_OK;
+}
+
 jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
                                   const jsp_gnn_trainer_config *config,
                                   jsp_gnn_trainer **out, jsp_error *error) {
     int n_allowed = 0;
     *out = NULL;
-    if (!target->setup.model->log_joint) {
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "the model '%s' has no density at given parameters",
-                              target->setup.model->name);
-    }
+    jsp_status status = check_model(target, config, error);
+    if (status != JSP_OK) return status;
     for (int j = 0; j < target->D; j++) {
         jsp_bits allowed = target->allowed[j];
         if (jsp_bits_has(allowed, j)) jsp_bits_remove(&allowed, j);
@@ -291,7 +363,7 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
     if (trainer->config.n_threads < 1) trainer->config.n_threads = 1;
     const long lanes = (long)config->batch_size * target->D / LANE_NODES;
     trainer->n_lanes = lanes < 1 ? 1 : lanes > MAX_LANES ? MAX_LANES : (int)lanes;
-    jsp_status status = allocate(trainer, error);
+    status = allocate(trainer, error);
     if (status != JSP_OK) {
         jsp_gnn_trainer_destroy(trainer);
         return status;
@@ -328,6 +400,36 @@ static void draw_batch(jsp_gnn_trainer *trainer) {
     jsp_graphnet_pairs_finish(pairs, D);
 }
 
+/* Which rows count is drawn by Knuth's selection: each of those left with the probability
+ * of rows still wanted over rows left. */
+static void draw_rows(jsp_gnn_trainer *trainer) {
+    if (!trainer->row_index) return;
+    const jsp_data *data = trainer->target->setup.data;
+    const int N = jsp_data_n_rows(data), m = trainer->config.minibatch_rows;
+    int chosen = 0;
+    jsp_rng rng;
+    jsp_rng_init(&rng, trainer->config.seed, (uint32_t)trainer->update, 0,
+                 JSP_RNG_ROWS);
+    for (int r = 0; chosen < m; r++) {
+        if ((N - r) * jsp_rng_uniform(&rng) < m - chosen) {
+            trainer->row_index[chosen++] = r;
+        }
+    }
+    jsp_rows_fill(&trainer->rows, data, m, trainer->row_index);
+}
+
+/* The side of G' looks at parameters of some updates ago. */
+static void run_frozen(jsp_gnn_trainer *trainer) {
+    const int D = trainer->target->D;
+    jsp_graphnet_pairs *pairs = &trainer->frozen_net.shared.pairs;
+    if (!trainer->frozen) return;
+    if (trainer->update % trainer->config.target_period == 0) copy_to_frozen(trainer);
+    jsp_graphnet_pairs_reset(pairs, D);
+    jsp_graphnet_pairs_collect(pairs, D, trainer->B, trainer->after);
+    jsp_graphnet_pairs_finish(pairs, D);
+    jsp_gnn_net_forward(&trainer->frozen_net, trainer->frozen);
+}
+
 /* Graphs and masks of n transitions from `first` on. */
 static void fill_sides(const jsp_gnn_trainer *trainer, worker *work, int first, int n) {
     const int D = trainer->target->D;
@@ -339,6 +441,7 @@ static void fill_sides(const jsp_gnn_trainer *trainer, worker *work, int first, 
            (size_t)n * cells);
     for (int b = 0; b < n; b++) {
         const int action = trainer->action[first + b];
+        work->before.only[b] = work->after.only[b] = action % D;
         jsp_gnn_target_dag(work->before.adjacency + (size_t)b * cells, dag);
         jsp_gnn_target_mask(trainer->target, dag,
                             work->before.mask + (size_t)b * cells);
@@ -355,7 +458,7 @@ static void fill_noise(const jsp_gnn_trainer *trainer, jsp_gnn_side *side, int f
         jsp_rng rng;
         jsp_rng_init(&rng, trainer->config.seed, (uint32_t)trainer->update,
                      (uint32_t)(2 * (first + b) + is_after), JSP_RNG_NOISE);
-        jsp_gnn_side_entries(&trainer->net, side, b, &begin, &end);
+        jsp_head_entries_of(&side->head, b, &begin, &end);
         jsp_rng_fill_normal(&rng, (int)(end - begin) * side->K,
                             side->eps + begin * (size_t)side->K);
     }
@@ -367,17 +470,19 @@ static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
     jsp_gnn_side *side[2] = {&work->before, &work->after};
     fill_sides(trainer, work, first, n);
     for (int s = 0; s < 2; s++) {
-        jsp_gnn_side_forward(&trainer->net, trainer->params, side[s], n,
-                             config->logit_scale);
+        const int is_frozen = s == 1 && trainer->frozen;
+        const jsp_gnn_net *net = is_frozen ? &trainer->frozen_net : &trainer->net;
+        jsp_gnn_side_forward(net, is_frozen ? trainer->frozen : trainer->params,
+                             side[s], n, config->logit_scale);
         fill_noise(trainer, side[s], first, s);
-        jsp_gnn_side_sample(&trainer->net, trainer->target, side[s]);
+        jsp_gnn_side_sample(net, &trainer->batch_target, side[s]);
     }
     jsp_gnn_loss_transitions(&config->loss, &trainer->net, 1.0 / trainer->B,
                              trainer->action + first, side[0], side[1], work->scratch,
                              sums);
-    for (int s = 0; s < 2; s++) {
-        jsp_gnn_side_backward(&trainer->net, trainer->target, trainer->params, side[s],
-                              gradient);
+    for (int s = 0; s < (trainer->frozen ? 1 : 2); s++) {
+        jsp_gnn_side_backward(&trainer->net, &trainer->batch_target, trainer->params,
+                              side[s], gradient);
     }
 }
 
@@ -478,6 +583,8 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     trainer->exploration = metrics->exploration;
     read_environments(trainer);
     draw_batch(trainer);
+    draw_rows(trainer);
+    run_frozen(trainer);
     jsp_gnn_net_forward(&trainer->net, trainer->params);
     jsp_parallel_team_for(trainer->team, 1 + trainer->n_lanes, run_task, trainer);
     report(trainer, metrics);
@@ -533,6 +640,7 @@ jsp_gnn_trainer_view jsp_gnn_trainer_open(jsp_gnn_trainer *trainer) {
         .net = &trainer->net,
         .adam = &trainer->adam,
         .params = trainer->params,
+        .frozen = trainer->frozen,
         .update = &trainer->update,
         .replay = &trainer->replay,
         .environment = trainer->environments.dag,

@@ -23,7 +23,7 @@
 #define JSP_GNN_TRAINER_LANES 8
 
 typedef struct jsp_gnn_trainer_config {
-    jsp_head_kind head;
+    jsp_head_spec head;
     int batch_size;           /* [256] transitions per update */
     int n_theta_samples;      /* [64] K */
     int n_environments;       /* [8] */
@@ -41,6 +41,11 @@ typedef struct jsp_gnn_trainer_config {
     double exploration_end;   /* [0.1] reached after half of the plan */
     double logit_scale;       /* [number of rows] factor of all logits */
     double init_scale;        /* [1] of the last layers that make logits */
+    int is_partial;           /* [0] residual and penalty of the changed node only; for
+                                    local heads */
+    int minibatch_rows;       /* [0 = all] rows that an update looks at */
+    long target_period; /* [0 = none] updates between copies of the parameters that
+                                    the side of G' uses, without gradient */
     jsp_gnn_loss_config loss; /* [number of rows, 1, 1] */
     uint64_t seed;
     int n_threads;
@@ -60,7 +65,9 @@ typedef struct jsp_gnn_trainer_metrics {
 typedef struct jsp_gnn_trainer jsp_gnn_trainer;
 
 /* Allocates everything and fills the replay. `target` is borrowed and must outlive the
- * trainer; JSP_ERROR_VALUE when no edge may be added or its model lacks log_joint. */
+ * trainer; its setup has rows if its model needs them. Minibatches come from rows that its
+ * data keep. JSP_ERROR_VALUE when no edge may be added, or the model lacks log_joint or
+ * rows, or does not fit the head. */
 jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
                                   const jsp_gnn_trainer_config *config,
                                   jsp_gnn_trainer **out, jsp_error *error);
@@ -78,6 +85,7 @@ typedef struct jsp_gnn_trainer_view {
     jsp_gnn_net *net;
     jsp_adam *adam;
     jsp_real *params;
+    jsp_real *frozen; /* of the target network, NULL without one */
     long *update;
     jsp_replay *replay;
     jsp_dag *environment; /* [n_environments] */

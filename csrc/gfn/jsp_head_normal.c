@@ -27,7 +27,7 @@ static node_view view_node(const jsp_head *head, const jsp_head_state *s, int n)
     const int first = s->first[n], factor = s->factor_first[n];
     return (node_view){
         .k = s->first[n + 1] - first,
-        .is_diag = head->kind == JSP_HEAD_DIAG,
+        .is_diag = head->spec.kind != JSP_HEAD_FULL,
         .first = (size_t)first,
         .loc = s->loc + first,
         .factor = s->factor + factor,
@@ -55,7 +55,7 @@ static double dot(int K, const double *x, const double *y) {
 
 void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state, int K,
                             const double *eps, double *theta) {
-    for (int n = 0; n < state->B * head->D; n++) {
+    for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
         const double *inverse = v.inverse;
         for (int a = 0; a < v.k; a++) {
@@ -71,9 +71,9 @@ void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state, i
 void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state, int K,
                               const double *eps, double *log_prob) {
     memset(log_prob, 0, (size_t)state->B * (size_t)K * sizeof *log_prob);
-    for (int n = 0; n < state->B * head->D; n++) {
+    for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
-        double *total = log_prob + (size_t)(n / head->D) * (size_t)K;
+        double *total = log_prob + (size_t)state->graph[n] * (size_t)K;
         const double *factor = v.factor;
         for (int a = 0; a < v.k; a++) {
             const double *e = eps + (v.first + (size_t)a) * (size_t)K;
@@ -86,7 +86,7 @@ void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state,
 
 void jsp_head_normal_slope(const jsp_head *head, const jsp_head_state *state, int K,
                            const double *eps, double *slope) {
-    for (int n = 0; n < state->B * head->D; n++) {
+    for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
         const double *factor = v.factor;
         for (int a = 0; a < v.k; a++) {
@@ -101,9 +101,9 @@ void jsp_head_normal_slope(const jsp_head *head, const jsp_head_state *state, in
 void jsp_head_normal_log_prob_backward(const jsp_head *head, jsp_head_state *state,
                                        int K, const double *eps, const double *theta,
                                        const double *d_log_prob) {
-    for (int n = 0; n < state->B * head->D; n++) {
+    for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
-        const double *d = d_log_prob + (size_t)(n / head->D) * (size_t)K;
+        const double *d = d_log_prob + (size_t)state->graph[n] * (size_t)K;
         const double *factor = v.factor;
         double *d_factor = v.d_factor, total = 0;
         for (int l = 0; l < K; l++) total += d[l];
@@ -152,7 +152,7 @@ static void pull_samples(const node_view *v, int K, const double *theta,
 void jsp_head_normal_slope_backward(const jsp_head *head, jsp_head_state *state, int K,
                                     const double *eps, const double *theta,
                                     const double *d_theta, const double *d_slope) {
-    for (int n = 0; n < state->B * head->D; n++) {
+    for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
         double *d_factor = v.d_factor;
         for (int a = 0; a < v.k; a++) {

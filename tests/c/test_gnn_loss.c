@@ -10,6 +10,7 @@
 #include "jsp_gnn_sampler.h"
 #include "jsp_gnn_trainer.h"
 #include "jsp_memory.h"
+#include "jsp_rows.h"
 
 enum { D = 4, N = 30, K = 5, CELLS = D * D };
 
@@ -68,10 +69,13 @@ static int test_pairs(void) {
 
 typedef struct problem {
     jsp_data *data;
+    jsp_rows rows;
     jsp_gnn_target target;
 } problem;
 
-static int create_problem(problem *p, int intercept) {
+enum { U = 2 };
+
+static int create_problem(problem *p, int intercept, int is_mlp) {
     double x[N * D];
     uint8_t mask[N * D];
     memset(p, 0, sizeof *p);
@@ -82,7 +86,14 @@ static int create_problem(problem *p, int intercept) {
     CHECK(jsp_data_create(x, mask, N, D, 1, &p->data, NULL) == JSP_OK);
     p->target = (jsp_gnn_target){.D = D};
     p->target.setup =
-        (jsp_model_setup){&jsp_model_linear, p->data, {0.8, 1.3}, intercept};
+        (jsp_model_setup){&jsp_model_linear, p->data, {0.8, 1.3}, intercept, NULL};
+    CHECK(jsp_data_keep_rows(p->data, x, mask, N, NULL) == JSP_OK);
+    if (is_mlp) {
+        CHECK(jsp_rows_create(p->data, N, 0, &p->rows, NULL) == JSP_OK);
+        jsp_rows_fill(&p->rows, p->data, N, NULL);
+        p->target.setup =
+            (jsp_model_setup){&jsp_model_mlp, p->data, {0.8, U}, 0, &p->rows};
+    }
     for (int j = 0; j < D; j++) {
         p->target.max_parents[j] = D;
         p->target.log_weight[j] = -0.3 * j;
@@ -91,12 +102,17 @@ static int create_problem(problem *p, int intercept) {
     return 0;
 }
 
+static void destroy_problem(problem *p) {
+    jsp_rows_destroy(&p->rows);
+    jsp_data_destroy(p->data);
+}
+
 static int test_model(void) {
     for (int intercept = 0; intercept < 2; intercept++) {
         problem p;
         jsp_error error;
         const int parents[] = {0, 2, 3}, node = 1, n = 3;
-        CHECK(create_problem(&p, intercept) == 0);
+        CHECK(create_problem(&p, intercept, 0) == 0);
         const jsp_model_setup *setup = &p.target.setup;
         double weight[3], slope[3], evidence, log_joint = 0;
         jsp_model_draw draw = {.weight = weight};
@@ -122,7 +138,7 @@ static int test_model(void) {
                 CHECK_NEAR((high[c] - low[c]) / (2 * h), pulled[c], 1e-6);
             }
         }
-        jsp_data_destroy(p.data);
+        destroy_problem(&p);
     }
     return 0;
 }
@@ -154,9 +170,10 @@ static double compute_loss(batch *f, const problem *p) {
 }
 
 /* Transitions: empty graph + (0 -> 1); {0 -> 2, 1 -> 2, 1 -> 3} + (2 -> 3). */
-static int create_batch(batch *f, const problem *p, jsp_head_kind kind) {
+static int create_batch(batch *f, const problem *p, jsp_head_spec head,
+                        int is_partial) {
     memset(f, 0, sizeof *f);
-    CHECK(jsp_gnn_net_create(&f->net, D, kind, NULL) == JSP_OK);
+    CHECK(jsp_gnn_net_create(&f->net, D, head, NULL) == JSP_OK);
     const size_t size = f->net.layout.size;
     f->params = malloc(size * sizeof *f->params);
     f->gradient = calloc(jsp_gnn_net_gradient_capacity(&f->net), sizeof *f->gradient);
@@ -172,12 +189,14 @@ static int create_batch(batch *f, const problem *p, jsp_head_kind kind) {
     jsp_dag_add(&dags.dag[1], 1, 3);
     for (int s = 0; s < 2; s++) {
         CHECK(jsp_gnn_side_create(&f->net, 2, K, &f->side[s], NULL) == JSP_OK);
+        f->side[s].is_partial = is_partial;
         for (int b = 0; b < 2; b++) {
+            f->side[s].only[b] = f->action[b] % D;
             jsp_gnn_target_graph(&dags.dag[b], f->side[s].adjacency + b * CELLS);
             jsp_gnn_target_mask(&p->target, &dags.dag[b], f->side[s].mask + b * CELLS);
             if (s == 0) jsp_dag_add(&dags.dag[b], f->action[b] / D, f->action[b] % D);
         }
-        for (int k = 0; k < 2 * D * (D - 1) / 2 * K; k++) {
+        for (int k = 0; k < 2 * K * (int)jsp_head_max_entries(&f->net.head); k++) {
             f->side[s].eps[k] = jsp_rng_normal(&rng);
         }
     }
@@ -196,14 +215,20 @@ static void destroy_batch(batch *f) {
 /* The penalty alone: in the first term theta is a constant, which differences cannot see
  * (the golden numbers can). Policies: weight 0 of the penalty, parameters of the policy. */
 static int test_gradients(void) {
-    for (int kind = JSP_HEAD_DIAG; kind <= JSP_HEAD_FULL; kind++) {
+    /* kind, units, local head; partial sides */
+    static const int cases[][4] = {{JSP_HEAD_DIAG, 0, 0, 0}, {JSP_HEAD_FULL, 0, 0, 0},
+                                   {JSP_HEAD_MLP, U, 0, 0},  {JSP_HEAD_FULL, 0, 1, 0},
+                                   {JSP_HEAD_FULL, 0, 1, 1}, {JSP_HEAD_MLP, U, 1, 1}};
+    for (int k = 0; k < 6; k++) {
+        const int *c = cases[k], is_mlp = c[0] == JSP_HEAD_MLP;
+        const jsp_head_spec head = {(jsp_head_kind)c[0], c[1], c[2]};
         for (int part = 0; part < 2; part++) {
             problem p;
             batch f;
             config = part ? (jsp_gnn_loss_config){2.0, 1.0, 0}
                           : (jsp_gnn_loss_config){1e9, 1.0, 0.5};
-            CHECK(create_problem(&p, 0) == 0);
-            CHECK(create_batch(&f, &p, (jsp_head_kind)kind) == 0);
+            CHECK(create_problem(&p, 0, is_mlp) == 0);
+            CHECK(create_batch(&f, &p, head, c[3]) == 0);
             compute_loss(&f, &p);
             const jsp_gnn_net_gradient g =
                 jsp_gnn_net_gradient_place(&f.net, f.gradient);
@@ -222,7 +247,8 @@ static int test_gradients(void) {
                 direction[k - begin] = jsp_rng_normal(&rng);
                 dot += direction[k - begin] * (double)f.gradient[k];
             }
-            const double h = 1e-6;
+            /* slopes of a ReLU jump: steps so short that no unit switches */
+            const double h = is_mlp && !part ? 1e-9 : 1e-6;
             double value[2];
             for (int s = 0; s < 2; s++) {
                 for (size_t k = begin; k < end; k++) {
@@ -235,7 +261,7 @@ static int test_gradients(void) {
             CHECK_NEAR(found, dot, 1e-5 * fabs(dot));
             free(direction);
             destroy_batch(&f);
-            jsp_data_destroy(p.data);
+            destroy_problem(&p);
         }
     }
     return 0;
@@ -292,7 +318,7 @@ static int test_normals(void) {
 
 static jsp_gnn_trainer_config trainer_config(int n_threads) {
     return (jsp_gnn_trainer_config){
-        .head = JSP_HEAD_FULL,
+        .head = {JSP_HEAD_FULL, 0, 0},
         .batch_size = 70,
         .n_theta_samples = 3,
         .n_environments = 3,
@@ -316,7 +342,7 @@ static jsp_gnn_trainer_config trainer_config(int n_threads) {
 
 static int test_threads(void) {
     problem p;
-    CHECK(create_problem(&p, 1) == 0);
+    CHECK(create_problem(&p, 1, 0) == 0);
     jsp_gnn_trainer *trainer[3];
     jsp_gnn_trainer_metrics metrics[3][6];
     for (int t = 0; t < 3; t++) {
@@ -338,11 +364,11 @@ static int test_threads(void) {
     double d[3][6][50 * CELLS];
     for (int t = 0; t < 3; t++) {
         jsp_gnn_sampler *sampler;
-        const jsp_gnn_sampler_draws draws = {graphs[t], d[t][0], d[t][1], d[t][2],
-                                             d[t][3],   d[t][4], d[t][5]};
+        const jsp_gnn_sampler_draws draws = {graphs[t], d[t][0], d[t][1], NULL,
+                                             d[t][2],   d[t][3], d[t][4], d[t][5]};
         memset(d[t], 0, sizeof d[t]);
-        CHECK(jsp_gnn_sampler_create(&p.target, JSP_HEAD_FULL, first.adam->average, 1,
-                                     t + 1, &sampler, NULL) == JSP_OK);
+        CHECK(jsp_gnn_sampler_create(&p.target, first.config->head, first.adam->average,
+                                     1, t + 1, &sampler, NULL) == JSP_OK);
         jsp_gnn_sampler_draw(sampler, 50, 9, 0, &draws);
         CHECK(memcmp(graphs[0], graphs[t], sizeof graphs[0]) == 0);
         CHECK(memcmp(d[0], d[t], sizeof d[0]) == 0);
@@ -350,14 +376,14 @@ static int test_threads(void) {
     }
     CHECK(jsp_dag_find_cycle(D, 50, graphs[0]) == -1);
     for (int t = 0; t < 3; t++) jsp_gnn_trainer_destroy(trainer[t]);
-    jsp_data_destroy(p.data);
+    destroy_problem(&p);
     return 0;
 }
 
 /* Every allocation fails once; nothing leaks. */
 static int test_faults(void) {
     problem p;
-    CHECK(create_problem(&p, 0) == 0);
+    CHECK(create_problem(&p, 0, 0) == 0);
     const long live = jsp_memory_live();
     const jsp_gnn_trainer_config c = trainer_config(2);
     jsp_error error;
@@ -378,8 +404,8 @@ static int test_faults(void) {
     for (int n = 1;; n++) {
         jsp_gnn_sampler *sampler;
         jsp_memory_fail_at(n);
-        jsp_status status = jsp_gnn_sampler_create(&p.target, JSP_HEAD_DIAG, params, 1,
-                                                   2, &sampler, &error);
+        jsp_status status =
+            jsp_gnn_sampler_create(&p.target, c.head, params, 1, 2, &sampler, &error);
         jsp_memory_fail_at(0);
         jsp_gnn_sampler_destroy(sampler);
         CHECK(jsp_memory_live() == live);
@@ -390,7 +416,7 @@ static int test_faults(void) {
     for (int j = 0; j < D; j++) p.target.allowed[j] = jsp_bits_empty();
     jsp_gnn_trainer *trainer;
     CHECK(jsp_gnn_trainer_create(&p.target, &c, &trainer, &error) == JSP_ERROR_VALUE);
-    jsp_data_destroy(p.data);
+    destroy_problem(&p);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* test_head.c - heads for the parameters of linear models: densities against the definition,
+/* test_head.c - heads for the parameters of nodes: densities against the definition,
  * gradients by central differences, bits and memory. Parity with the published numbers is
  * tested in Python. */
 #include <math.h>
@@ -10,7 +10,15 @@
 #include "jsp_head_normal.h"
 #include "jsp_memory.h"
 
-enum { H = JSP_GNN_WIDTH, B = 4, D = 6, K = 3, CELLS = D * D };
+enum { H = JSP_GNN_WIDTH, B = 4, D = 6, K = 3, CELLS = D * D, U = 3 };
+
+/* Every head; a local one also with one node per graph. */
+static const jsp_head_spec specs[] = {
+    {JSP_HEAD_DIAG, 0, 0}, {JSP_HEAD_FULL, 0, 0}, {JSP_HEAD_MLP, U, 0},
+    {JSP_HEAD_DIAG, 0, 1}, {JSP_HEAD_FULL, 0, 1}, {JSP_HEAD_MLP, U, 1},
+};
+enum { N_SPECS = sizeof specs / sizeof specs[0] };
+static const int chosen[B] = {2, 5, 1, 3};
 
 #ifdef JSP_REAL_DOUBLE
 #define TOLERANCE 1e-11
@@ -28,6 +36,7 @@ typedef struct fixture {
     jsp_real *shared, *d_shared;
     uint8_t adjacency[B * CELLS];
     jsp_head_state state;
+    const int *only;
     int n; /* entries */
     double *eps, *theta, *slope, *fixed_theta, weight[B * K], log_prob[B * K];
 } fixture;
@@ -43,13 +52,14 @@ static jsp_real *globals_of(fixture *f) {
 static void run_forward(fixture *f) {
     jsp_head_shared_forward(&f->head, f->values, f->shared);
     jsp_head_forward(&f->head, f->values, f->shared, &f->state, B, f->adjacency,
-                     nodes_of(f), globals_of(f));
+                     f->only, nodes_of(f), globals_of(f));
 }
 
-static int create_fixture(fixture *f, jsp_head_kind kind) {
+static int create_fixture(fixture *f, jsp_head_spec spec, const int *only) {
     memset(f, 0, sizeof *f);
+    f->only = only;
     jsp_params_init(&f->layout);
-    f->head = jsp_head_create(&f->layout, kind, D);
+    f->head = jsp_head_create(&f->layout, spec, D);
     f->n_params = f->layout.size;
     f->n_features = (size_t)(B * D * H + B * H);
     f->values = malloc((f->n_params + f->n_features) * sizeof *f->values);
@@ -69,7 +79,7 @@ static int create_fixture(fixture *f, jsp_head_kind kind) {
     f->d_shared = calloc(jsp_head_shared_size(&f->head), sizeof *f->d_shared);
     CHECK(jsp_head_state_create(&f->head, B, &f->state, NULL) == JSP_OK);
     run_forward(f);
-    f->n = jsp_head_entries(&f->head, &f->state);
+    f->n = jsp_head_entries(&f->state);
     double **arrays[] = {&f->eps, &f->theta, &f->slope, &f->fixed_theta};
     for (int k = 0; k < 4; k++)
         *arrays[k] = malloc((size_t)(f->n * K) * sizeof(double));
@@ -89,13 +99,13 @@ static void destroy_fixture(fixture *f) {
 static double factor_of(const fixture *f, int n, int a, int c) {
     const int k = f->state.first[n + 1] - f->state.first[n];
     const double *U = f->state.factor + f->state.factor_first[n];
-    if (f->head.kind == JSP_HEAD_DIAG) return a == c ? U[a] : 0;
+    if (f->head.spec.kind != JSP_HEAD_FULL) return a == c ? U[a] : 0;
     return U[a * k - a * (a - 1) / 2 + c - a];
 }
 
 /* U (theta - loc) for given theta: what eps would have been */
 static void whiten(const fixture *f, const double *theta, double *eps) {
-    for (int n = 0; n < B * D; n++) {
+    for (int n = 0; n < f->state.n_rows; n++) {
         const int first = f->state.first[n], k = f->state.first[n + 1] - first;
         for (int a = 0; a < k; a++) {
             for (int l = 0; l < K; l++) {
@@ -112,23 +122,34 @@ static void whiten(const fixture *f, const double *theta, double *eps) {
 
 /* Samples are whitened back to eps; entries are the parents; the log-probability and the
  * slope are those of the definition. */
-static int check_density(jsp_head_kind kind) {
+static int check_density(jsp_head_spec spec, const int *only) {
     fixture f;
-    CHECK(!create_fixture(&f, kind));
+    CHECK(!create_fixture(&f, spec, only));
     double *white = malloc((size_t)(f.n * K) * sizeof *white);
     whiten(&f, f.fixed_theta, white);
     for (int k = 0; k < f.n * K; k++) CHECK_NEAR(white[k], f.eps[k], 1e-10);
-    int n_edges = 0;
-    for (int k = 0; k < B * CELLS; k++) n_edges += f.adjacency[k];
-    CHECK(f.n == n_edges && n_edges > 15);
+    const int is_mlp = spec.kind == JSP_HEAD_MLP;
+    int n_entries = 0;
+    for (int k = 0; k < B * CELLS; k++) {
+        const int counts = !only || only[k / CELLS] == k % D;
+        n_entries += (is_mlp ? U : 1) * f.adjacency[k] * counts;
+        if (is_mlp && counts && k % CELLS < D) n_entries += 2 * U + 1;
+    }
+    CHECK(f.n == n_entries && n_entries > (only ? 0 : 15));
     jsp_head_normal_log_prob(&f.head, &f.state, K, f.eps, f.log_prob);
     memset(f.slope, 0, (size_t)(f.n * K) * sizeof *f.slope);
     jsp_head_normal_slope(&f.head, &f.state, K, f.eps, f.slope);
     double expected[B * K] = {0};
-    for (int n = 0; n < B * D; n++) {
+    for (int n = 0; n < f.state.n_rows; n++) {
         const int first = f.state.first[n], k = f.state.first[n + 1] - first;
+        const int b = f.state.graph[n], node = f.state.node[n];
+        CHECK(only ? b == n && node == only[b] : n == b * D + node);
         for (int a = 0; a < k; a++) {
-            CHECK(f.adjacency[n / D * CELLS + f.state.parent[first + a] * D + n % D]);
+            const int index = f.state.index[first + a];
+            const int parent = is_mlp ? index / U - 1 : index;
+            CHECK((is_mlp && (index < U || index >= U * (D + 1))) ||
+                  f.adjacency[b * CELLS + parent * D + node]);
+            CHECK(index < f.head.P && (a == 0 || index > f.state.index[first + a - 1]));
             for (int l = 0; l < K; l++) {
                 const double e = f.eps[(first + a) * K + l];
                 double slope = 0;
@@ -136,26 +157,31 @@ static int check_density(jsp_head_kind kind) {
                     slope += factor_of(&f, n, c, a) * f.eps[(first + c) * K + l];
                 }
                 CHECK_NEAR(f.slope[(first + a) * K + l], slope, 1e-10);
-                expected[n / D * K + l] += log(factor_of(&f, n, a, a)) - 0.5 * e * e -
-                                           0.5 * log(2 * 3.14159265358979323846);
+                expected[b * K + l] += log(factor_of(&f, n, a, a)) - 0.5 * e * e -
+                                       0.5 * log(2 * 3.14159265358979323846);
             }
         }
     }
     for (int k = 0; k < B * K; k++) CHECK_NEAR(f.log_prob[k], expected[k], 1e-10);
-    CHECK(f.log_prob[0] == 0); /* no parameters, density 1 */
+    /* no parameters, density 1 */
+    if (!is_mlp) CHECK(f.log_prob[0] == 0);
     free(white);
     destroy_fixture(&f);
     return 0;
 }
 
 static int test_density(void) {
-    return check_density(JSP_HEAD_DIAG) || check_density(JSP_HEAD_FULL);
+    for (int s = 0; s < N_SPECS; s++) {
+        CHECK(!check_density(specs[s], NULL));
+        if (specs[s].is_local) CHECK(!check_density(specs[s], chosen));
+    }
+    return 0;
 }
 
 /* Outputs are those of the two layers in full. */
-static int check_outputs(jsp_head_kind kind) {
+static int check_outputs(jsp_head_spec spec) {
     fixture f;
-    CHECK(!create_fixture(&f, kind));
+    CHECK(!create_fixture(&f, spec, NULL));
     const int n_in = f.head.hidden.n_in, n_out = f.head.output.n_out;
     const jsp_real *params = f.values;
     for (int n = 0; n < B * D; n++) {
@@ -172,7 +198,7 @@ static int check_outputs(jsp_head_kind kind) {
         }
         for (int e = f.state.first[n]; e < f.state.first[n + 1]; e++) {
             for (int part = 0; part < 2; part++) {
-                const int o = f.state.parent[e] + part * D;
+                const int o = f.state.index[e] + part * f.head.P;
                 double sum = (double)params[f.head.output.bias + (size_t)o];
                 for (int h = 0; h < H; h++) {
                     sum +=
@@ -188,7 +214,10 @@ static int check_outputs(jsp_head_kind kind) {
 }
 
 static int test_outputs(void) {
-    return check_outputs(JSP_HEAD_DIAG) || check_outputs(JSP_HEAD_FULL);
+    for (int s = 0; s < N_SPECS; s++) {
+        if (!specs[s].is_local) CHECK(!check_outputs(specs[s]));
+    }
+    return 0;
 }
 
 #ifdef JSP_REAL_DOUBLE
@@ -247,9 +276,9 @@ static double compare_slopes(fixture *f, size_t first, size_t n) {
     return fabs(numeric - slope) / (sqrt(size) + 1e-3);
 }
 
-static int check_gradients(jsp_head_kind kind) {
+static int check_gradients(jsp_head_spec spec, const int *only) {
     fixture f;
-    CHECK(!create_fixture(&f, kind));
+    CHECK(!create_fixture(&f, spec, only));
     compute_gradient(&f);
     for (int t = 0; t < f.layout.n_tensors; t++) {
         const jsp_params_tensor *tensor = &f.layout.tensor[t];
@@ -264,14 +293,19 @@ static int check_gradients(jsp_head_kind kind) {
 }
 
 static int test_gradients(void) {
-    return check_gradients(JSP_HEAD_DIAG) || check_gradients(JSP_HEAD_FULL);
+    for (int s = 0; s < N_SPECS; s++) {
+        CHECK(!check_gradients(specs[s], NULL));
+        if (specs[s].is_local) CHECK(!check_gradients(specs[s], chosen));
+    }
+    return 0;
 }
 #endif
 
 static int test_fault(void) {
     jsp_params layout;
     jsp_params_init(&layout);
-    const jsp_head head = jsp_head_create(&layout, JSP_HEAD_FULL, 1);
+    const jsp_head head =
+        jsp_head_create(&layout, (jsp_head_spec){JSP_HEAD_FULL, 0, 0}, 1);
     const long live = jsp_memory_live();
     jsp_head_state state;
     jsp_error error = {0};
