@@ -44,7 +44,7 @@ jsp_py_module_state *jsp_py_module_state_of(PyTypeObject *type);
 
 typedef struct jsp_py_scores {
     PyObject_HEAD jsp_data *data; /* owned */
-    jsp_scores *scores;           /* owned */
+    jsp_scores *scores;           /* owned; NULL for models without closed form */
     jsp_model_setup setup;        /* points into data */
     double *discarded; /* [D] share of each node's mass outside its candidates, owned */
     int n_threads;
@@ -62,6 +62,9 @@ typedef struct jsp_py_trainer {
 /* Its methods refine and start_from (jsp_py_refine.c). */
 PyObject *jsp_py_refine_run(PyObject *object, PyObject *args, PyObject *kwargs);
 PyObject *jsp_py_refine_start_from(PyObject *object, PyObject *other);
+
+/* -1 with an exception when there are no tables. */
+int jsp_py_scores_need_tables(PyObject *scores);
 
 extern PyType_Spec jsp_py_scores_spec;
 extern PyType_Spec jsp_py_trainer_spec;

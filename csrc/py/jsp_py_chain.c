@@ -68,6 +68,7 @@ static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     config.seed = seed;
+    if (jsp_py_scores_need_tables(scores) < 0) return NULL;
     jsp_py_chain *self = (jsp_py_chain *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->scores = Py_NewRef(scores);

@@ -31,6 +31,7 @@ static PyObject *exact_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                      &n_threads)) {
         return NULL;
     }
+    if (jsp_py_scores_need_tables(scores) < 0) return NULL;
     jsp_py_exact *self = (jsp_py_exact *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->scores = Py_NewRef(scores);

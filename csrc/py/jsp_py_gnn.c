@@ -150,6 +150,18 @@ int jsp_py_gnn_read(PyObject *object, const char *name, int type, int n_dims,
     return 0;
 }
 
+int jsp_py_gnn_head_kind(const char *name, jsp_head_kind *kind) {
+    static const char *const names[] = {"diag", "full", "mlp"};
+    for (int k = 0; k < 3; k++) {
+        if (strcmp(name, names[k])) continue;
+        *kind = (jsp_head_kind)k;
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError, "head must be 'diag', 'full' or 'mlp', got '%s'",
+                 name);
+    return -1;
+}
+
 /* ---- passes ------------------------------------------------------------------------- */
 
 /* Room for B graphs; keeps copies of both arrays. */

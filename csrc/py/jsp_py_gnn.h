@@ -2,8 +2,11 @@
 #ifndef JSP_PY_GNN_H
 #define JSP_PY_GNN_H
 
-#include "jsp_params.h"
+#include "jsp_head.h"
 #include "jsp_py.h"
+
+/* "diag", "full" or "mlp"; -1 with an exception for other names. */
+int jsp_py_gnn_head_kind(const char *name, jsp_head_kind *kind);
 
 /* A new array with a copy of these values. */
 PyObject *jsp_py_gnn_array(int n_dims, const npy_intp *shape, int type,

@@ -8,10 +8,12 @@
 #include "jsp_gnn_trainer.h"
 #include "jsp_memory.h"
 #include "jsp_py_gnn.h"
+#include "jsp_rows.h"
 
 typedef struct jsp_py_gnn_trainer {
     PyObject_HEAD PyObject *scores; /* owned reference: holds the data */
     jsp_gnn_target target;
+    jsp_rows rows;            /* of the target, for models that need them */
     jsp_gnn_trainer *trainer; /* owned */
     atomic_int busy;          /* 1 while a call works on the trainer */
 } jsp_py_gnn_trainer;
@@ -55,6 +57,8 @@ static int check_config(const jsp_gnn_trainer_config *c) {
            check_number("residual_scale", c->loss.residual_scale, tiny, huge) < 0 ||
            check_number("delta", c->loss.delta, tiny, huge) < 0 ||
            check_number("penalty_weight", c->loss.penalty_weight, 0, huge) < 0 ||
+           check_number("minibatch_rows", c->minibatch_rows, 0, count) < 0 ||
+           check_number("target_period", (double)c->target_period, 0, count) < 0 ||
            check_number("n_threads", c->n_threads, 1, 1e5) < 0;
 }
 
@@ -72,7 +76,7 @@ static int read_target(jsp_py_gnn_trainer *self, const char *prior, PyObject *al
                        PyObject *limits, PyObject *log_odds) {
     const jsp_py_scores *scores = (jsp_py_scores *)self->scores;
     jsp_gnn_target *target = &self->target;
-    const int D = target->D = scores->scores->n_variables;
+    const int D = target->D = jsp_data_n_variables(scores->data);
     target->setup = scores->setup;
     const jsp_scores_prior kind =
         strcmp(prior, "fair") == 0 ? JSP_SCORES_FAIR : JSP_SCORES_UNIFORM;
@@ -112,6 +116,21 @@ static int read_target(jsp_py_gnn_trainer *self, const char *prior, PyObject *al
     return 0;
 }
 
+/* All rows, laid out for models that read them. */
+static int read_rows(jsp_py_gnn_trainer *self) {
+    jsp_model_setup *setup = &self->target.setup;
+    jsp_error error;
+    if (!setup->model->needs_rows) return 0;
+    const int n_rows = jsp_data_n_rows(setup->data);
+    if (jsp_rows_create(setup->data, n_rows, 0, &self->rows, &error) != JSP_OK) {
+        jsp_py_convert_raise(Py_TYPE(self), &error);
+        return -1;
+    }
+    jsp_rows_fill(&self->rows, setup->data, n_rows, NULL);
+    setup->rows = &self->rows;
+    return 0;
+}
+
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"scores",
                             "head",
@@ -139,6 +158,10 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                             "init_scale",
                             "delta",
                             "penalty_weight",
+                            "minibatch_rows",
+                            "target_period",
+                            "local_head",
+                            "local_residual",
                             NULL};
     jsp_gnn_trainer_config c = {
         .n_threads = 1,
@@ -159,31 +182,30 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!|$sOOsOliidddKiiiiddddddddd:GnnTrainer", names,
+            args, kwargs, "O!|$sOOsOliidddKiiiidddddddddilpp:GnnTrainer", names,
             state->scores_type, &scores, &head, &allowed, &limits, &prior, &log_odds,
             &c.n_updates, &c.batch_size, &c.n_theta_samples, &c.learning_rate,
             &c.logit_scale, &c.loss.residual_scale, &seed, &c.n_threads,
             &c.n_environments, &c.replay_capacity, &c.n_prefill, &c.decay, &c.beta2,
             &c.clip_ratio, &c.average_decay, &c.exploration_start, &c.exploration_end,
-            &c.init_scale, &c.loss.delta, &c.loss.penalty_weight)) {
+            &c.init_scale, &c.loss.delta, &c.loss.penalty_weight, &c.minibatch_rows,
+            &c.target_period, &c.head.is_local, &c.is_partial)) {
         return NULL;
     }
     if (!allowed || !limits) {
         PyErr_SetString(PyExc_TypeError, "allowed and max_parents must be given");
         return NULL;
     }
-    const int is_full = strcmp(head, "full") == 0;
-    if (!is_full && strcmp(head, "diag") != 0) {
-        return PyErr_Format(PyExc_ValueError, "head must be 'diag' or 'full', got '%s'",
-                            head);
-    }
-    c.head = is_full ? JSP_HEAD_FULL : JSP_HEAD_DIAG;
+    const jsp_model_setup *setup = &((jsp_py_scores *)scores)->setup;
+    if (jsp_py_gnn_head_kind(head, &c.head.kind) < 0) return NULL;
+    if (setup->model->n_units) c.head.n_units = setup->model->n_units(setup);
     c.seed = seed;
     if (check_config(&c)) return NULL;
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->scores = Py_NewRef(scores);
-    if (read_target(self, prior, allowed, limits, log_odds) < 0) {
+    if (read_target(self, prior, allowed, limits, log_odds) < 0 ||
+        read_rows(self) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -202,6 +224,7 @@ static void trainer_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     jsp_gnn_trainer_destroy(self->trainer);
     jsp_memory_free(self->target.log_odds);
+    jsp_rows_destroy(&self->rows);
     Py_XDECREF(self->scores);
     type->tp_free(object);
     Py_DECREF(type);
@@ -287,21 +310,30 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
         check_number("n", (double)n, 1, 1e9) < 0) {
         return NULL;
     }
-    const npy_intp D = self->target.D, cells[3] = {n, D, D};
-    enum { N_ARRAYS = 7 };
+    const jsp_head *head = &jsp_gnn_trainer_open(self->trainer).net->head;
+    const int is_mlp = head->spec.kind == JSP_HEAD_MLP;
+    const npy_intp D = self->target.D, cells[3] = {n, D, D}, theta[3] = {n, D, head->P};
+    enum { N_ARRAYS = 7, THETA = 2 };
     const int dims[N_ARRAYS] = {3, 1, 3, 2, 2, 1, 1};
     PyObject *array[N_ARRAYS], *result = NULL;
     void *data[N_ARRAYS];
     int failed = 0;
     for (int k = 0; k < N_ARRAYS; k++) {
-        array[k] = PyArray_SimpleNew(dims[k], cells, k ? NPY_DOUBLE : NPY_UINT8);
+        array[k] = PyArray_SimpleNew(dims[k], k == THETA ? theta : cells,
+                                     k ? NPY_DOUBLE : NPY_UINT8);
         failed |= !array[k];
         data[k] = array[k] ? PyArray_DATA((PyArrayObject *)array[k]) : NULL;
     }
     if (!failed && enter(self) == 0) {
         jsp_gnn_sampler *sampler = make_sampler(self, n_threads);
-        const jsp_gnn_sampler_draws draws = {data[0], data[1], data[2], data[3],
-                                             data[4], data[5], data[6]};
+        const jsp_gnn_sampler_draws draws = {.graphs = data[0],
+                                             .log_prob = data[1],
+                                             .weight = is_mlp ? NULL : data[THETA],
+                                             .theta = is_mlp ? data[THETA] : NULL,
+                                             .intercept = data[3],
+                                             .noise_scale = data[4],
+                                             .log_prob_theta = data[5],
+                                             .log_reward_joint = data[6]};
         Py_BEGIN_ALLOW_THREADS
         if (sampler) jsp_gnn_sampler_draw(sampler, (long)n, seed, first_draw, &draws);
         Py_END_ALLOW_THREADS
@@ -411,16 +443,18 @@ static int fill_side(jsp_py_gnn_trainer *self, jsp_gnn_side *side, PyObject *gra
     return 0;
 }
 
-static void fill_noise(const jsp_py_gnn_trainer *self, jsp_gnn_side *side,
+/* eps from dense[b, k, i, index] */
+static void fill_noise(const jsp_gnn_net *net, jsp_gnn_side *side,
                        const double *dense) {
-    const int D = self->target.D, K = side->K;
-    for (int n = 0; n < side->head.B * D; n++) {
-        for (int e = side->head.first[n]; e < side->head.first[n + 1]; e++) {
-            for (int k = 0; k < K; k++) { /* dense[b, k, i, parent] */
-                const size_t row =
-                    (size_t)(n / D * K + k) * (size_t)D + (size_t)(n % D);
+    const jsp_head_state *head = &side->head;
+    const int D = net->gnn.D, K = side->K;
+    for (int n = 0; n < head->n_rows; n++) {
+        for (int e = head->first[n]; e < head->first[n + 1]; e++) {
+            for (int k = 0; k < K; k++) {
+                const size_t row = (size_t)(head->graph[n] * K + k) * (size_t)D +
+                                   (size_t)head->node[n];
                 side->eps[e * K + k] =
-                    dense[row * (size_t)D + (size_t)side->head.parent[e]];
+                    dense[row * (size_t)net->head.P + (size_t)head->index[e]];
             }
         }
     }
@@ -443,7 +477,7 @@ static PyObject *compute_loss(jsp_py_gnn_trainer *self, int B, jsp_gnn_side side
     const jsp_gnn_net_gradient gradient = jsp_gnn_net_gradient_place(net, block);
     for (int s = 0; s < 2; s++) {
         jsp_gnn_side_forward(net, view.params, &side[s], B, view.config->logit_scale);
-        fill_noise(self, &side[s], PyArray_DATA((PyArrayObject *)noise[s]));
+        fill_noise(net, &side[s], PyArray_DATA((PyArrayObject *)noise[s]));
         jsp_gnn_side_sample(net, &self->target, &side[s]);
     }
     jsp_gnn_loss_transitions(&view.config->loss, net, 1.0 / B, action, &side[0],
@@ -464,6 +498,7 @@ static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     PyObject *graphs[2], *mask[2], *noise[2], *action, *result = NULL;
     const int D = self->target.D;
+    const int P = jsp_gnn_trainer_open(self->trainer).net->head.P;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOOO:loss", names, &graphs[0],
                                      &graphs[1], &mask[0], &mask[1], &action, &noise[0],
                                      &noise[1]) ||
@@ -479,8 +514,9 @@ static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs
     for (int s = 0; s < 2; s++) {
         if (jsp_py_convert_check(noise[s], "noise", NPY_DOUBLE, 4) < 0) return NULL;
         K = PyArray_DIM((PyArrayObject *)noise[0], 1);
-        if (PyArray_SIZE((PyArrayObject *)noise[s]) != B * K * D * D || K < 1) {
-            return PyErr_Format(PyExc_ValueError, "noise must have shape (n, K, D, D)");
+        if (PyArray_SIZE((PyArrayObject *)noise[s]) != B * K * D * P || K < 1) {
+            return PyErr_Format(PyExc_ValueError,
+                                "noise must have shape (n, K, D, parameters)");
         }
     }
     if (PyArray_DIM((PyArrayObject *)action, 0) != B ||
@@ -508,6 +544,8 @@ static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs
             failed = 1;
         } else {
             failed = fill_side(self, &side[s], graphs[s], mask[s]) < 0;
+            side[s].is_partial = view.config->is_partial;
+            for (npy_intp b = 0; b < B; b++) side[s].only[b] = edge[b] % D;
         }
     }
     if (!scratch || !block) {
@@ -557,15 +595,19 @@ static int put(PyObject *dict, const char *name, PyObject *value) {
     return failed;
 }
 
-enum { N_BLOCKS = 4 };
-static const char *const block_name[N_BLOCKS] = {"params", "average", "first_moment",
-                                                 "second_moment"};
+/* The last one only where there is a target network. */
+enum { MAX_BLOCKS = 5 };
+static const char *const block_name[MAX_BLOCKS] = {"params", "average", "first_moment",
+                                                   "second_moment", "target_params"};
 
-static void list_blocks(const jsp_gnn_trainer_view *view, jsp_real *block[N_BLOCKS]) {
+/* Returns how many there are. */
+static int list_blocks(const jsp_gnn_trainer_view *view, jsp_real *block[MAX_BLOCKS]) {
     block[0] = view->params;
     block[1] = view->adam->average;
     block[2] = view->adam->first;
     block[3] = view->adam->second;
+    block[4] = view->frozen;
+    return view->frozen ? MAX_BLOCKS : MAX_BLOCKS - 1;
 }
 
 static PyObject *graphs_of_environments(const jsp_py_gnn_trainer *self,
@@ -592,10 +634,10 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
     const jsp_replay *replay = view.replay;
     const npy_intp size = (npy_intp)view.net->layout.size;
     const npy_intp packed[2] = {replay->n, (npy_intp)replay->n_words};
-    jsp_real *block[N_BLOCKS];
+    jsp_real *block[MAX_BLOCKS];
     int failed = 0;
-    list_blocks(&view, block);
-    for (int k = 0; k < N_BLOCKS && !failed; k++) {
+    const int n_blocks = list_blocks(&view, block);
+    for (int k = 0; k < n_blocks && !failed; k++) {
         failed = put(dict, block_name[k], copy_block(block[k], 1, &size, JSP_PY_REAL));
     }
     failed =
@@ -687,10 +729,11 @@ static int write_state(const jsp_py_gnn_trainer *self, PyObject *state) {
     const jsp_gnn_trainer_view view = jsp_gnn_trainer_open(self->trainer);
     jsp_replay *replay = view.replay;
     const npy_intp size = (npy_intp)view.net->layout.size, D = self->target.D;
-    PyArrayObject *source[N_BLOCKS];
-    jsp_real *block[N_BLOCKS];
+    PyArrayObject *source[MAX_BLOCKS];
+    jsp_real *block[MAX_BLOCKS];
     double number[N_NUMBERS];
-    for (int k = 0; k < N_BLOCKS; k++) {
+    const int n_blocks = list_blocks(&view, block);
+    for (int k = 0; k < n_blocks; k++) {
         source[k] = state_array(state, block_name[k], JSP_PY_REAL, 1, size);
         if (!source[k]) return -1;
     }
@@ -715,8 +758,7 @@ static int write_state(const jsp_py_gnn_trainer *self, PyObject *state) {
         return -1;
     }
     /* everything is checked: from here on nothing fails */
-    list_blocks(&view, block);
-    for (int k = 0; k < N_BLOCKS; k++) {
+    for (int k = 0; k < n_blocks; k++) {
         memcpy(block[k], PyArray_DATA(source[k]), (size_t)size * sizeof(jsp_real));
     }
     memcpy(replay->graph, PyArray_DATA(packed), (size_t)PyArray_NBYTES(packed));

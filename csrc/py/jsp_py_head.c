@@ -1,6 +1,6 @@
 /* The type GnnHead: a head of the published method by itself, so that tests can hold it
- * against golden numbers. Arrays are dense here, (B, K, D, D) with [b, k, i, j] = weight of j
- * in the equation of i; the core has lists over edges. */
+ * against golden numbers. Arrays are dense here, (B, K, D, P) with [b, k, i, p] = parameter p of
+ * node i, for linear models the weight of p in the equation of i; the core has lists. */
 #include "jsp_py.h" /* first: Python.h sets feature macros */
 
 #include <string.h>
@@ -27,26 +27,27 @@ enum { H = JSP_GNN_WIDTH };
 /* ---- life --------------------------------------------------------------------------- */
 
 static PyObject *head_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"kind", "n_variables", NULL};
+    static char *names[] = {"kind", "n_variables", "n_units", NULL};
     const char *kind;
+    jsp_head_spec spec = {.n_units = 5};
     int D;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "si:GnnHead", names, &kind, &D)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "si|i:GnnHead", names, &kind, &D,
+                                     &spec.n_units)) {
         return NULL;
     }
     if (D < 1 || D > JSP_MAX_VARIABLES) {
         return PyErr_Format(PyExc_ValueError, "n_variables must be 1 to %d, got %d",
                             JSP_MAX_VARIABLES, D);
     }
-    const int is_full = strcmp(kind, "full") == 0;
-    if (!is_full && strcmp(kind, "diag") != 0) {
-        return PyErr_Format(PyExc_ValueError, "kind must be 'diag' or 'full', got '%s'",
-                            kind);
+    if (jsp_py_gnn_head_kind(kind, &spec.kind) < 0) return NULL;
+    if (spec.n_units < 1 || spec.n_units > 1000) {
+        return PyErr_Format(PyExc_ValueError, "n_units must be 1 to 1000, got %d",
+                            spec.n_units);
     }
     jsp_py_head *self = (jsp_py_head *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     jsp_params_init(&self->layout);
-    self->head =
-        jsp_head_create(&self->layout, is_full ? JSP_HEAD_FULL : JSP_HEAD_DIAG, D);
+    self->head = jsp_head_create(&self->layout, spec, D);
     self->params = jsp_memory_alloc(self->layout.size, sizeof *self->params);
     self->shared =
         jsp_memory_alloc(jsp_head_shared_size(&self->head), sizeof *self->shared);
@@ -83,15 +84,17 @@ static PyObject *head_set_parameters(PyObject *object, PyObject *dict) {
 
 /* ---- dense arrays and lists --------------------------------------------------------- */
 
-/* Position in a dense (B, K, D, D) array of sample l of an entry of node n. */
+/* Position in a dense (B, K, D, P) array of sample l of an entry of row n. */
 static size_t dense_index(const jsp_py_head *self, int n, int entry, int l) {
-    const size_t D = (size_t)self->head.D, b = (size_t)n / D;
-    return ((b * (size_t)self->K + (size_t)l) * D + (size_t)n % D) * D +
-           (size_t)self->state.parent[entry];
+    const jsp_head_state *state = &self->state;
+    const size_t sample = (size_t)(state->graph[n] * self->K + l);
+    return (sample * (size_t)self->head.D + (size_t)state->node[n]) *
+               (size_t)self->head.P +
+           (size_t)state->index[entry];
 }
 
 static void dense_to_list(const jsp_py_head *self, const double *dense, double *list) {
-    for (int n = 0; n < self->B * self->head.D; n++) {
+    for (int n = 0; n < self->state.n_rows; n++) {
         for (int e = self->state.first[n]; e < self->state.first[n + 1]; e++) {
             for (int l = 0; l < self->K; l++) {
                 list[e * self->K + l] = dense[dense_index(self, n, e, l)];
@@ -101,11 +104,11 @@ static void dense_to_list(const jsp_py_head *self, const double *dense, double *
 }
 
 static PyObject *list_as_dense(const jsp_py_head *self, const double *list) {
-    const npy_intp D = self->head.D, shape[4] = {self->B, self->K, D, D};
+    const npy_intp shape[4] = {self->B, self->K, self->head.D, self->head.P};
     PyObject *array = PyArray_ZEROS(4, shape, NPY_DOUBLE, 0);
     if (!array) return NULL;
     double *dense = PyArray_DATA((PyArrayObject *)array);
-    for (int n = 0; n < self->B * self->head.D; n++) {
+    for (int n = 0; n < self->state.n_rows; n++) {
         for (int e = self->state.first[n]; e < self->state.first[n + 1]; e++) {
             for (int l = 0; l < self->K; l++) {
                 dense[dense_index(self, n, e, l)] = list[e * self->K + l];
@@ -115,34 +118,38 @@ static PyObject *list_as_dense(const jsp_py_head *self, const double *list) {
     return array;
 }
 
-/* loc (B, D, D), 0 for those who are not parents */
-static PyObject *collect_location(const jsp_py_head *self) {
-    const npy_intp D = self->head.D, shape[3] = {self->B, D, D};
+/* One number per entry as (B, D, P), 0 for those that are not active. */
+static PyObject *collect_entries(const jsp_py_head *self, const double *list) {
+    const npy_intp P = self->head.P, shape[3] = {self->B, self->head.D, P};
     PyObject *array = PyArray_ZEROS(3, shape, NPY_DOUBLE, 0);
     if (!array) return NULL;
-    double *loc = PyArray_DATA((PyArrayObject *)array);
-    for (int n = 0; n < self->B * self->head.D; n++) {
+    double *dense = PyArray_DATA((PyArrayObject *)array);
+    for (int n = 0; n < self->state.n_rows; n++) {
         for (int e = self->state.first[n]; e < self->state.first[n + 1]; e++) {
-            loc[n * D + self->state.parent[e]] = self->state.loc[e];
+            dense[n * P + self->state.index[e]] = list[e];
         }
     }
     return array;
 }
 
-/* U (B, D, D, D), rows and columns of those who are not parents from the unit matrix */
+/* U (B, D, D, D), rows and columns of those who are not parents from the unit matrix; of
+ * `mlp` the diagonal of U^-1, (B, D, P). */
 static PyObject *collect_factor(const jsp_py_head *self) {
     const int D = self->head.D;
     const npy_intp shape[4] = {self->B, D, D, D};
+    if (self->head.spec.kind == JSP_HEAD_MLP) {
+        return collect_entries(self, self->state.inverse);
+    }
     PyObject *array = PyArray_ZEROS(4, shape, NPY_DOUBLE, 0);
     if (!array) return NULL;
     double *U = PyArray_DATA((PyArrayObject *)array);
-    for (int n = 0; n < self->B * D; n++, U += D * D) {
+    for (int n = 0; n < self->state.n_rows; n++, U += D * D) {
         const int first = self->state.first[n], k = self->state.first[n + 1] - first;
-        const int *parent = self->state.parent + first;
+        const int *parent = self->state.index + first;
         const double *factor = self->state.factor + self->state.factor_first[n];
         for (int j = 0; j < D; j++) U[j * D + j] = 1;
         for (int a = 0; a < k; a++) {
-            const int end = self->head.kind == JSP_HEAD_DIAG ? a + 1 : k;
+            const int end = self->head.spec.kind == JSP_HEAD_DIAG ? a + 1 : k;
             for (int c = a; c < end; c++) U[parent[a] * D + parent[c]] = *factor++;
         }
     }
@@ -153,7 +160,8 @@ static PyObject *collect_factor(const jsp_py_head *self) {
 
 static int hold_inputs(jsp_py_head *self, PyObject *nodes, PyObject *globals) {
     const size_t B = (size_t)self->B, D = (size_t)self->head.D, K = (size_t)self->K;
-    const size_t list = B * D * (D - 1) / 2 * K + 1, features = B * (D + 1) * H;
+    const size_t list = B * jsp_head_max_entries(&self->head) * K + 1;
+    const size_t features = B * (D + 1) * H;
     jsp_error error;
     jsp_memory_free(self->memory);
     jsp_head_state_destroy(&self->state);
@@ -197,9 +205,10 @@ static PyObject *head_forward(PyObject *object, PyObject *args, PyObject *kwargs
     const uint8_t *graphs = PyArray_DATA((PyArrayObject *)adjacency);
     const npy_intp B = PyArray_DIM((PyArrayObject *)adjacency, 0);
     const npy_intp K = PyArray_DIM((PyArrayObject *)eps, 1);
-    if (PyArray_SIZE((PyArrayObject *)eps) != B * K * D * D || B > 10000 || K > 10000) {
+    if (PyArray_SIZE((PyArrayObject *)eps) != B * K * D * self->head.P || B > 10000 ||
+        K > 10000) {
         return PyErr_Format(PyExc_ValueError, "eps must have shape (%zd, K, %d, %d)",
-                            (Py_ssize_t)B, D, D);
+                            (Py_ssize_t)B, D, self->head.P);
     }
     if (jsp_dag_find_cycle(D, (long)B, graphs) >= 0) {
         return PyErr_Format(PyExc_ValueError, "graphs must be acyclic");
@@ -212,15 +221,15 @@ static PyObject *head_forward(PyObject *object, PyObject *args, PyObject *kwargs
     }
     jsp_head_shared_forward(&self->head, self->params, self->shared);
     jsp_head_forward(&self->head, self->params, self->shared, &self->state, self->B,
-                     graphs, self->nodes, self->globals);
+                     graphs, NULL, self->nodes, self->globals);
     dense_to_list(self, PyArray_DATA((PyArrayObject *)eps), self->eps);
     jsp_head_normal_sample(&self->head, &self->state, self->K, self->eps, self->theta);
     jsp_head_normal_log_prob(&self->head, &self->state, self->K, self->eps,
                              self->log_prob);
     jsp_head_normal_slope(&self->head, &self->state, self->K, self->eps, self->slope);
     const npy_intp samples[2] = {B, K};
-    return Py_BuildValue("NNNNN", collect_location(self), collect_factor(self),
-                         list_as_dense(self, self->theta),
+    return Py_BuildValue("NNNNN", collect_entries(self, self->state.loc),
+                         collect_factor(self), list_as_dense(self, self->theta),
                          jsp_py_gnn_array(2, samples, NPY_DOUBLE, self->log_prob),
                          list_as_dense(self, self->slope));
 }
@@ -244,7 +253,7 @@ static PyObject *head_backward(PyObject *object, PyObject *args, PyObject *kwarg
     jsp_py_head *self = (jsp_py_head *)object;
     PyObject *log_prob, *theta, *slope, *result = NULL;
     const size_t B = (size_t)self->B, D = (size_t)self->head.D, K = (size_t)self->K;
-    const npy_intp dense = (npy_intp)(B * K * D * D);
+    const npy_intp dense = (npy_intp)(B * K * D * (size_t)self->head.P);
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO:backward", names, &log_prob,
                                      &theta, &slope) ||
         jsp_py_convert_check(theta, "d_theta", NPY_DOUBLE, 4) < 0 ||
@@ -261,7 +270,7 @@ static PyObject *head_backward(PyObject *object, PyObject *args, PyObject *kwarg
                         self->log_prob) < 0) {
         return NULL;
     }
-    const size_t entries = (size_t)jsp_head_entries(&self->head, &self->state) * K;
+    const size_t entries = (size_t)jsp_head_entries(&self->state) * K;
     double *d = jsp_memory_alloc(2 * entries, sizeof *d);
     jsp_real *blocks = jsp_memory_alloc(B * (D + 1) * H + self->layout.size +
                                             jsp_head_shared_size(&self->head),

@@ -105,7 +105,7 @@ static int read_integers(PyObject *list, const char *name, int D, int *values) {
  * models of discrete data, whose x holds int32 codes; ignored by the others. */
 static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
                       const char *model, PyObject *fields, PyObject *n_states,
-                      int intercept, int n_threads, jsp_data **data,
+                      int intercept, int keep_rows, int n_threads, jsp_data **data,
                       jsp_model_setup *setup) {
     jsp_error error;
     const uint8_t *cells;
@@ -130,7 +130,7 @@ static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
     } else {
         status =
             jsp_data_create(PyArray_DATA(table), cells, N, D, n_threads, data, &error);
-        if (status == JSP_OK && setup->model->needs_rows) {
+        if (status == JSP_OK && (keep_rows || setup->model->needs_rows)) {
             status = jsp_data_keep_rows(*data, PyArray_DATA(table), cells, N, &error);
         }
     }
@@ -251,7 +251,7 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
         return PyErr_Format(PyExc_ValueError, "n_candidates must be 1 to %d, got %d",
                             JSP_MAX_CANDIDATES, K);
     }
-    if (read_setup(state->scores_type, x, mask, model, fields, n_states, intercept,
+    if (read_setup(state->scores_type, x, mask, model, fields, n_states, intercept, 0,
                    n_threads, &data, &setup) < 0 ||
         read_config(prior, log_odds, required, limits, jsp_data_n_variables(data),
                     &memory, &config) < 0) {
@@ -310,32 +310,44 @@ static int estimate_discarded(jsp_py_scores *self, const jsp_scores_config *conf
 }
 
 static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {
-        "x",           "mask",       "model",     "model_fields", "graph_prior",
-        "max_parents", "candidates", "intercept", "n_threads",    "edge_log_odds",
-        "required",    "n_states",   NULL};
-    PyObject *x, *mask, *fields, *limits, *lists, *log_odds, *required, *n_states;
-    const char *model, *prior;
-    int intercept, n_threads;
+    static char *names[] = {"x",           "mask",
+                            "model",       "model_fields",
+                            "graph_prior", "max_parents",
+                            "candidates",  "intercept",
+                            "n_threads",   "edge_log_odds",
+                            "required",    "n_states",
+                            "keep_rows",   NULL};
+    PyObject *x, *mask, *fields = NULL, *limits = NULL, *lists = NULL;
+    PyObject *log_odds = NULL, *required = NULL, *n_states = NULL;
+    const char *model = NULL, *prior = NULL;
+    int intercept = 0, n_threads = 1, keep_rows = 0;
     jsp_scores_config config = {0};
     config_memory memory = {.flat = NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO$sO!sOOpiOOO:Scores", names, &x,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$sO!sOOpiOOOp:Scores", names, &x,
                                      &mask, &model, &PyDict_Type, &fields, &prior,
                                      &limits, &lists, &intercept, &n_threads, &log_odds,
-                                     &required, &n_states)) {
+                                     &required, &n_states, &keep_rows)) {
+        return NULL;
+    }
+    if (!model || !fields || !prior || !limits || !lists || !log_odds || !required ||
+        !n_states) {
+        PyErr_SetString(PyExc_TypeError, "all settings but keep_rows must be given");
         return NULL;
     }
     jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->n_threads = n_threads;
     int failed = read_setup(type, x, mask, model, fields, n_states, intercept,
-                            n_threads, &self->data, &self->setup);
+                            keep_rows, n_threads, &self->data, &self->setup);
     if (!failed) {
         int D = jsp_data_n_variables(self->data);
         failed =
             read_config(prior, log_odds, required, limits, D, &memory, &config) < 0 ||
-            read_candidates(lists, D, &memory, &config) < 0 ||
-            build_tables(self, &config) < 0 || estimate_discarded(self, &config) < 0;
+            read_candidates(lists, D, &memory, &config) < 0;
+        if (!failed && self->setup.model->tabulate) {
+            failed = build_tables(self, &config) < 0 ||
+                     estimate_discarded(self, &config) < 0;
+        }
     }
     jsp_memory_free(memory.flat);
     if (!failed) return (PyObject *)self;
@@ -353,10 +365,20 @@ static void scores_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
+int jsp_py_scores_need_tables(PyObject *scores) {
+    const jsp_py_scores *self = (const jsp_py_scores *)scores;
+    if (self->scores) return 0;
+    PyErr_Format(PyExc_ValueError,
+                 "the model '%s' has no closed form, so there are no tables of scores",
+                 self->setup.model->name);
+    return -1;
+}
+
 /* ---- methods --------------------------------------------------------------------- */
 
 /* The node number in `argument`, or -1 with an exception. */
 static int read_node(const jsp_py_scores *self, long node) {
+    if (jsp_py_scores_need_tables((PyObject *)self) < 0) return -1;
     if (node >= 0 && node < self->scores->n_variables) return (int)node;
     PyErr_Format(PyExc_ValueError, "node must be 0 to %d, got %ld",
                  self->scores->n_variables - 1, node);
@@ -414,6 +436,7 @@ static PyObject *scores_restricted_sum(PyObject *object, PyObject *args) {
 
 static PyObject *scores_log_reward(PyObject *object, PyObject *graphs) {
     jsp_py_scores *self = (jsp_py_scores *)object;
+    if (jsp_py_scores_need_tables(object) < 0) return NULL;
     const size_t D = (size_t)self->scores->n_variables;
     uint32_t *masks;
     uint8_t *possible;
@@ -466,6 +489,7 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
                                      &graphs, &seed, &first_draw)) {
         return NULL;
     }
+    if (jsp_py_scores_need_tables(object) < 0) return NULL;
     if (self->setup.model->is_discrete) return refuse_model(self);
     if (jsp_py_convert_check_graphs(graphs, self->scores->n_variables) < 0) return NULL;
     PyArrayObject *array = (PyArrayObject *)graphs;
@@ -557,6 +581,7 @@ static PyObject *scores_feature_map(PyObject *object, PyObject *args) {
 
 static PyObject *scores_table_sizes(PyObject *object, PyObject *graphs) {
     jsp_py_scores *self = (jsp_py_scores *)object;
+    if (jsp_py_scores_need_tables(object) < 0) return NULL;
     if (!self->setup.model->is_discrete) return refuse_model(self);
     if (jsp_py_convert_check_graphs(graphs, self->scores->n_variables) < 0) return NULL;
     PyArrayObject *array = (PyArrayObject *)graphs;
@@ -611,6 +636,7 @@ static PyObject *scores_draw_tables(PyObject *object, PyObject *args,
 static PyObject *get_discarded(PyObject *object, void *unused) {
     (void)unused;
     jsp_py_scores *self = (jsp_py_scores *)object;
+    if (jsp_py_scores_need_tables(object) < 0) return NULL;
     npy_intp D = self->scores->n_variables;
     PyObject *copy = PyArray_SimpleNew(1, &D, NPY_DOUBLE);
     if (copy) {
@@ -622,7 +648,7 @@ static PyObject *get_discarded(PyObject *object, void *unused) {
 
 static PyObject *get_n_variables(PyObject *object, void *unused) {
     (void)unused;
-    return PyLong_FromLong(((jsp_py_scores *)object)->scores->n_variables);
+    return PyLong_FromLong(jsp_data_n_variables(((jsp_py_scores *)object)->data));
 }
 
 static PyObject *get_n_bytes(PyObject *object, void *unused) {

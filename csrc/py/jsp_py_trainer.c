@@ -66,6 +66,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         check_positive("n_threads", config.n_threads) < 0) {
         return NULL;
     }
+    if (jsp_py_scores_need_tables(scores) < 0) return NULL;
     jsp_py_trainer *self = (jsp_py_trainer *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->scores = Py_NewRef(scores);
