@@ -115,8 +115,8 @@ def test_arguments_of_heads_are_checked():
     graphs = np.zeros((2, 3, 3), np.uint8)
     nodes, globals_ = np.zeros((2, 3, 128), np.float32), np.zeros((2, 128), np.float32)
     eps = np.zeros((2, 4, 3, 3))
-    with pytest.raises(ValueError, match="kind must be 'diag' or 'full', got 'mlp'"):
-        _core.GnnHead("mlp", 3)
+    with pytest.raises(ValueError, match="head must be 'diag', 'full' or 'mlp', got 'm'"):
+        _core.GnnHead("m", 3)
     with pytest.raises(ValueError, match="last forward pass"):
         head.backward(np.zeros((2, 4)), eps, eps)
     with pytest.raises(ValueError, match="acyclic"):
