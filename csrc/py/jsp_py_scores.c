@@ -653,7 +653,8 @@ static PyObject *get_n_variables(PyObject *object, void *unused) {
 
 static PyObject *get_n_bytes(PyObject *object, void *unused) {
     (void)unused;
-    return PyLong_FromSize_t(((jsp_py_scores *)object)->scores->n_bytes);
+    const jsp_scores *scores = ((jsp_py_scores *)object)->scores;
+    return PyLong_FromSize_t(scores ? scores->n_bytes : 0);
 }
 
 static PyMethodDef scores_methods[] = {

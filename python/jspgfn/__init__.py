@@ -32,6 +32,7 @@ from ._models import (
     BDeu,
     BGe,
     LinearGaussian,
+    MLPGaussian,
     NormalInverseGamma,
     RandomFeatures,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "ExactPosterior",
     "JspgfnWarning",
     "LinearGaussian",
+    "MLPGaussian",
     "NoiseScaleWarning",
     "NormalInverseGamma",
     "NotMixedWarning",

@@ -15,6 +15,7 @@ and draws of graphs become a posterior with `self._make_posterior`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from . import _core
 from ._config import check_n_jobs
 from ._constraints import Rules, check_constraints
 from ._mechanisms import make_feature_networks
+from ._mechanisms_mlp import make_mlp_networks
 from ._models import BDeu, Model, ModelSettings, check_model, is_discrete
 from ._networks import DiscreteNetworks, LinearNetworks, Networks
 from ._posterior import Posterior
@@ -44,6 +46,7 @@ from ._validation import (
     check_seed,
     check_table,
     count_bytes,
+    describe,
 )
 
 # Streams of random numbers that grow out of one seed.
@@ -86,6 +89,8 @@ class Problem:
     @property
     def n_bytes(self) -> float:
         """Memory of the score tables."""
+        if not self.model.has_closed_form:
+            return 0.0
         counts = self.candidates.counts
         return sum(2.0**count for count in counts) * BYTES_PER_PARENT_SET
 
@@ -171,6 +176,11 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             table = check_table(X)
         mask = check_interventions(interventions, table)
         model = check_model(self.model, table.n_variables)
+        if self._integrates_parameters() and not model.has_closed_form:
+            raise ValueError(
+                f"the model {model.name!r} has no closed form: its parameters must be "
+                "learned too, by JSPGFN(generator='gnn', head='mlp')"
+            )
         graph_prior = check_graph_prior(self.graph_prior, table.names)
         rules = check_constraints(
             self.constraints,
@@ -189,13 +199,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             preprocessing=check_preprocess(self.preprocess, model, table.values),
             graph_prior=graph_prior,
             rules=rules,
-            candidates=check_candidates(
-                self.candidates,
-                table.names,
-                table.labelled,
-                rules.forbidden,
-                rules.required,
-            ),
+            candidates=plan_candidates(self.candidates, table, rules, model),
             n_threads=check_n_jobs(self.n_jobs),
         )
         check_memory(
@@ -204,6 +208,10 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             "set candidates to a smaller number",
         )
         return problem
+
+    def _integrates_parameters(self) -> bool:
+        """Whether the estimator needs the evidence of parent sets."""
+        return True
 
     def _start(self, problem: Problem, X: Any) -> None:
         """Sets the fitted attributes; to be called by `fit` itself."""
@@ -223,6 +231,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         self.random_seed_ = check_seed(self.random_state)
         self.preprocess_ = problem.preprocessing.kind
         self.candidates_ = select_candidates(x, problem)
+        of_tables = self.candidates_
+        if not problem.model.has_closed_form:  # there are no tables
+            of_tables = [[] for _ in self.candidates_]
         self._labelled = problem.table.labelled
         self._names = problem.table.names
         self._preprocessing = problem.preprocessing
@@ -230,7 +241,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         self._tables = ScoreTables(
             x,
             problem.mask,
-            {**problem.scores_settings(), "candidates": self.candidates_},
+            {**problem.scores_settings(), "candidates": of_tables},
             problem.n_threads,
         )
 
@@ -264,7 +275,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
                 f"{int(problem.rules.required.sum())} edges required, "
                 f"{int(problem.rules.forbidden.sum())} forbidden"
             )
-        if min(counts) < most:
+        if min(counts) < most and problem.model.has_closed_form:
             lost = self.discarded_mass_
             worst = int(np.argmax(lost))
             lines["discarded"] = (
@@ -350,15 +361,26 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
 
         log_prob : of each graph under whatever drew it; None = unknown (chains), which
         makes all weights equal, as equal_weights does.
-        parameters : weights per edge, intercepts, noise scales and log q(theta | G) of a
-        sampler that draws them itself, with log_reward_joint.
+        parameters : weights per edge (or all parameters of models without closed form),
+        intercepts, noise scales and log q(theta | G) of a sampler that draws them itself,
+        with log_reward_joint.
         """
         scores = self._tables.scores
-        if log_reward is None:
+        has_tables = self._tables.settings["model"] != "mlp"
+        if log_reward is None and has_tables:
             log_reward = scores.log_reward(graphs)
         stream = stream_seed(seed, STREAM_PARAMETERS)
         networks: Networks
-        if self._states is None:
+        if not has_tables and parameters is not None:
+            theta, _, noise_scale, log_prob_theta = parameters
+            networks = make_mlp_networks(
+                graphs.view(np.bool_),
+                theta,
+                noise_scale,
+                self._preprocessing.shift,
+                self._preprocessing.scale,
+            )
+        elif self._states is None:
             if parameters is None:
                 parameters = scores.draw_parameters(graphs, stream, first_draw)
             *drawn, log_prob_theta = parameters[:4]
@@ -491,6 +513,29 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         if row >= 0:
             raise ValueError(f"graph in row {row} has a cycle")
         return checked
+
+
+def plan_candidates(
+    candidates: Any, table: Table, rules: Rules, model: ModelSettings
+) -> CandidatePlan:
+    if model.has_closed_form:
+        return check_candidates(
+            candidates, table.names, table.labelled, rules.forbidden, rules.required
+        )
+    if candidates is not None and not isinstance(candidates, Mapping):
+        raise ValueError(
+            f"candidates must be None or a dict for the model {model.name!r}, whose parent "
+            f"sets have no scores to choose by, got {describe(candidates)}"
+        )
+    plan = check_candidates(
+        candidates or {}, table.names, table.labelled, rules.forbidden, rules.required
+    )
+    others = table.n_variables - 1 - rules.forbidden.sum(axis=0)
+    counts = [
+        len(plan.named[j]) if j in plan.named else int(others[j])
+        for j in range(table.n_variables)
+    ]
+    return CandidatePlan(counts, plan.named, table.n_variables - 1)
 
 
 def select_candidates(x: NDArray[Any], problem: Problem) -> list[list[int]]:

@@ -29,10 +29,13 @@ class Scores:
         edge_log_odds: NDArray[np.float64] | None,
         required: NDArray[np.uint8] | None,
         n_states: list[int] | None,
+        keep_rows: bool = False,
     ) -> Scores:
         """edge_log_odds (D, D): added to the log weight of every set with the edge
         i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required. Models
-        of discrete data take int32 codes 0 .. n_states[j] - 1 as x."""
+        of discrete data take int32 codes 0 .. n_states[j] - 1 as x. Models without
+        closed form have no tables: what needs them raises ValueError. keep_rows: for
+        minibatches."""
     @property
     def n_variables(self) -> int: ...
     @property
@@ -230,10 +233,11 @@ class GnnNetwork:
 
 @final
 class GnnHead:
-    """A head of the published method by itself, for tests; [b, k, i, j] = weight of j in
-    the equation of i."""
+    """A head of the published method by itself, for tests; [b, k, i, p] = parameter p of
+    node i, in linear models (P = D) the weight of p in the equation of i, for "mlp" b1
+    (units), w1 (D, units), b2, w2 (units)."""
 
-    def __new__(cls, kind: str, n_variables: int) -> GnnHead: ...
+    def __new__(cls, kind: str, n_variables: int, n_units: int = 5) -> GnnHead: ...
     def parameters(self) -> dict[str, NDArray[np.float32]]: ...
     def set_parameters(self, parameters: dict[str, NDArray[np.float32]], /) -> None: ...
     def forward(
@@ -243,11 +247,11 @@ class GnnHead:
         global_features: NDArray[np.float32],
         eps: NDArray[np.float64],
     ) -> tuple[
-        NDArray[np.float64],  # loc (B, D, D)
-        NDArray[np.float64],  # U (B, D, D, D)
-        NDArray[np.float64],  # theta (B, K, D, D)
+        NDArray[np.float64],  # loc (B, D, P)
+        NDArray[np.float64],  # U (B, D, D, D); mlp: scale (B, D, P)
+        NDArray[np.float64],  # theta (B, K, D, P)
         NDArray[np.float64],  # log P(theta | G) (B, K)
-        NDArray[np.float64],  # - d log P / d theta (B, K, D, D)
+        NDArray[np.float64],  # - d log P / d theta (B, K, D, P)
     ]: ...
     def backward(
         self,
@@ -273,7 +277,7 @@ class GnnTrainer:
         cls,
         scores: Scores,  # holds data and model, which must have densities given theta
         *,
-        head: str,  # "diag" or "full"
+        head: str,  # "diag", "full" or "mlp"
         allowed: NDArray[np.uint8],  # (D, D)
         max_parents: list[int],
         graph_prior: str,
@@ -298,6 +302,10 @@ class GnnTrainer:
         init_scale: float = 1.0,  # of the layers that make logits
         delta: float = 1.0,
         penalty_weight: float = 1.0,
+        minibatch_rows: int = 0,  # 0 = all; needs scores that keep rows
+        target_period: int = 0,  # 0 = none
+        local_head: bool = False,
+        local_residual: bool = False,  # needs a local head
     ) -> GnnTrainer: ...
     @property
     def iteration(self) -> int: ...
@@ -314,7 +322,7 @@ class GnnTrainer:
     ) -> tuple[
         NDArray[np.uint8],  # graphs (n, D, D)
         NDArray[np.float64],  # log P(trajectory) + log(edges!) (n,)
-        NDArray[np.float64],  # weights of i -> j (n, D, D)
+        NDArray[np.float64],  # weights of i -> j (n, D, D); mlp: parameters (n, D, P)
         NDArray[np.float64],  # intercepts (n, D)
         NDArray[np.float64],  # noise scales (n, D)
         NDArray[np.float64],  # log q(theta | G) (n,)
@@ -334,7 +342,7 @@ class GnnTrainer:
         mask: NDArray[np.uint8],
         mask_after: NDArray[np.uint8],
         action: NDArray[np.int32],
-        noise: NDArray[np.float64],  # (n, K, D, D), [b, k, i, j] = weight of j for i
+        noise: NDArray[np.float64],  # (n, K, D, P), as in GnnHead
         noise_after: NDArray[np.float64],
     ) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
         """Terms (huber, penalty, residual, residual_square) and gradient, for tests."""

@@ -79,8 +79,8 @@ class Draws:
 
     graphs: NDArray[np.uint8]
     log_prob: NDArray[np.float64]
-    log_reward: NDArray[np.float64]
-    # weights (one per edge), intercepts, noise scales, log q(theta | G)
+    log_reward: NDArray[np.float64] | None  # None without closed form
+    # weights (one per edge) or parameters, intercepts, noise scales, log q(theta | G)
     parameters: tuple[Any, Any, Any, Any] | None = None
     log_reward_joint: NDArray[np.float64] | None = None
 

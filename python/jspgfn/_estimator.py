@@ -76,7 +76,7 @@ class JSPGFN(ScoreEstimator):
         is an extension of this package, not the paper's generator, and what "auto"
         takes. "gnn" is the published method: a graph network adds edges in any order, a
         head draws the parameters, both are trained together; see `jspgfn.PAPER`. It
-        needs the model "linear" and cannot require edges. Its draws have the
+        needs the model "linear" or "mlp" and cannot require edges. Its draws have the
         log-probability of their own trajectory times the number of orders of their
         edges, which is right for weights.
     graph_prior : {"fair", "uniform", "erdos-renyi"}, ErdosRenyi or EdgeProbabilities
@@ -112,8 +112,14 @@ class JSPGFN(ScoreEstimator):
         transitions per update.
     learning_rate : float
         Peak learning rate of Adam.
-    head : {"diag", "full"}
-        For "gnn": parameters of a node as independent normals, or correlated ones.
+    head : {"diag", "full", "mlp"}
+        For "gnn": weights of a node as independent normals, or correlated ones; with the
+        model "mlp", and only there, independent weights of the node's network.
+    head_scope : {"global", "local"}
+        For "gnn": what the parameters of a node may depend on. "global", as published:
+        the whole graph. "local": the node and its parents, which is all that matters with
+        the models here; residuals then hold the changed node only, so that their noise
+        does not grow with D (an extension of this package).
     n_theta_samples : int
         For "gnn": samples of parameters per graph and update.
     gnn_options : dict or None
@@ -122,9 +128,11 @@ class JSPGFN(ScoreEstimator):
         make logits, delta (1) of the Huber loss, penalty_weight (1), exploration_start
         (1), exploration_end (0.1), decay (0: share of the schedule, at its end, in which
         the learning rate falls), beta2 (0.999), clip_ratio (no clipping), average_decay
-        (0: draws use the last parameters), n_environments (8), replay_capacity (100,000)
-        and n_prefill (1,000). `jspgfn.PAPER_QUICK` holds a choice that suits few
-        variables.
+        (0: draws use the last parameters), n_environments (8), replay_capacity (100,000),
+        n_prefill (1,000), minibatch_rows (0: every update looks at all rows; else at this
+        many, drawn afresh) and target_period (0; else the larger graph of a transition is
+        judged by parameters that are copied every so many updates).
+        `jspgfn.PAPER_QUICK` holds a choice that suits few variables.
     warm_start : bool
         Begin the next `fit` of this estimator with the network that the last one has
         learned, instead of afresh: after more rows, with another prior or other
@@ -213,6 +221,7 @@ class JSPGFN(ScoreEstimator):
         batch_size: int = 32,
         learning_rate: float = 2.5e-3,
         head: str = "diag",
+        head_scope: str = "global",
         n_theta_samples: int = 64,
         gnn_options: dict[str, Any] | None = None,
         warm_start: bool = False,
@@ -232,6 +241,7 @@ class JSPGFN(ScoreEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.head = head
+        self.head_scope = head_scope
         self.n_theta_samples = n_theta_samples
         self.gnn_options = gnn_options
         self.warm_start = warm_start
@@ -458,6 +468,9 @@ class JSPGFN(ScoreEstimator):
             for k, name in enumerate(self._engine.metric_names)
         }
 
+    def _integrates_parameters(self) -> bool:
+        return self.generator != "gnn"
+
     def _check_training(self, problem: Problem) -> Training:
         generator = check_choice(
             "generator",
@@ -475,7 +488,13 @@ class JSPGFN(ScoreEstimator):
         by_default = default_n_iter(problem.n_variables)
         if generator == "gnn":
             engine, by_default = GnnEngine, PAPER["n_iter"]
-            more = check_gnn(problem, self.head, self.n_theta_samples, self.gnn_options)
+            more = check_gnn(
+                problem,
+                self.head,
+                self.head_scope,
+                self.n_theta_samples,
+                self.gnn_options,
+            )
         return Training(
             n_iter=by_default if no_limit else n_iter,
             max_time=max_time,

@@ -31,7 +31,8 @@ PAPER: dict[str, Any] = {
 }
 """Keyword arguments of JSPGFN for the published method with its published settings.
 
-Override with ``JSPGFN(**{**jspgfn.PAPER, "head": "full", "n_iter": 2000})``.
+Override with ``JSPGFN(**{**jspgfn.PAPER, "head": "full", "n_iter": 2000})``; for the
+non-linear model set both "model" and "head" to "mlp".
 """
 
 PAPER_QUICK: dict[str, Any] = {
@@ -74,6 +75,8 @@ INTEGER_OPTIONS = {
     "n_environments": (1, 10_000),
     "replay_capacity": (1, 10**8),
     "n_prefill": (0, 10**8),
+    "minibatch_rows": (0, 10**8),  # 0 = all rows
+    "target_period": (0, 10**8),  # 0 = no target network
 }
 
 
@@ -107,23 +110,30 @@ def check_options(options: object) -> dict[str, Any]:
 
 
 def check_gnn(
-    problem: Problem, head: object, n_theta_samples: object, options: object
+    problem: Problem,
+    head: object,
+    head_scope: object,
+    n_theta_samples: object,
+    options: object,
 ) -> dict[str, Any]:
     """Arguments of _core.GnnTrainer but for those that every generator has."""
-    if problem.model.name != "linear":
+    if problem.model.name not in ("linear", "mlp"):
         raise ValueError(
             "the generator 'gnn' needs a model with densities at given parameters, "
-            f"which is 'linear' so far, got {problem.model.name!r}"
+            f"'linear' or 'mlp', got {problem.model.name!r}"
         )
     if problem.rules.required.any():
         raise ValueError("the generator 'gnn' cannot require edges yet")
     n_rows = float(problem.table.n_rows)
-    return {
-        "head": check_choice(
-            "head",
-            head,
-            {"diag": "independent parameters", "full": "correlated within a node"},
-        ),
+    is_local = check_choice(
+        "head_scope",
+        head_scope,
+        {"global": "the head sees the whole graph", "local": "a node and its parents"},
+    )
+    settings = {
+        "local_head": is_local == "local",
+        "local_residual": is_local == "local",
+        "head": check_head(head, problem.model.name),
         "n_theta_samples": check_integer(
             "n_theta_samples", n_theta_samples, at_least=1, at_most=10_000
         ),
@@ -134,6 +144,29 @@ def check_gnn(
         "residual_scale": n_rows,
         **check_options(options),
     }
+    if not problem.model.has_closed_form:  # no tables, so no lists of candidates
+        allowed = ~(problem.rules.forbidden | np.eye(problem.n_variables, dtype=bool))
+        for child, parents in problem.candidates.named.items():
+            allowed[:, child] = False
+            allowed[parents, child] = True
+        settings["allowed"] = allowed.astype(np.uint8)
+    return settings
+
+
+def check_head(head: object, model: str) -> str:
+    """The head must have the parameters of the model."""
+    heads = {
+        "diag": "independent weights",
+        "full": "correlated weights of a node",
+        "mlp": "independent weights of a node's network",
+    }
+    found: str = check_choice("head", head, heads)
+    if (found == "mlp") != (model == "mlp"):
+        raise ValueError(
+            "head and model must agree: head 'mlp' with model 'mlp', 'diag' or 'full' with "
+            f"model 'linear'; got head={found!r} and model={model!r}"
+        )
+    return found
 
 
 @dataclass
@@ -147,11 +180,12 @@ class GnnEngine(Engine):
         allowed = np.zeros((len(candidates), len(candidates)), np.uint8)
         for child, parents in enumerate(candidates):
             allowed[parents, child] = 1
+        if self.trainer_settings.get("minibatch_rows"):
+            self.tables.settings["keep_rows"] = True
         return _core.GnnTrainer(
             self.tables.scores,
-            allowed=allowed,
             n_threads=self.tables.n_threads,
-            **self.trainer_settings,
+            **{"allowed": allowed, **self.trainer_settings},
         )
 
     def set_schedule(self, n_iter: int) -> None:
@@ -163,14 +197,18 @@ class GnnEngine(Engine):
         )
 
     def draw(self, n: int, seed: int, first_draw: int) -> Draws:
-        graphs, log_prob, weights, *parameters, log_reward_joint = self.trainer.sample(
+        graphs, log_prob, theta, *parameters, log_reward_joint = self.trainer.sample(
             n, seed, self.tables.n_threads, first_draw
         )
+        log_reward = None
+        if self.trainer_settings["head"] != "mlp":
+            theta = theta[graphs.view(np.bool_)]  # weights, one per edge
+            log_reward = self.tables.scores.log_reward(graphs)
         return Draws(
             graphs,
             log_prob,
-            log_reward=self.tables.scores.log_reward(graphs),
-            parameters=(weights[graphs.view(np.bool_)], *parameters),
+            log_reward=log_reward,
+            parameters=(theta, *parameters),
             log_reward_joint=log_reward_joint,
         )
 

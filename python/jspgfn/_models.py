@@ -203,6 +203,39 @@ class RandomFeatures(BaseEstimator):  # type: ignore[misc]
         self.b = b
 
 
+class MLPGaussian(BaseEstimator):  # type: ignore[misc]
+    """Each variable a small neural network of its parents, with known Gaussian noise.
+
+    ``x_j = b2 + sum_u w2[u] relu(b1[u] + sum_i w1[u, i] x_i) + e``,
+    ``e ~ N(0, noise_scale**2)``, all weights and biases N(0, 1), in units of the
+    preprocessed data: the paper's non-linear model.
+
+    Parameters
+    ----------
+    hidden : int
+        Units of a variable's hidden layer, at most 32.
+    noise_scale : float
+        Standard deviation of the noise, the same for all variables.
+
+    Notes
+    -----
+    There is no closed form, so parameters are part of what is learned: this model is for
+    ``JSPGFN(generator="gnn", head="mlp")``. Units can be permuted without changing the
+    function, and the head has one mode only, so the posterior of a function is wider than
+    what is drawn.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> jspgfn.MLPGaussian(hidden=3)
+    MLPGaussian(hidden=3)
+    """
+
+    def __init__(self, hidden: int = 5, noise_scale: float = 0.1**0.5) -> None:
+        self.hidden = hidden
+        self.noise_scale = noise_scale
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """A model after the checks: what the compiled core needs to know."""
@@ -213,9 +246,11 @@ class ModelSettings:
     has_own_mean: bool
     is_discrete: bool = False
     max_parents: int | None = None  # unless the user says otherwise
+    has_closed_form: bool = True  # parameters can be integrated out
 
 
 MOST_FEATURES = 1000
+MOST_UNITS = 32  # as in csrc/kernels/jsp_kernels.h
 
 # Parents of models whose parent sets are fitted one by one.
 FEW_PARENTS = 3
@@ -226,6 +261,7 @@ MODEL_NAMES = {
     "bge": BGe,
     "bdeu": BDeu,
     "features": RandomFeatures,
+    "mlp": MLPGaussian,
 }
 
 
@@ -270,6 +306,18 @@ def check_model(model: Model, n_variables: int) -> ModelSettings:
         )
     if isinstance(model, RandomFeatures):
         return check_features(model)
+    if isinstance(model, MLPGaussian):
+        fields = {
+            "hidden": check_integer("hidden", model.hidden, 1, MOST_UNITS),
+            "noise_scale": check_real("noise_scale", model.noise_scale, above=0),
+        }
+        return ModelSettings(
+            "mlp",
+            fields,
+            learns_noise=False,
+            has_own_mean=True,
+            has_closed_form=False,
+        )
     names = ", ".join(repr(name) for name in MODEL_NAMES)
     objects = ", ".join(f"{kind.__name__}(...)" for kind in MODEL_NAMES.values())
     raise ValueError(

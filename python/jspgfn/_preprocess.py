@@ -110,6 +110,8 @@ def warn_about_noise_scale(
         )
         return
     low, high = residual_range(preprocessing.apply(table.values), mask)
+    if not model.has_closed_form:
+        low = np.zeros_like(low)  # other than linear mechanisms may leave less
     far = np.flatnonzero(
         (noise_scale * NOISE_FACTOR < low) | (noise_scale > NOISE_FACTOR * high)
     )

@@ -10,7 +10,7 @@ from sklearn.utils import Bunch
 
 from ._validation import check_choice, check_integer, check_real, check_seed, describe
 
-__all__ = ["linear_gaussian"]
+__all__ = ["linear_gaussian", "nonlinear_gaussian"]
 
 
 def linear_gaussian(
@@ -75,27 +75,13 @@ def linear_gaussian(
     >>> sim.X.shape, sim.graph.shape
     ((100, 5), (5, 5))
     """
-    n_variables = check_integer("n_variables", n_variables, at_least=1)
-    n_samples = check_integer("n_samples", n_samples, at_least=1)
-    edges_per_node = check_real("edges_per_node", edges_per_node, at_least=0)
-    check_choice("graph", graph, {"er": "Erdos-Renyi", "scale-free": "few hubs"})
-    check_choice("weights", weights, {"normal": "N(0, 1)", "uniform": "+-[0.5, 2]"})
-    try:
-        noise = np.broadcast_to(np.asarray(noise_scale, dtype=float), (n_variables,))
-    except (TypeError, ValueError):
-        noise = np.array([np.nan])
-    if not (np.isfinite(noise) & (noise >= 0)).all():
-        raise ValueError(
-            f"noise_scale must be a number or {n_variables} numbers, finite and at least "
-            f"0, got {describe(noise_scale)}"
-        )
+    n_variables, n_samples = check_sizes(n_variables, n_samples)
+    noise = check_noise(noise_scale, n_variables)
     fraction = check_real("interventions", interventions, at_least=0, at_most=1)
+    check_choice("weights", weights, {"normal": "N(0, 1)", "uniform": "+-[0.5, 2]"})
     rng = np.random.default_rng(check_seed(random_state))
 
-    order = rng.permutation(n_variables)
-    draw_graph = erdos_renyi if graph == "er" else scale_free
-    adjacency = np.zeros((n_variables, n_variables), dtype=bool)
-    adjacency[np.ix_(order, order)] = draw_graph(rng, n_variables, edges_per_node)
+    order, adjacency = draw_graph(rng, n_variables, edges_per_node, graph)
     coef = np.where(adjacency, draw_weights(rng, n_variables, weights), 0.0)
     mask = draw_targets(rng, n_samples, n_variables, fraction)
     X = rng.standard_normal((n_samples, n_variables)) * noise
@@ -106,6 +92,110 @@ def linear_gaussian(
     return Bunch(
         X=X, graph=adjacency, coef=coef, noise_scale=noise.copy(), interventions=mask
     )
+
+
+def nonlinear_gaussian(
+    *,
+    n_variables: int,
+    n_samples: int,
+    edges_per_node: float = 1.0,
+    graph: str = "er",
+    hidden: int = 5,
+    noise_scale: ArrayLike = 0.1**0.5,
+    interventions: float = 0.0,
+    random_state: Any = None,
+) -> Bunch:
+    """Rows from a random network of small neural networks, the paper's non-linear data.
+
+    ``x_j = b2_j + sum_u w2_ju relu(b1_ju + sum_i w1_jui x_i) + e_j``, all weights and
+    biases N(0, 1).
+
+    Parameters
+    ----------
+    n_variables, n_samples, edges_per_node, graph, noise_scale, interventions, random_state
+        As in `linear_gaussian`.
+    hidden : int
+        Units of the hidden layer of each variable.
+
+    Returns
+    -------
+    Bunch
+        X, graph, noise_scale and interventions as in `linear_gaussian`; w1 (D, hidden, D)
+        [child, unit, parent], 0 where no edge, b1 and w2 (D, hidden), b2 (D,).
+
+    Raises
+    ------
+    ValueError
+        For arguments out of range.
+
+    Examples
+    --------
+    >>> import jspgfn
+    >>> sim = jspgfn.simulate.nonlinear_gaussian(
+    ...     n_variables=5, n_samples=100, random_state=0)
+    >>> sim.X.shape, sim.w1.shape
+    ((100, 5), (5, 5, 5))
+    """
+    n_variables, n_samples = check_sizes(n_variables, n_samples)
+    noise = check_noise(noise_scale, n_variables)
+    fraction = check_real("interventions", interventions, at_least=0, at_most=1)
+    hidden = check_integer("hidden", hidden, at_least=1)
+    rng = np.random.default_rng(check_seed(random_state))
+
+    order, adjacency = draw_graph(rng, n_variables, edges_per_node, graph)
+    w1 = rng.standard_normal((n_variables, hidden, n_variables))
+    w1 = np.where(adjacency.T[:, None, :], w1, 0.0)
+    b1, w2 = rng.standard_normal((2, n_variables, hidden))
+    b2 = rng.standard_normal(n_variables)
+    mask = draw_targets(rng, n_samples, n_variables, fraction)
+    X = rng.standard_normal((n_samples, n_variables)) * noise
+    settings = rng.standard_normal((n_samples, n_variables))
+    for j in order:
+        X[:, j] += b2[j] + np.maximum(X @ w1[j].T + b1[j], 0) @ w2[j]
+        X[:, j] = np.where(mask[:, j], settings[:, j], X[:, j])
+    return Bunch(
+        X=X,
+        graph=adjacency,
+        w1=w1,
+        b1=b1,
+        w2=w2,
+        b2=b2,
+        noise_scale=noise.copy(),
+        interventions=mask,
+    )
+
+
+def check_sizes(n_variables: object, n_samples: object) -> tuple[int, int]:
+    return (
+        check_integer("n_variables", n_variables, at_least=1),
+        check_integer("n_samples", n_samples, at_least=1),
+    )
+
+
+def check_noise(noise_scale: ArrayLike, n_variables: int) -> NDArray[np.float64]:
+    try:
+        noise = np.broadcast_to(np.asarray(noise_scale, dtype=float), (n_variables,))
+    except (TypeError, ValueError):
+        noise = np.array([np.nan])
+    if not (np.isfinite(noise) & (noise >= 0)).all():
+        raise ValueError(
+            f"noise_scale must be a number or {n_variables} numbers, finite and at least "
+            f"0, got {describe(noise_scale)}"
+        )
+    return noise
+
+
+def draw_graph(
+    rng: np.random.Generator, n_variables: int, edges_per_node: object, kind: object
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """An order of the variables, and edges that go forward in it."""
+    mean = check_real("edges_per_node", edges_per_node, at_least=0)
+    check_choice("graph", kind, {"er": "Erdos-Renyi", "scale-free": "few hubs"})
+    order = rng.permutation(n_variables)
+    draw = erdos_renyi if kind == "er" else scale_free
+    adjacency = np.zeros((n_variables, n_variables), dtype=bool)
+    adjacency[np.ix_(order, order)] = draw(rng, n_variables, mean)
+    return order, adjacency
 
 
 def erdos_renyi(

@@ -106,17 +106,25 @@ def run_network(network, case, suffix=""):
     return [np.asarray(output, np.float64) for output in outputs]
 
 
+def core_name(head_name):
+    return {"mlp_gauss": "mlp"}.get(head_name, head_name.removeprefix("lingauss_"))
+
+
 class CompiledHead:
     """A head of the compiled core with the methods of the twin's heads, for own samples."""
 
     def __init__(self, name, params):
         params = {k: as_columns(k, v, len(v)) for k, v in params.items()}
-        self.kind, self.params, self.head = name.removeprefix("lingauss_"), params, None
+        self.kind, self.params, self.head = core_name(name), params, None
 
     def forward(self, nodes, globals_, mask):
         self.mask = np.asarray(mask, float)
         self.features = [np.ascontiguousarray(x, REAL) for x in (nodes, globals_)]
-        self.adjacency = np.ascontiguousarray(np.swapaxes(mask, 1, 2), np.uint8)
+        parents = mask
+        if self.kind == "mlp":  # rows of hidden weights that are active
+            D = mask.shape[1]
+            parents = mask[..., 5 : 5 * (D + 1)].reshape(*mask.shape[:2], D, 5)[..., 0]
+        self.adjacency = np.ascontiguousarray(np.swapaxes(parents, 1, 2), np.uint8)
         if self.head is None:
             self.head = _core.GnnHead(self.kind, self.adjacency.shape[1])
             self.head.set_parameters(self.params)
@@ -171,10 +179,7 @@ def check_forward(report, path, trunk, head_params):
     if "theta_mask" in case:
         report.compare("theta_mask", mask, case["theta_mask"], path.stem, 0.5)
     eps = case["eps"].astype(float)
-    if head_name == "mlp_gauss":
-        head = paper.make_head(head_name, head_params)
-    else:
-        head = CompiledHead(head_name, head_params)
+    head = CompiledHead(head_name, head_params)
     # features of the compiled network: errors of both add up
     head.forward(nodes, globals_, mask)
     theta = head.sample(eps)
@@ -186,7 +191,9 @@ def check_forward(report, path, trunk, head_params):
         scale = 1 / np.diagonal(head.U, axis1=2, axis2=3)
         found["theta_scale"] = np.where(mask, scale, case["theta_scale"])
     else:
-        found["theta_scale"] = head.scale
+        # published loc and scale are not masked; where masked they are never used
+        found["theta_loc"] = np.where(mask, head.loc, case["theta_loc"])
+        found["theta_scale"] = np.where(mask, head.U, case["theta_scale"])
     for name, value in found.items():
         report.compare(name, value, case[name], path.stem)
     log_p = head.log_prob(theta).sum(2)
@@ -300,9 +307,8 @@ def compare_gradient(report, label, prefix, ours, case, name, stem):
     report.add(quantity, error, GRADIENT_TOLERANCE, stem)
 
 
-def check_adam(report, case, path, trunk, head_params):
+def losses_during_adam(case, head_name, D, trunk, head_params, make=CompiledHead):
     """The loss before and after 1 to 5 steps of Adam on the same batch and draws."""
-    head_name, D, is_empty = split_name(path)
     params = {name: np.asarray(value, float) for name, value in trunk.items()}
     params["embed.embeddings"] = params["embed.embeddings"][:D]
     params.update(
@@ -314,7 +320,7 @@ def check_adam(report, case, path, trunk, head_params):
     for t in range(1, 7):
         inner = {name: params[name] for name in trunk}
         head_now = {name: params[name] for name in head_params}
-        heads = {s: CompiledHead(head_name, head_now) for s in ("t", "tp1")}
+        heads = {s: make(head_name, head_now) for s in ("t", "tp1")}
         values, _, _, gradients = compute_gradients(
             make_network(inner, D), case, heads, inner, 1.0
         )
@@ -328,6 +334,12 @@ def check_adam(report, case, path, trunk, head_params):
                 name != "multi_head_attention.key.b"
             ):  # rounding noise, made large by Adam
                 params[name] = params[name] - 1e-3 * step
+    return losses
+
+
+def check_adam(report, case, path, trunk, head_params):
+    head_name, D, is_empty = split_name(path)
+    losses = losses_during_adam(case, head_name, D, trunk, head_params)
     golden = case["guarded_adam_losses" if is_empty else "adam_losses"]
     report.compare("losses during Adam", losses, golden, path.stem, ADAM_TOLERANCE)
 
@@ -339,8 +351,6 @@ def check_loss(report, path, trunk, head_params):
     log_pi = {s: run_network(network, case, s)[0] for s in ("t", "tp1")}
     for suffix, value in log_pi.items():
         report.compare("log_pi", value, case[f"log_pi_{suffix}"], path.stem)
-    if head_name == "mlp_gauss":
-        return  # its model is not in the twin
     whole = "guarded_grad" if is_empty else "grad"
     for label, prefix, weight, make in (
         ("gradient", whole, 1.0, CompiledHead),
@@ -366,11 +376,13 @@ def make_trainer(case, head_name, D, params):
     data = np.ascontiguousarray(case["data"], np.float64)
     interventions = np.ascontiguousarray(case["interventions"], np.uint8)
     limits = [D] * D
+    is_mlp = head_name == "mlp_gauss"
+    others = {"hidden": 5.0} if is_mlp else {"weight_scale": 1.0}
     scores = _core.Scores(
         data,
         interventions,
-        model="linear",
-        model_fields={"noise_scale": paper.NOISE_VARIANCE**0.5, "weight_scale": 1.0},
+        model="mlp" if is_mlp else "linear",
+        model_fields={"noise_scale": paper.NOISE_VARIANCE**0.5, **others},
         graph_prior="uniform",
         max_parents=limits,
         candidates=[[i for i in range(D) if i != j] for j in range(D)],
@@ -382,7 +394,7 @@ def make_trainer(case, head_name, D, params):
     )
     trainer = _core.GnnTrainer(
         scores,
-        head=head_name.removeprefix("lingauss_"),
+        head=core_name(head_name),
         allowed=np.ones((D, D), np.uint8),
         max_parents=limits,
         graph_prior="uniform",
@@ -407,8 +419,6 @@ def check_core_loss(report, path, trunk, head_params):
     """Loss and gradients as the trainer computes them."""
     case = load(path)
     head_name, D, is_empty = split_name(path)
-    if head_name == "mlp_gauss":
-        return
     trainer = make_trainer(case, head_name, D, {**trunk, **head_params})
     arguments = [
         np.ascontiguousarray(case[name], np.uint8)

@@ -10,6 +10,7 @@ import pytest
 
 from golden import check_folder
 from jspgfn import _core
+from reference import paper
 
 FOLDER = pathlib.Path(__file__).parent / "set_a"
 
@@ -115,7 +116,9 @@ def test_arguments_of_heads_are_checked():
     graphs = np.zeros((2, 3, 3), np.uint8)
     nodes, globals_ = np.zeros((2, 3, 128), np.float32), np.zeros((2, 128), np.float32)
     eps = np.zeros((2, 4, 3, 3))
-    with pytest.raises(ValueError, match="head must be 'diag', 'full' or 'mlp', got 'm'"):
+    with pytest.raises(
+        ValueError, match="head must be 'diag', 'full' or 'mlp', got 'm'"
+    ):
         _core.GnnHead("m", 3)
     with pytest.raises(ValueError, match="last forward pass"):
         head.backward(np.zeros((2, 4)), eps, eps)
@@ -129,3 +132,103 @@ def test_arguments_of_heads_are_checked():
     np.testing.assert_array_equal(U, np.broadcast_to(np.eye(3), U.shape))
     assert not theta.any()
     assert not log_prob.any()
+
+
+# ---- the head mlp: set_a has no case of it ---------------------------------------------
+
+
+def digests(case, prefix, gradients):
+    """The form in which golden gradients are kept."""
+    for name, value in gradients.items():
+        flat = value.ravel()
+        case[f"{prefix}_norm/{name}"] = np.linalg.norm(flat)
+        case[f"{prefix}_dot/{name}"] = flat @ np.cos(np.arange(flat.size))
+        case[f"{prefix}_head/{name}"] = flat[:8]
+
+
+@pytest.fixture(scope="module")
+def mlp_folder(tmp_path_factory):
+    """A folder of the golden format whose numbers come from the slow twin."""
+    folder, rng = tmp_path_factory.mktemp("mlp"), np.random.default_rng(5)
+    D, P, K = 4, 31, 3
+    trunk = check_folder.load(FOLDER / "params_trunk.npz")
+    prefix = "posterior_parameters."
+    head = {
+        prefix + "edges.linear_0.w": rng.normal(size=(256, 128)) / 16,
+        prefix + "edges.linear_0.b": rng.normal(size=128) / 5,
+        prefix + "linear.w": rng.normal(size=(128, 2 * P)) / 20,
+        prefix + "linear.b": rng.normal(size=2 * P) / 5,
+    }
+    head = {name: value.astype(np.float32) for name, value in head.items()}
+    forward = check_folder.load(FOLDER / "forward_lingauss_diag_d4.npz")
+    kept = ("adjacency", "mask", "N", "log_pi", "feat_nodes", "feat_globals")
+    forward = {name: forward[name] for name in kept}
+    forward["theta_mask"] = paper.mlp_mask(forward["adjacency"])
+    forward["eps"] = rng.normal(size=(len(forward["mask"]), K, D, P))
+    twin = paper.make_head("mlp_gauss", head)
+    twin.forward(forward["feat_nodes"], forward["feat_globals"], forward["theta_mask"])
+    forward["theta"] = twin.sample(forward["eps"])
+    forward["theta_loc"], forward["theta_scale"] = twin.loc, twin.scale
+    forward["log_p_theta"] = twin.log_prob(forward["theta"])
+    case = check_folder.load(FOLDER / "loss_lingauss_diag_d4.npz")
+    both = ("adjacency", "next_adjacency", "mask", "next_mask", "action", "num_edges")
+    case = {n: case[n] for n in (*both, "data", "interventions", "N", "delta")}
+    case["eps_t"], case["eps_tp1"] = rng.normal(size=(2, len(case["action"]), K, D, P))
+    network = check_folder.make_network(trunk, D)
+    for label, weight in (("grad_term1", 0.0), ("grad", 1.0)):
+        heads = {s: paper.make_head("mlp_gauss", head) for s in ("t", "tp1")}
+        values, before, after, gradients = check_folder.compute_gradients(
+            network, case, heads, trunk, weight
+        )
+        digests(case, label, gradients)
+    case.update(
+        {name: value for name, value in values.items() if name != "delta_score"}
+    )
+    for suffix, side in (("t", before), ("tp1", after)):
+        case[f"log_pi_{suffix}"] = check_folder.run_network(network, case, suffix)[0]
+        case[f"log_prior_theta_{suffix}"] = side.log_prior
+        case[f"log_p_theta_{suffix}"] = side.log_p
+        for name in ("theta", "log_lik", "score", "penalty"):
+            case[f"{name}_{suffix}"] = getattr(side, name)
+    case["adam_losses"] = check_folder.losses_during_adam(
+        case, "mlp_gauss", D, trunk, head, paper.make_head
+    )
+    np.savez(folder / "params_trunk.npz", **trunk)
+    np.savez(folder / "params_head_mlp_gauss_d4.npz", **head)
+    np.savez(folder / "forward_mlp_gauss_d4.npz", **forward)
+    np.savez(folder / "loss_mlp_gauss_d4.npz", **case)
+    return folder
+
+
+def test_mlp_agrees_with_the_twin(mlp_folder):
+    report = check_folder.check(mlp_folder)
+    assert not report.failed(), report.failed()
+    expected = {"theta_scale", "core: loss", "core: gradient of the heads"}
+    assert expected <= set(report.worst)
+
+
+def test_a_changed_head_mlp_is_seen(mlp_folder, tmp_path):
+    """Negative control."""
+    shutil.copytree(mlp_folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "params_head_mlp_gauss_d4.npz"
+    head = check_folder.load(path)
+    head["posterior_parameters.linear.b"][7] += 0.05
+    np.savez(path, **head)
+    failed = check_folder.check(tmp_path / "copy").failed()
+    assert {"theta", "core: gradient of the heads", "core: loss"} <= set(failed)
+
+
+def test_twin_of_the_model_mlp():
+    """Slopes and their derivatives by central differences, with rows left out."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(12, 3))
+    model = paper.MlpModel(data, (rng.random((12, 3)) < 0.3).astype(float))
+    theta, v = rng.normal(size=(2, 2, 4, 3, 26))
+    h = 1e-7
+    up, slope_up = model.log_likelihood(theta + h * v)
+    down, slope_down = model.log_likelihood(theta - h * v)
+    _, slope = model.log_likelihood(theta)
+    along = (slope * v).sum((2, 3))
+    np.testing.assert_allclose((up - down) / (2 * h), along, rtol=1e-6, atol=1e-5)
+    bent = (slope_up - slope_down) / (2 * h)
+    np.testing.assert_allclose(model.bend(theta, v), bent, rtol=1e-6, atol=1e-4)

@@ -5,6 +5,7 @@ and log-probabilities of actions come in, gradients with respect to them go out.
 
 A graph's parameters have shape (D, P), row i = variable i; in linear models P = D and
 theta[i, j] is the weight of j in the equation of i, so masks are transposed adjacencies.
+With P = U (D + 2) + 1 variable i is a network with U units of its parents.
 """
 
 import numpy as np
@@ -191,14 +192,88 @@ def mlp_mask(adjacency, hidden=5):
 
 
 def log_likelihood(theta, data, interventions):
-    """(B, K) for linear models, and its gradient with respect to theta."""
-    observed = 1.0 - interventions
-    error = data - np.einsum("nj,bkij->bkni", data, theta)
-    squares = (
-        error**2 / NOISE_VARIANCE + np.log(2 * np.pi * NOISE_VARIANCE)
-    ) * observed
-    slope = np.einsum("bkni,nj->bkij", error * observed, data) / NOISE_VARIANCE
-    return -0.5 * squares.sum((2, 3)), slope
+    """(B, K), and its gradient with respect to theta."""
+    model = MlpModel if theta.shape[3] != data.shape[1] else LinearModel
+    return model(data, interventions).log_likelihood(theta)
+
+
+class LinearModel:
+    """theta[b, k, i, j] is the weight of j in the equation of i."""
+
+    def __init__(self, data, interventions):
+        self.data, self.observed = data, 1.0 - interventions
+
+    def log_likelihood(self, theta):
+        """(B, K), and its gradient with respect to theta."""
+        mean = np.einsum("nj,bkij->bkni", self.data, theta)
+        error = (self.data - mean) * self.observed
+        value = log_normal(error, self.observed)
+        return value, np.einsum("bkni,nj->bkij", error, self.data) / NOISE_VARIANCE
+
+    def bend(self, theta, d):
+        """Second derivatives of log_likelihood applied to d."""
+        del theta
+        gram = np.einsum("ni,nj,nk->ijk", self.observed, self.data, self.data)
+        return -np.einsum("ijk,bnij->bnik", gram, d) / NOISE_VARIANCE
+
+
+class MlpModel:
+    """theta[b, k, i] holds b1 (U), w1 (D, U), b2, w2 (U) of variable i."""
+
+    def __init__(self, data, interventions):
+        self.data, self.observed = data, 1.0 - interventions
+
+    def split(self, theta):
+        D = self.data.shape[1]
+        U = (theta.shape[3] - 1) // (D + 2)
+        w1 = theta[..., U : U * (D + 1)].reshape(*theta.shape[:3], D, U)
+        last = U * (D + 1)
+        return theta[..., :U], w1, theta[..., last], theta[..., last + 1 :]
+
+    def inputs(self, theta):
+        """Of the units, (B, K, N, D, U)."""
+        b1, w1, _, _ = self.split(theta)
+        return np.einsum("nj,bkiju->bkniu", self.data, w1) + b1[:, :, None]
+
+    def join(self, d_f, d_z):
+        """Gradients of theta but for w2, whose place stays free."""
+        d_b1 = d_z.sum(2)
+        d_w1 = np.einsum("bkniu,nj->bkiju", d_z, self.data)
+        parts = d_b1, d_w1.reshape(*d_b1.shape[:3], -1), d_f.sum(2)[..., None]
+        return np.concatenate([*parts, np.zeros_like(d_b1)], axis=3)
+
+    def log_likelihood(self, theta):
+        z = self.inputs(theta)
+        _, _, b2, w2 = self.split(theta)
+        hidden = np.maximum(z, 0)
+        mean = b2[:, :, None] + np.einsum("bkniu,bkiu->bkni", hidden, w2)
+        error = (self.data - mean) * self.observed
+        d_f = error / NOISE_VARIANCE
+        slope = self.join(d_f, d_f[..., None] * w2[:, :, None] * (z > 0))
+        slope[..., -w2.shape[3] :] = np.einsum("bkni,bkniu->bkiu", d_f, hidden)
+        return log_normal(error, self.observed), slope
+
+    def bend(self, theta, d):
+        z, dz = self.inputs(theta), self.inputs(d)
+        _, _, b2, w2 = self.split(theta)
+        _, _, d_b2, d_w2 = self.split(d)
+        hidden, d_hidden = np.maximum(z, 0), dz * (z > 0)
+        mean = b2[:, :, None] + np.einsum("bkniu,bkiu->bkni", hidden, w2)
+        moved = d_b2[:, :, None] + np.einsum("bkniu,bkiu->bkni", hidden, d_w2)
+        moved += np.einsum("bkniu,bkiu->bkni", d_hidden, w2)
+        e = (self.data - mean) * self.observed / NOISE_VARIANCE
+        de = -moved * self.observed / NOISE_VARIANCE
+        d_z = de[..., None] * w2[:, :, None] + e[..., None] * d_w2[:, :, None]
+        bent = self.join(de, d_z * (z > 0))
+        bent[..., -w2.shape[3] :] = np.einsum("bkni,bkniu->bkiu", de, hidden)
+        bent[..., -w2.shape[3] :] += np.einsum("bkni,bkniu->bkiu", e, d_hidden)
+        return bent
+
+
+def log_normal(error, observed):
+    """Summed over rows and variables; errors of cells that do not count are 0."""
+    constant = np.log(2 * np.pi * NOISE_VARIANCE) * observed
+    return -0.5 * (error**2 / NOISE_VARIANCE + constant).sum((2, 3))
 
 
 def log_prior(theta, mask):
@@ -215,10 +290,15 @@ class Side:
 
     def __init__(self, head, features, adjacency, eps, data, interventions):
         self.head = head
+        D = adjacency.shape[1]
         self.mask = np.swapaxes(adjacency, 1, 2).astype(float)
+        if eps.shape[3] != D:
+            self.mask = mlp_mask(adjacency, (eps.shape[3] - 1) // (D + 2))
+        model = LinearModel if eps.shape[3] == D else MlpModel
+        self.model = model(data, interventions)
         head.forward(*features, self.mask)
         self.theta = head.sample(eps)
-        self.log_lik, slope = log_likelihood(self.theta, data, interventions)
+        self.log_lik, slope = self.model.log_likelihood(self.theta)
         self.log_prior = log_prior(self.theta, self.mask)
         self.score = self.log_lik + self.log_prior
         self.log_p = head.log_prob(self.theta).sum(2)
@@ -227,15 +307,13 @@ class Side:
         # gradient of score - log_prob with respect to theta
         self.slope = (slope - self.theta + head.negative_slope()) * self.mask[:, None]
         self.penalty = (self.slope**2).sum((1, 2, 3)) * self.penalty_scale
-        observed = 1.0 - interventions
-        gram = np.einsum("ni,nj,nk->ijk", observed, data, data)
-        self.curvature = gram / NOISE_VARIANCE + np.eye(data.shape[1])
 
     def backward(self, d_log_p, d_penalty, gradients):
         """Gradients of features, given those of log_p (B, K) and penalty (B,)."""
         self.head.log_prob_backward(d_log_p)
         d = (d_penalty * self.penalty_scale)[:, None, None, None] * 2 * self.slope
-        self.head.slope_backward(d, -np.einsum("ijk,bnij->bnik", self.curvature, d))
+        d_theta = (self.model.bend(self.theta, d) - d) * self.mask[:, None]
+        self.head.slope_backward(d, d_theta)
         return self.head.backward(gradients)
 
 

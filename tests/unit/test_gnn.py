@@ -158,8 +158,14 @@ def test_constraints(fit):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model": "bge"}, "which is 'linear' so far, got 'bge'"),
-        ({"head": "mlp"}, "head must be"),
+        ({"model": "bge"}, "'linear' or 'mlp', got 'bge'"),
+        ({"head": "normal"}, "head must be"),
+        ({"head": "mlp"}, "head and model must agree"),
+        ({"model": "mlp"}, "head and model must agree"),
+        ({"model": jspgfn.MLPGaussian(hidden=40), "head": "mlp"}, "hidden must be"),
+        ({"model": "mlp", "head": "mlp", "candidates": 2}, "None or a dict"),
+        ({"head_scope": "node"}, "head_scope must be"),
+        ({"gnn_options": {"minibatch_rows": -1}}, "minibatch_rows"),
         ({"n_theta_samples": 0}, "n_theta_samples must be"),
         ({"gnn_options": {"speed": 1}}, "gnn_options has no entry 'speed'"),
         ({"gnn_options": {"decay": 2}}, r"gnn_options\['decay'\] must be 0 to 1"),
@@ -195,6 +201,8 @@ def test_all_options_arrive(fit):
         "n_environments": 3,
         "replay_capacity": 50,
         "n_prefill": 20,
+        "minibatch_rows": 20,
+        "target_period": 2,
     }
     assert set(changes) == {*_gnn.OPTIONS, *_gnn.INTEGER_OPTIONS}
 
@@ -206,7 +214,8 @@ def test_all_options_arrive(fit):
         return np.append(history.ravel(), weights.ravel())
 
     usual = run(None)
-    assert len({run({name: value}).tobytes() for name, value in changes.items()}) == 14
+    different = {run({name: value}).tobytes() for name, value in changes.items()}
+    assert len(different) == len(changes)
     for name, value in changes.items():
         assert (run({name: value}) != usual).any(), name
     assert np.isfinite(run(changes)).all()
@@ -218,3 +227,203 @@ def test_verbose(fit, capsys):
     printed = capsys.readouterr().out
     assert "batches of 24 transitions" in printed
     assert "residual sd of the last 20" in printed
+
+
+# ---- the model mlp, local heads, minibatches, target networks --------------------------
+
+MLP = {**SMALL, "model": jspgfn.MLPGaussian(hidden=3), "head": "mlp", "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def mlp_data():
+    return jspgfn.simulate.nonlinear_gaussian(
+        n_variables=4, n_samples=40, interventions=0.5, hidden=3, random_state=1
+    )
+
+
+@pytest.fixture(scope="module", params=["global", "local"])
+def mlp_fit(request, mlp_data):
+    est = jspgfn.JSPGFN(**{**MLP, "head_scope": request.param})
+    return est.fit(mlp_data.X, interventions=mlp_data.interventions)
+
+
+def flat_theta(post):
+    """As the twin wants it: b1, w1 (D, hidden), b2, w2 of each variable."""
+    t = post.theta
+    w1 = t["w1"].swapaxes(2, 3).reshape(*t["b1"].shape[:2], -1)
+    return np.concatenate([t["b1"], w1, t["b2"][..., None], t["w2"]], axis=2)[:, None]
+
+
+def test_mlp_densities_of_draws(mlp_fit, mlp_data):
+    post = mlp_fit.sample(50, random_state=1)
+    theta = flat_theta(post)
+    assert post.theta["w1"].shape == (50, 4, 3, 4)
+    edges = post.graphs.transpose(0, 2, 1)[:, :, None]
+    assert ((post.theta["w1"] != 0) == edges).all()
+    masks = mlp_data.interventions.astype(float)
+    likelihood, _ = paper.log_likelihood(theta, mlp_data.X, masks)
+    prior = paper.log_prior(theta, paper.mlp_mask(post.graphs.astype(float), 3))
+    np.testing.assert_allclose(post.log_reward_joint, (likelihood + prior)[:, 0], 1e-5)
+    assert post.log_reward is None
+    log_weights = post.log_reward_joint - post.log_prob - post.log_prob_theta
+    weights = np.exp(log_weights - log_weights.max())
+    np.testing.assert_allclose(post.weights, weights / weights.sum(), rtol=1e-6)
+    rows = post.predict_log_density(mlp_data.X[:5], mlp_data.interventions[:5])
+    assert np.isfinite(rows).all()
+    with pytest.raises(AttributeError, match="no coef"):
+        post.coef  # noqa: B018
+    with pytest.raises(ValueError, match="no closed form"):
+        mlp_fit.log_reward(post.graphs)
+
+
+def test_mlp_in_the_units_of_the_data(mlp_data):
+    """Standardised data give the same functions, back in their own units."""
+    X = mlp_data.X * [1, 10, 0.1, 3] + [5, 0, -2, 1]
+    with pytest.warns(jspgfn.NoiseScaleWarning):
+        est = jspgfn.JSPGFN(**{**MLP, "preprocess": "standardize"}).fit(X)
+    post = est.sample(30, random_state=2)
+    total = post._networks.log_density(X, np.ones(X.shape, bool), slice(None)).sum(1)
+    # the Jacobian of the scales, and the prior of theta in preprocessed units
+    Z = est._preprocessing.apply(X)
+    again = (
+        jspgfn.JSPGFN(**{**MLP, "preprocess": None}).fit(Z).sample(30, random_state=2)
+    )
+    np.testing.assert_array_equal(again.graphs, post.graphs)
+    of_z = again._networks.log_density(Z, np.ones(X.shape, bool), slice(None)).sum(1)
+    jacobian = len(X) * np.log(est._preprocessing.scale).sum()
+    np.testing.assert_allclose(total, of_z - jacobian, rtol=1e-9)
+
+
+def test_mlp_networks_cut_join_and_save(mlp_fit, tmp_path):
+    post = mlp_fit.sample(20, random_state=1)
+    both = jspgfn.Posterior.concatenate([post[:5], post[5:]])
+    for name, value in post.theta.items():
+        np.testing.assert_array_equal(both.theta[name], value)
+    post.save(tmp_path / "post.safetensors")
+    again = jspgfn.load(tmp_path / "post.safetensors")
+    np.testing.assert_array_equal(again.theta["w1"], post.theta["w1"])
+    mlp_fit.save(tmp_path / "est.safetensors")
+    est = jspgfn.load(tmp_path / "est.safetensors")
+    np.testing.assert_array_equal(
+        est.sample(20, random_state=1).theta["w1"], post.theta["w1"]
+    )
+
+
+@pytest.mark.parametrize("estimator", ["ExactPosterior", "StructureMCMC", "JSPGFN"])
+def test_other_estimators_refuse_the_model_mlp(estimator, mlp_data):
+    with pytest.raises(ValueError, match="generator='gnn', head='mlp'"):
+        getattr(jspgfn, estimator)(model="mlp").fit(mlp_data.X)
+
+
+def test_mlp_candidates_beyond_the_tables():
+    """All variables may be parents, also where tables would be too large."""
+    X = np.random.default_rng(0).normal(size=(30, 27))
+    settings = {**MLP, "batch_size": 4, "n_iter": 2, "n_theta_samples": 2}
+    est = jspgfn.JSPGFN(**settings).fit(X)
+    assert [len(c) for c in est.candidates_] == [26] * 27
+    named = jspgfn.JSPGFN(**settings, candidates={0: [3]}).fit(X)
+    assert np.isin(np.flatnonzero(named.sample(200).graphs[:, :, 0].any(0)), [3]).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head_scope": "local"},
+        {"gnn_options": {"minibatch_rows": 15, "target_period": 4}},
+        {"gnn_options": {"minibatch_rows": 15}, "head_scope": "local", "head": "full"},
+    ],
+)
+def test_options_resume_with_the_same_bits(fit, mlp_data, changes):
+    base = SMALL if "head" in changes else MLP
+    settings = {**base, "n_iter": 10, "random_state": 3, **changes}
+    whole = jspgfn.JSPGFN(**settings).fit(mlp_data.X).resume(n_iter=5)
+    part = jspgfn.JSPGFN(**settings).fit(mlp_data.X)
+    part = pickle.loads(pickle.dumps(part)).resume(n_iter=5)
+    threads = jspgfn.JSPGFN(**{**settings, "n_jobs": 3}).fit(mlp_data.X)
+    np.testing.assert_array_equal(whole.history_["loss"], part.history_["loss"])
+    np.testing.assert_array_equal(whole.history_["loss"][:10], threads.history_["loss"])
+    a, b = (est.sample(20, random_state=0) for est in (whole, part))
+    np.testing.assert_array_equal(a.log_reward_joint, b.log_reward_joint)
+
+
+def test_all_rows_are_a_minibatch(fit, mlp_data):
+    """As many rows as there are, or more, is the same as no minibatch."""
+    n_rows = len(mlp_data.X)
+    losses = [
+        jspgfn.JSPGFN(**{**MLP, "gnn_options": {"minibatch_rows": m}})
+        .fit(mlp_data.X)
+        .history_["loss"]
+        for m in (0, n_rows, n_rows + 7)
+    ]
+    np.testing.assert_array_equal(losses[0], losses[1])
+    np.testing.assert_array_equal(losses[0], losses[2])
+
+
+def one_transition(est, n_samples, seed):
+    """Arguments of the core's loss: {0 -> 1} + (2 -> 1) of four variables."""
+    D = 4
+    before = np.zeros((1, D, D), np.uint8)
+    before[0, 0, 1] = 1
+    after = before.copy()
+    after[0, 2, 1] = 1
+    mask = np.zeros((2, 1, D, D), np.uint8)
+    mask[0, 0, 2, [0, 1]] = mask[0, 0, 3, 1] = mask[1, 0, 3, 1] = 1
+    P = est.sample(1)._networks.theta["coef"].shape[2]
+    noise = np.random.default_rng(seed).normal(size=(2, 1, n_samples, D, P))
+    action = np.array([2 * D + 1], np.int32)
+    return before, after, *mask, action, *noise
+
+
+def test_local_and_global_residuals_have_the_same_policy_gradient(fit):
+    """Expected, where the Huber loss is quadratic; the head sees parents only.
+
+    Terms of other nodes have mean 0 in the difference, so the gradient of the policy, which
+    is proportional to the mean residual, agrees up to their Monte-Carlo error.
+    """
+    sim, _ = fit
+    gradients, residuals, sds = {}, {}, {}
+    for local in (False, True):
+        options = {"residual_scale": 1e6, "penalty_weight": 0.0}
+        settings = {**SMALL, "head": "full", "head_scope": "local", "n_iter": 3}
+        est = jspgfn.JSPGFN(**settings, gnn_options=options, random_state=0)
+        est.fit(sim.X)
+        if not local:  # the same parameters with residuals over all nodes
+            engine = est._engine
+            state = engine.trainer.get_state()
+            engine.trainer_settings["local_residual"] = False
+            engine._trainer = engine.build()
+            engine.trainer.set_state(state)
+        values, gradients[local] = est._engine.trainer.loss(
+            *one_transition(est, 20_000, seed=1)
+        )
+        residuals[local] = values["residual"]
+        sds[local] = np.sqrt(values["residual_square"] - values["residual"] ** 2)
+    assert sds[True] < sds[False]
+    error = sds[False] / np.sqrt(20_000)
+    assert abs(residuals[True] - residuals[False]) < 5 * error
+    of_policy = ("senders", "receivers", "stop", "node", "embed")
+    ratio = residuals[True] / residuals[False]
+    for name, value in gradients[False].items():
+        if name.startswith(of_policy) and np.abs(value).max() > 0:
+            np.testing.assert_allclose(
+                gradients[True][name], ratio * value, atol=2e-3 * np.abs(value).max()
+            )
+    # negative control: without the changed node's terms the means differ by far
+    assert abs(residuals[False]) > 20 * error
+
+
+def test_interventions_are_dropped(mlp_data):
+    """Values of cells that were set do not matter for their own mechanism."""
+    mask = np.zeros(mlp_data.X.shape, np.uint8)
+    mask[::2, 2] = 1
+    moved = mlp_data.X.copy()
+    for model in ({"model": "linear", "head": "full"}, {}):
+        settings = {**MLP, **model, "n_iter": 4, "max_parents": 1}
+        settings["constraints"] = jspgfn.Constraints(forbidden=[(2, 0), (2, 1), (2, 3)])
+        moved[::2, 2] += 100.0
+        runs = [
+            jspgfn.JSPGFN(**settings).fit(X, interventions=m).history_["loss"]
+            for X, m in ((mlp_data.X, mask), (moved, mask), (moved, None))
+        ]
+        np.testing.assert_allclose(runs[0], runs[1], rtol=1e-5)
+        assert (runs[0] != runs[2]).any()

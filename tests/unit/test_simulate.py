@@ -121,3 +121,23 @@ def test_bad_arguments(wrong, message):
     arguments = {"n_variables": 3, "n_samples": 5, "random_state": 0, **wrong}
     with pytest.raises(ValueError, match=message):
         jspgfn.simulate.linear_gaussian(**arguments)
+
+
+def test_nonlinear_gaussian():
+    sim = jspgfn.simulate.nonlinear_gaussian(
+        n_variables=6, n_samples=2000, interventions=0.2, hidden=4, random_state=3
+    )
+    assert sim.X.shape == sim.interventions.shape == (2000, 6)
+    edges = np.broadcast_to(sim.graph.T[:, None, :], sim.w1.shape)
+    assert ((sim.w1 != 0) == edges).all()
+    hidden = np.maximum(np.einsum("ni,jui->nju", sim.X, sim.w1) + sim.b1, 0)
+    residual = sim.X - np.einsum("nju,ju->nj", hidden, sim.w2) - sim.b2
+    observed = sim.interventions == 0
+    np.testing.assert_allclose(residual[observed].std(), 0.1**0.5, rtol=0.03)
+    assert abs(sim.X[~observed].std() - 1) < 0.2
+    again = jspgfn.simulate.nonlinear_gaussian(
+        n_variables=6, n_samples=2000, interventions=0.2, hidden=4, random_state=3
+    )
+    np.testing.assert_array_equal(sim.X, again.X)
+    with pytest.raises(ValueError, match="hidden must be"):
+        jspgfn.simulate.nonlinear_gaussian(n_variables=2, n_samples=2, hidden=0)
