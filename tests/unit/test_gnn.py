@@ -247,6 +247,12 @@ def mlp_fit(request, mlp_data):
     return est.fit(mlp_data.X, interventions=mlp_data.interventions)
 
 
+def linear_data():
+    return jspgfn.simulate.linear_gaussian(
+        n_variables=4, n_samples=60, random_state=3
+    ).X
+
+
 def flat_theta(post):
     """As the twin wants it: b1, w1 (D, hidden), b2, w2 of each variable."""
     t = post.theta
@@ -319,10 +325,11 @@ def test_mlp_candidates_beyond_the_tables():
     """All variables may be parents, also where tables would be too large."""
     X = np.random.default_rng(0).normal(size=(30, 27))
     settings = {**MLP, "batch_size": 4, "n_iter": 2, "n_theta_samples": 2}
+    settings |= {"gnn_options": {"n_prefill": 5}, "max_parents": 1}
     est = jspgfn.JSPGFN(**settings).fit(X)
     assert [len(c) for c in est.candidates_] == [26] * 27
     named = jspgfn.JSPGFN(**settings, candidates={0: [3]}).fit(X)
-    assert np.isin(np.flatnonzero(named.sample(200).graphs[:, :, 0].any(0)), [3]).all()
+    assert np.isin(np.flatnonzero(named.sample(40).graphs[:, :, 0].any(0)), [3]).all()
 
 
 @pytest.mark.parametrize(
@@ -333,20 +340,21 @@ def test_mlp_candidates_beyond_the_tables():
         {"gnn_options": {"minibatch_rows": 15}, "head_scope": "local", "head": "full"},
     ],
 )
-def test_options_resume_with_the_same_bits(fit, mlp_data, changes):
+def test_options_resume_with_the_same_bits(mlp_data, changes):
     base = SMALL if "head" in changes else MLP
+    X = linear_data() if "head" in changes else mlp_data.X
     settings = {**base, "n_iter": 10, "random_state": 3, **changes}
-    whole = jspgfn.JSPGFN(**settings).fit(mlp_data.X).resume(n_iter=5)
-    part = jspgfn.JSPGFN(**settings).fit(mlp_data.X)
+    whole = jspgfn.JSPGFN(**settings).fit(X).resume(n_iter=5)
+    part = jspgfn.JSPGFN(**settings).fit(X)
     part = pickle.loads(pickle.dumps(part)).resume(n_iter=5)
-    threads = jspgfn.JSPGFN(**{**settings, "n_jobs": 3}).fit(mlp_data.X)
+    threads = jspgfn.JSPGFN(**{**settings, "n_jobs": 3}).fit(X)
     np.testing.assert_array_equal(whole.history_["loss"], part.history_["loss"])
     np.testing.assert_array_equal(whole.history_["loss"][:10], threads.history_["loss"])
     a, b = (est.sample(20, random_state=0) for est in (whole, part))
     np.testing.assert_array_equal(a.log_reward_joint, b.log_reward_joint)
 
 
-def test_all_rows_are_a_minibatch(fit, mlp_data):
+def test_all_rows_are_a_minibatch(mlp_data):
     """As many rows as there are, or more, is the same as no minibatch."""
     n_rows = len(mlp_data.X)
     losses = [
@@ -360,10 +368,10 @@ def test_all_rows_are_a_minibatch(fit, mlp_data):
 
 
 def one_transition(est, n_samples, seed):
-    """Arguments of the core's loss: {0 -> 1} + (2 -> 1) of four variables."""
+    """Arguments of the core's loss: {0 -> 1, 0 -> 3} + (2 -> 1) of four variables."""
     D = 4
     before = np.zeros((1, D, D), np.uint8)
-    before[0, 0, 1] = 1
+    before[0, 0, [1, 3]] = 1
     after = before.copy()
     after[0, 2, 1] = 1
     mask = np.zeros((2, 1, D, D), np.uint8)
@@ -374,19 +382,18 @@ def one_transition(est, n_samples, seed):
     return before, after, *mask, action, *noise
 
 
-def test_local_and_global_residuals_have_the_same_policy_gradient(fit):
+def test_local_and_global_residuals_have_the_same_policy_gradient():
     """Expected, where the Huber loss is quadratic; the head sees parents only.
 
     Terms of other nodes have mean 0 in the difference, so the gradient of the policy, which
     is proportional to the mean residual, agrees up to their Monte-Carlo error.
     """
-    sim, _ = fit
     gradients, residuals, sds = {}, {}, {}
     for local in (False, True):
         options = {"residual_scale": 1e6, "penalty_weight": 0.0}
         settings = {**SMALL, "head": "full", "head_scope": "local", "n_iter": 3}
         est = jspgfn.JSPGFN(**settings, gnn_options=options, random_state=0)
-        est.fit(sim.X)
+        est.fit(linear_data())
         if not local:  # the same parameters with residuals over all nodes
             engine = est._engine
             state = engine.trainer.get_state()
@@ -401,29 +408,33 @@ def test_local_and_global_residuals_have_the_same_policy_gradient(fit):
     assert sds[True] < sds[False]
     error = sds[False] / np.sqrt(20_000)
     assert abs(residuals[True] - residuals[False]) < 5 * error
-    of_policy = ("senders", "receivers", "stop", "node", "embed")
+    flat = {
+        local: np.concatenate(
+            [v.ravel() for n, v in found.items() if not n.startswith("posterior")]
+        )
+        for local, found in gradients.items()
+    }
     ratio = residuals[True] / residuals[False]
-    for name, value in gradients[False].items():
-        if name.startswith(of_policy) and np.abs(value).max() > 0:
-            np.testing.assert_allclose(
-                gradients[True][name], ratio * value, atol=2e-3 * np.abs(value).max()
-            )
+    size = np.abs(flat[False]).max()
+    np.testing.assert_allclose(flat[True], ratio * flat[False], atol=1e-4 * size)
     # negative control: without the changed node's terms the means differ by far
     assert abs(residuals[False]) > 20 * error
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.NoiseScaleWarning")
 def test_interventions_are_dropped(mlp_data):
     """Values of cells that were set do not matter for their own mechanism."""
     mask = np.zeros(mlp_data.X.shape, np.uint8)
     mask[::2, 2] = 1
-    moved = mlp_data.X.copy()
     for model in ({"model": "linear", "head": "full"}, {}):
+        X = linear_data()[: len(mask)] if model else mlp_data.X
+        moved = X.copy()
         settings = {**MLP, **model, "n_iter": 4, "max_parents": 1}
         settings["constraints"] = jspgfn.Constraints(forbidden=[(2, 0), (2, 1), (2, 3)])
         moved[::2, 2] += 100.0
         runs = [
-            jspgfn.JSPGFN(**settings).fit(X, interventions=m).history_["loss"]
-            for X, m in ((mlp_data.X, mask), (moved, mask), (moved, None))
+            jspgfn.JSPGFN(**settings).fit(x, interventions=m).history_["loss"]
+            for x, m in ((X, mask), (moved, mask), (X, None))
         ]
         np.testing.assert_allclose(runs[0], runs[1], rtol=1e-5)
         assert (runs[0] != runs[2]).any()
