@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static const jsp_model *const MODELS[] = {&jsp_model_linear, &jsp_model_nig,
-                                          &jsp_model_bge, &jsp_model_bdeu,
+static const jsp_model *const MODELS[] = {&jsp_model_linear,   &jsp_model_nig,
+                                          &jsp_model_bge,      &jsp_model_bdeu,
                                           &jsp_model_features, &jsp_model_mlp};
 
 #define N_MODELS ((int)(sizeof MODELS / sizeof MODELS[0]))
