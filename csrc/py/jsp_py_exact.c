@@ -104,7 +104,7 @@ static PyObject *exact_step(PyObject *object, PyObject *argument) {
     long n_units = PyLong_AsLong(argument);
     if (n_units == -1 && PyErr_Occurred()) return NULL;
     if (n_units < 1 || n_units > INT32_MAX) {
-        return PyErr_Format(PyExc_ValueError, "n_units must be at least 1, got %ld",
+        return PyErr_Format(PyExc_ValueError, "n_units must be 1 to 2^31 - 1, got %ld",
                             n_units);
     }
     if (jsp_py_busy_enter(&self->busy) < 0) return NULL;

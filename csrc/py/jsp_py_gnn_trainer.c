@@ -747,7 +747,9 @@ static int write_state(const jsp_py_gnn_trainer *self, PyObject *state) {
         read_numbers(state, number) < 0) {
         return -1;
     }
+    /* while there is room the next transition goes behind the last one */
     if (n > replay->capacity || number[NEXT] >= replay->capacity ||
+        (n < replay->capacity && number[NEXT] != (double)n) ||
         PyArray_DIM(packed, 1) != (npy_intp)replay->n_words) {
         PyErr_SetString(PyExc_ValueError,
                         "'replay_graphs' of the state belongs to another problem");
@@ -792,9 +794,12 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *state) {
 }
 
 static PyObject *get_iteration(PyObject *object, void *unused) {
+    jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     (void)unused;
-    return PyLong_FromLong(
-        *jsp_gnn_trainer_open(((jsp_py_gnn_trainer *)object)->trainer).update);
+    if (enter(self) < 0) return NULL;
+    const long update = *jsp_gnn_trainer_open(self->trainer).update;
+    leave(self);
+    return PyLong_FromLong(update);
 }
 
 static PyObject *get_n_parameters(PyObject *object, void *unused) {

@@ -476,9 +476,12 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *state) {
 }
 
 static PyObject *get_iteration(PyObject *object, void *unused) {
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
     (void)unused;
-    return PyLong_FromLong(
-        *jsp_trainer_open(((jsp_py_trainer *)object)->trainer).update);
+    if (enter(self) < 0) return NULL;
+    const long update = *jsp_trainer_open(self->trainer).update;
+    leave(self);
+    return PyLong_FromLong(update);
 }
 
 static PyObject *get_n_parameters(PyObject *object, void *unused) {
@@ -493,9 +496,11 @@ static PyObject *get_n_parameters(PyObject *object, void *unused) {
 }
 
 static PyObject *get_counters(PyObject *object, void *unused) {
+    jsp_py_trainer *self = (jsp_py_trainer *)object;
     (void)unused;
-    jsp_trainer_counters counters =
-        jsp_trainer_count(((jsp_py_trainer *)object)->trainer);
+    if (enter(self) < 0) return NULL;
+    const jsp_trainer_counters counters = jsp_trainer_count(self->trainer);
+    leave(self);
     return Py_BuildValue("{sKsKsK}", "n_options",
                          (unsigned long long)counters.n_options, "n_rows",
                          (unsigned long long)counters.n_rows, "n_rows_computed",
