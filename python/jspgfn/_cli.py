@@ -19,7 +19,8 @@ from ._config import check_n_jobs, show_config
 from ._constraints import Constraints
 from ._core import NumericalError
 from ._csv import CsvTable, as_numbers, as_states, read_csv, read_targets
-from ._engine import CHECK_EVERY, certificate
+from ._diagnose import Diagnosis
+from ._engine import CHECK_EVERY
 from ._estimator import JSPGFN
 from ._labels import import_extra
 from ._models import MODEL_NAMES, is_discrete
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 30
 
 DRAWS = 1000  # of `fit`, and of `report` from an estimator
-
-# Of an answer that draws can be trusted, in nats and as a share of the draws.
-GOOD_GAP, GOOD_ESS = 0.05, 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -311,7 +309,7 @@ def run_fit(options: argparse.Namespace) -> None:
         written.append(options.report)
     if not options.quiet:
         print_edges(post.edge_table())
-        print_certificate(about["certificate"])
+        print_certificate(about)
         print(f"\nwritten: {', '.join(map(str, written))}")
 
 
@@ -403,67 +401,77 @@ def describe_fit(
         "draws": len(post),
         "jspgfn": __version__,
     }
-    figures = certificate_of(est, post)
+    report = judge(est, est.max_time)
+    verdict = ""
+    if report is not None:
+        words = f"{report.verdict}: {'; '.join(report.reasons)}."
+        verdict = words[0].upper() + words[1:]
     return {
         "title": f"Which variables act on which: {data}",
-        "verdict": verdict_of(est, post),
-        "certificate": figures,
+        "verdict": verdict,
+        "certificate": certificate_of(est, post, report),
         "settings": {name: str(value) for name, value in settings.items()},
         "curve": thin_curve(est.history_),
     }
 
 
-def effective_share(post: Posterior) -> float:
-    return float(1 / (len(post) * (post.weights**2).sum()))
-
-
-def verdict_of(est: JSPGFN, post: Posterior) -> str:
-    ess = effective_share(post)
-    gap = est._engine.certificate()
-    if ess >= GOOD_ESS and (est.generator == "gnn" or gap < GOOD_GAP):
-        return (
-            f"Yes, as far as can be seen: weighing the draws by their exact posterior "
-            f"probability would leave {100 * ess:.0f} % of them effective."
-        )
-    return (
-        f"With care: only {100 * ess:.0f} % of the draws would be effective after weighing "
-        "them by their exact posterior probability. Train longer (--time), or use weighted "
-        "summaries and look at the figures below."
-    )
-
-
-def certificate_of(est: JSPGFN, post: Posterior) -> list[list[str]]:
-    """Name, figure and meaning of each measure of the fit."""
-    weighted, _ = post._edge_probabilities(weighted=True)
-    shift = np.abs(weighted - post.graphs.mean(axis=0)).max()
-    figures = [
-        [
-            "effective sample",
-            f"{effective_share(post):.3f}",
-            "share of the draws, by weights; 1 = perfect",
-        ],
-        ["effect of weights", f"{shift:.4f}", "largest change of an edge probability"],
-    ]
+def judge(est: JSPGFN, max_time: float | None) -> Diagnosis | None:
+    """The diagnosis, within a fifth of the time of a fit whose time was limited."""
     if est.generator == "gnn":
+        return None
+    return est.diagnose(None if max_time is None else max(2.0, 0.2 * max_time))
+
+
+def certificate_of(
+    est: JSPGFN, post: Posterior, report: Diagnosis | None
+) -> list[list[str]]:
+    """Name, figure and meaning of each measure of the fit."""
+    if report is None:
         sd = f"{est._engine.certificate():.3f} nats"
+        ess = float(1 / (len(post) * (post.weights**2).sum()))
         return [
             ["residual sd", sd, "of the balance of transitions; 0 = perfect"],
-            *figures,
+            ["effective sample", f"{ess:.3f}", "share of the draws, by weights"],
         ]
-    metrics = est._engine.metrics()
+    gap = est._engine.certificate()
+    against = "independent exact draws"
+    if report.reference == "chains":
+        against = f"states of long tempered chains, R-hat {report.r_hat:.3f}"
     return [
+        ["judged against", report.reference, f"{report.n_reference:,} {against}"],
         [
-            "gap",
-            f"{certificate(metrics):.4f} nats",
-            "KL(draws | posterior) + KL(posterior | draws), as far as structure chains see "
-            f"it; mean of {CHECK_EVERY} updates; 0 = perfect",
+            "total variation",
+            f"{report.total_variation:.4f}",
+            "largest error of the probability of any set of graphs; 0 = perfect",
+        ],
+        ["KL(draws, exact)", f"{max(report.kl_reverse, 0.0):.4f} nats", "0 = perfect"],
+        [
+            "KL(exact, draws)",
+            f"{max(report.kl_forward, 0.0):.4f} nats",
+            "large if a mode is missing",
         ],
         [
-            "chain acceptance",
-            f"{certificate(metrics, 'acceptance'):.3f}",
-            "share of draws that chains accept as proposals; 1 = perfect",
+            "log Z",
+            f"{report.log_partition:.4f}",
+            f"log evidence of all graphs; between ELBO {report.elbo:.4f} and EUBO "
+            f"{report.eubo:.4f}",
         ],
-        *figures,
+        [
+            "effective sample",
+            f"{report.ess_reverse:.3f}",
+            "share of the draws, by weights; 1 = perfect",
+        ],
+        [
+            "edge error",
+            f"{report.edge_error:.4f}",
+            "largest, of a probability; sampling alone brings "
+            f"{report.edge_error_floor:.4f}",
+        ],
+        [
+            "gap in training",
+            f"{gap:.4f} nats",
+            f"both KL together as structure chains saw it, mean of {CHECK_EVERY} updates",
+        ],
     ]
 
 
@@ -522,7 +530,7 @@ def run_demo(options: argparse.Namespace) -> None:
     )
     seconds = time.perf_counter() - started
     about = describe_fit(est, post, "Sachs proteins", len(sachs.data), seconds)
-    print_certificate(about["certificate"])
+    print_certificate(about)
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "edges.csv", index=False)
     save_pictures(post, options.out)
@@ -546,15 +554,20 @@ def print_edges(table: pandas.DataFrame) -> None:
     )
 
 
-def print_certificate(figures: list[list[str]]) -> None:
-    """How far the draws are from the posterior, as far as training knows."""
+def print_certificate(about: dict[str, Any]) -> None:
+    """How far the draws are from the posterior."""
     print("\nHow good is the fit?\n")
-    for name, figure, meaning in figures:
-        lines = textwrap.wrap(meaning, 58)
-        print(f"  {name:<18}{figure:<13}{lines[0]}")
+    if about["verdict"]:
+        print(textwrap.fill(about["verdict"], 88), end="\n\n")
+    for name, figure, meaning in about["certificate"]:
+        lines = textwrap.wrap(meaning, 56)
+        print(f"  {name:<18}{figure:<15}{lines[0]}")
         for line in lines[1:]:
-            print(f"{'':33}{line}")
-    print("\nNone of these sees a mode that neither draws nor chains have visited.")
+            print(f"{'':35}{line}")
+    print(
+        "\nA mode that neither draws nor the reference have visited is seen by none of "
+        "these."
+    )
 
 
 def save_pictures(post: Posterior, folder: Path) -> None:

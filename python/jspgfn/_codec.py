@@ -26,6 +26,7 @@ from ._mcmc import Record
 from ._models import MODEL_NAMES
 from ._preprocess import Preprocessing
 from ._priors import EdgeProbabilities, ErdosRenyi
+from ._refine import Refinement
 from ._validation import describe
 
 Json = Any
@@ -40,7 +41,15 @@ SETTINGS: dict[str, Any] = {
 # Parts of a fitted estimator; all are dataclasses.
 PARTS: dict[str, Any] = {
     cls.__name__: cls
-    for cls in (ScoreTables, Engine, GnnEngine, Plan, Preprocessing, Record)
+    for cls in (
+        ScoreTables,
+        Engine,
+        GnnEngine,
+        Plan,
+        Preprocessing,
+        Record,
+        Refinement,
+    )
 }
 
 BIT_GENERATORS: dict[str, Any] = {

@@ -19,6 +19,7 @@ from ._mcmc import Record, graphs_of_states
 from ._models import MODEL_NAMES
 from ._posterior import Posterior
 from ._preprocess import Preprocessing
+from ._refine import MAX_SWEEPS, Refinement
 from ._validation import (
     MAX_CANDIDATES,
     MAX_STATES,
@@ -90,6 +91,10 @@ def check_fit(est: ScoreEstimator, fitted: dict[str, Any]) -> None:
     tables.n_threads = threads_of(est)
     if "_engine" in fitted:
         check_engine(fitted["_engine"], fitted["_plan"], tables)
+    if "_refinement_plan" in fitted:
+        known, _ = fitted["_refinement_plan"]
+        need(isinstance(known, Refinement), "refinement")
+        need(is_count(known.n_sweeps, MAX_SWEEPS), "refinement")
     if "_record" in fitted:
         check_record(fitted["_record"], fitted["_settings"], fitted["candidates_"])
         need(is_count(fitted["n_moves_"]), "number of moves")
