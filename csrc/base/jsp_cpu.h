@@ -1,7 +1,16 @@
 /* jsp_cpu.h - what this processor and operating system offer: instruction sets, polite
- * ways to wait, and the number of the process. */
+ * ways to wait, hints, and the number of the process. */
 #ifndef JSP_CPU_H
 #define JSP_CPU_H
+
+/* Has the cache line of `p` fetched while the program goes on; a hint. */
+static inline void jsp_cpu_prefetch(const void *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p);
+#else
+    (void)p;
+#endif
+}
 
 /* 1 when AVX2 and FMA can be used. */
 int jsp_cpu_has_avx2(void);

@@ -1,7 +1,9 @@
 #include "jsp_edges_cache.h"
 
 #include <math.h>
+#include <string.h>
 
+#include "jsp_cpu.h"
 #include "jsp_memory.h"
 
 int jsp_edges_cache_stride(const jsp_scores *scores) {
@@ -44,23 +46,46 @@ static void compute_row(const jsp_scores *scores, int node, uint32_t S, uint32_t
     float *odds = row + JSP_EDGES_CACHE_ODDS * stride;
     float *exps = row + JSP_EDGES_CACHE_EXP * stride;
     float *gain = row + JSP_EDGES_CACHE_GAIN * stride;
+    float *chance = row + JSP_EDGES_CACHE_CHANCE * stride;
     jsp_scores_odds(scores, node, S, U, odds);
+    memset(chance, 0, (size_t)stride * sizeof *chance);
     for (uint32_t left = U; left; left &= left - 1) {
         int k = jsp_bits_lowest64(left);
         exps[k] = expf(odds[k]);
         gain[k] = log_term[S | (uint32_t)1 << k] - log_term[S];
+        chance[k] = exps[k] / (1 + exps[k]);
     }
+}
+
+/* 7 + 24 + 24 bits identify a row; U is not empty, so no key is 0. */
+static uint64_t key_of(int node, uint32_t S, uint32_t U) {
+    return (uint64_t)node << 48 | (uint64_t)S << 24 | U;
+}
+
+/* Fibonacci hashing: the top bits mix best. */
+static size_t entry_of(const jsp_edges_cache *cache, uint64_t key) {
+    uint64_t hash = key * 0x9E3779B97F4A7C15u;
+    return cache->log2_entries ? (size_t)(hash >> (64 - cache->log2_entries)) : 0;
+}
+
+static float *row_of(const jsp_edges_cache *cache, size_t entry) {
+    return cache->rows + entry * JSP_EDGES_CACHE_VECTORS * (size_t)cache->stride;
+}
+
+void jsp_edges_cache_prefetch(const jsp_edges_cache *cache, int node, uint32_t S,
+                              uint32_t U) {
+    size_t entry = entry_of(cache, key_of(node, S, U));
+    const char *row = (const char *)row_of(cache, entry);
+    size_t bytes = JSP_EDGES_CACHE_VECTORS * (size_t)cache->stride * sizeof(float);
+    jsp_cpu_prefetch(&cache->key[entry]);
+    for (size_t k = 0; k < bytes; k += 64) jsp_cpu_prefetch(row + k);
 }
 
 const float *jsp_edges_cache_row(jsp_edges_cache *cache, const jsp_scores *scores,
                                  int node, uint32_t S, uint32_t U) {
-    /* 7 + 24 + 24 bits identify a row; U is not empty, so no key is 0 */
-    uint64_t key = (uint64_t)node << 48 | (uint64_t)S << 24 | U;
-    uint64_t hash =
-        key * 0x9E3779B97F4A7C15u; /* Fibonacci hashing: the top bits mix best */
-    size_t entry =
-        cache->log2_entries ? (size_t)(hash >> (64 - cache->log2_entries)) : 0;
-    float *row = cache->rows + entry * JSP_EDGES_CACHE_VECTORS * (size_t)cache->stride;
+    uint64_t key = key_of(node, S, U);
+    size_t entry = entry_of(cache, key);
+    float *row = row_of(cache, entry);
     cache->n_lookups++;
     if (cache->key[entry] != key) {
         cache->n_misses++;

@@ -4,51 +4,50 @@ static float clip8(float x) {
     return x > 8 ? 8 : x < -8 ? -8 : x;
 }
 
-static jsp_real count(jsp_bits set) {
-    return (jsp_real)jsp_bits_count(set);
-}
-
-/* Half the log of the size of an ancestor or descendant set. */
-static jsp_real half_log_count(const jsp_edges *edges, jsp_bits set) {
-    return (jsp_real)edges->half_log[jsp_bits_count(set)];
+/* Half the size of the common part of two sets, which are mostly disjoint. */
+static jsp_real half_common(jsp_bits a, jsp_bits b) {
+    jsp_bits both = jsp_bits_and(a, b);
+    return jsp_bits_any(both) ? (jsp_real)0.5 * (jsp_real)jsp_bits_count(both) : 0;
 }
 
 void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *state,
                              const jsp_edges_features_option *option, jsp_real *x) {
     const jsp_dag *dag = &state->dag;
     const int i = option->parent, j = option->child;
-    const size_t stride = (size_t)state->stride;
-    const size_t cell = (size_t)j * stride + (size_t)option->bit;
-    const int has_reverse = option->reverse_bit >= 0;
-    const size_t reverse =
-        has_reverse ? (size_t)i * stride + (size_t)option->reverse_bit : cell;
-    const float chance = state->chance[cell];
-    const float reverse_chance = has_reverse ? state->chance[reverse] : 0;
+    const int stride = state->stride, has_reverse = option->reverse_bit >= 0;
+    const jsp_edges_node *parent = &state->node[i], *child = &state->node[j];
+    const float *row = jsp_edges_state_row(state, j, 0) + option->bit;
+    const float *reverse =
+        has_reverse ? jsp_edges_state_row(state, i, 0) + option->reverse_bit : row;
+    const float *half_log = edges->half_log;
+    const float chance = row[JSP_EDGES_CACHE_CHANCE * stride];
+    const float reverse_chance =
+        has_reverse ? reverse[JSP_EDGES_CACHE_CHANCE * stride] : 0;
     const jsp_real quarter = (jsp_real)0.25;
 
-    x[0] = quarter * clip8(state->odds[cell]);
-    x[1] = has_reverse ? quarter * clip8(state->odds[reverse]) : -2;
+    x[0] = quarter * clip8(row[JSP_EDGES_CACHE_ODDS * stride]);
+    x[1] = has_reverse ? quarter * clip8(reverse[JSP_EDGES_CACHE_ODDS * stride]) : -2;
     x[2] = (jsp_real)has_reverse;
     x[3] = chance;
     x[4] = reverse_chance;
     x[5] = quarter * clip8(option->look_ahead);
     x[6] = has_reverse ? quarter * clip8(option->reverse_look_ahead) : 0;
-    x[7] = quarter * (jsp_real)jsp_bits_count64(state->chosen[j]);
-    x[8] = quarter * (jsp_real)jsp_bits_count64(state->chosen[i]);
+    x[7] = quarter * (jsp_real)child->n_parents;
+    x[8] = quarter * (jsp_real)parent->n_parents;
     /* what is still expected elsewhere: further parents and children of both ends */
-    x[9] = state->expected_parents[j] - chance;
-    x[10] = state->expected_parents[i] - reverse_chance;
-    x[11] = state->expected_children[i] - chance;
-    x[12] = state->expected_children[j] - reverse_chance;
-    x[13] = half_log_count(edges, dag->ancestors[j]);
-    x[14] = half_log_count(edges, dag->descendants[j]);
-    x[15] = half_log_count(edges, dag->ancestors[i]);
-    x[16] = half_log_count(edges, dag->descendants[i]);
+    x[9] = child->expected_parents - chance;
+    x[10] = parent->expected_parents - reverse_chance;
+    x[11] = parent->expected_children - chance;
+    x[12] = child->expected_children - reverse_chance;
+    x[13] = half_log[child->n_ancestors];
+    x[14] = half_log[child->n_descendants];
+    x[15] = half_log[parent->n_ancestors];
+    x[16] = half_log[parent->n_descendants];
     x[17] = (jsp_real)option->slot / (jsp_real)edges->n_slots;
     x[18] = (jsp_real)jsp_bits_has(dag->ancestors[j], i);
-    x[19] = (jsp_real)0.5 * count(jsp_bits_and(dag->parents[i], dag->parents[j]));
-    x[20] = (jsp_real)0.5 * count(jsp_bits_and(dag->children[i], dag->children[j]));
+    x[19] = half_common(dag->parents[i], dag->parents[j]);
+    x[20] = half_common(dag->children[i], dag->children[j]);
     x[21] = (jsp_real)dag->n_edges / (jsp_real)dag->n_variables;
-    x[22] = quarter * clip8(state->gain[cell]);
-    x[23] = has_reverse ? quarter * clip8(state->gain[reverse]) : 0;
+    x[22] = quarter * clip8(row[JSP_EDGES_CACHE_GAIN * stride]);
+    x[23] = has_reverse ? quarter * clip8(reverse[JSP_EDGES_CACHE_GAIN * stride]) : 0;
 }

@@ -171,8 +171,8 @@ static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
         view->odds[d] = 0;
         view->look_ahead[d] = 0;
         if (!view->open[d] || !with_odds) continue;
-        size_t cell = (size_t)child[d] * (size_t)state->stride + (size_t)bit[d];
-        view->odds[d] = state->odds[cell];
+        view->odds[d] =
+            jsp_edges_state_row(state, child[d], JSP_EDGES_CACHE_ODDS)[bit[d]];
         if (view->odds[d] > LOOK_AHEAD_ODDS) {
             view->look_ahead[d] =
                 jsp_edges_state_look_ahead(state, parent[d], child[d]);
@@ -321,9 +321,10 @@ static int weigh_slot(jsp_edges_rollout *r, int p, int t, long base, int wanted,
     return d;
 }
 
-/* Decides slot p in walk t; writes slopes and choice, updates the state. */
+/* Decides slot p in walk t; writes slopes and choice, updates the state but for its dirty
+ * rows, which are only fetched: the walks of a group wait for memory together. */
 static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
-                        jsp_edges_cache *cache, int p, int t, long base,
+                        const jsp_edges_cache *cache, int p, int t, long base,
                         jsp_edges_walk *walk) {
     const jsp_edges_slot *slot = &r->edges->slot[p];
     const slot_view *view = &r->view[t];
@@ -351,7 +352,7 @@ static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
     }
     if (view->open[0]) jsp_edges_state_close(state, slot->b, slot->bit_ab);
     if (view->open[1]) jsp_edges_state_close(state, slot->a, slot->bit_ba);
-    jsp_edges_state_refresh(state, cache);
+    jsp_edges_state_prefetch(state, cache);
 }
 
 void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *params,
@@ -373,6 +374,9 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
         if (n) compute_corrections(rollout, params, p, count, base);
         for (int t = 0; t < T; t++) {
             decide_slot(rollout, params, cache, p, t, base, &walk[t]);
+        }
+        for (int t = 0; t < T; t++) {
+            jsp_edges_state_refresh(&rollout->state[t], cache);
         }
         if (!rollout->with_record) continue;
         rollout->segment[2 * p] = (int32_t)base;

@@ -17,9 +17,10 @@ static size_t pad(size_t bytes) {
 
 size_t jsp_edges_state_size(const jsp_scores *scores) {
     size_t D = (size_t)scores->n_variables;
-    size_t matrix = pad(D * (size_t)jsp_edges_cache_stride(scores) * sizeof(float));
-    return 4 * matrix + 2 * pad(D * sizeof(float)) + 2 * pad(D * sizeof(uint32_t)) +
-           pad(D * sizeof(jsp_bits)) + jsp_dag_size(scores->n_variables, 0);
+    size_t row = JSP_EDGES_CACHE_VECTORS * (size_t)jsp_edges_cache_stride(scores);
+    return pad(D * row * sizeof(float)) + pad(D * sizeof(jsp_edges_node)) +
+           2 * pad(D * sizeof(uint32_t)) + 2 * pad(D * sizeof(jsp_bits)) +
+           jsp_dag_size(scores->n_variables, 0);
 }
 
 static void *take(char **cursor, size_t bytes) {
@@ -36,16 +37,13 @@ void jsp_edges_state_init(jsp_edges_state *state, const jsp_scores *scores,
     state->scores = scores;
     state->stride = jsp_edges_cache_stride(scores);
     state->memory = memory;
-    size_t matrix = D * (size_t)state->stride * sizeof(float);
-    state->odds = take(&cursor, matrix);
-    state->exp_odds = take(&cursor, matrix);
-    state->gain = take(&cursor, matrix);
-    state->chance = take(&cursor, matrix);
-    state->expected_parents = take(&cursor, D * sizeof(float));
-    state->expected_children = take(&cursor, D * sizeof(float));
+    size_t row = JSP_EDGES_CACHE_VECTORS * (size_t)state->stride;
+    state->rows = take(&cursor, D * row * sizeof(float));
+    state->node = take(&cursor, D * sizeof(jsp_edges_node));
     state->chosen = take(&cursor, D * sizeof(uint32_t));
     state->open = take(&cursor, D * sizeof(uint32_t));
     state->open_parents = take(&cursor, D * sizeof(jsp_bits));
+    state->open_children = take(&cursor, D * sizeof(jsp_bits));
     jsp_dag_init(&state->dag, scores->n_variables, 0, cursor);
 }
 
@@ -95,7 +93,9 @@ void jsp_edges_state_start(jsp_edges_state *state, jsp_edges_cache *cache) {
         state->open[j] = ((uint32_t)1 << node->K) - 1;
         for (int k = 0; k < node->K; k++) {
             jsp_bits_add(&state->open_parents[j], node->candidate[k]);
+            jsp_bits_add(&state->open_children[node->candidate[k]], j);
         }
+        state->node[j].n_ancestors = state->node[j].n_descendants = 1;
     }
     add_required(state);
     state->has_exclusions = find_exclusions(scores);
@@ -115,14 +115,27 @@ void jsp_edges_state_copy(jsp_edges_state *target, const jsp_edges_state *source
 void jsp_edges_state_close(jsp_edges_state *state, int child, int bit) {
     uint32_t mask = (uint32_t)1 << bit;
     if (!(state->open[child] & mask)) return;
-    size_t cell = (size_t)child * (size_t)state->stride + (size_t)bit;
     int parent = state->scores->node[child].candidate[bit];
+    float *chance = jsp_edges_state_row(state, child, JSP_EDGES_CACHE_CHANCE) + bit;
     state->open[child] &= ~mask;
     jsp_bits_remove(&state->open_parents[child], parent);
-    state->expected_parents[child] -= state->chance[cell];
-    state->expected_children[parent] -= state->chance[cell];
-    state->chance[cell] = 0;
-    if (state->odds[cell] > DIRTY_ODDS) jsp_bits_add(&state->dirty, child);
+    jsp_bits_remove(&state->open_children[parent], child);
+    state->node[child].expected_parents -= *chance;
+    state->node[parent].expected_children -= *chance;
+    *chance = 0;
+    float odds = jsp_edges_state_row(state, child, JSP_EDGES_CACHE_ODDS)[bit];
+    if (odds > DIRTY_ODDS) jsp_bits_add(&state->dirty, child);
+}
+
+/* Sizes of the sets that a new path from `above` to `below` has changed. */
+static void count_relatives(jsp_edges_state *state, jsp_bits above, jsp_bits below) {
+    for (int a; (a = jsp_bits_pop(&above)) >= 0;) {
+        state->node[a].n_descendants =
+            (int16_t)jsp_bits_count(state->dag.descendants[a]);
+    }
+    for (int d; (d = jsp_bits_pop(&below)) >= 0;) {
+        state->node[d].n_ancestors = (int16_t)jsp_bits_count(state->dag.ancestors[d]);
+    }
 }
 
 void jsp_edges_state_add(jsp_edges_state *state, int parent, int child) {
@@ -131,9 +144,12 @@ void jsp_edges_state_add(jsp_edges_state *state, int parent, int child) {
     int bit = local_index[parent * D + child];
     jsp_bits above = state->dag.ancestors[parent];
     jsp_bits below = state->dag.descendants[child];
+    const int is_new = !jsp_bits_has(state->dag.ancestors[child], parent);
     jsp_dag_add(&state->dag, parent, child);
+    if (is_new) count_relatives(state, above, below);
     jsp_edges_state_close(state, child, bit);
     state->chosen[child] |= (uint32_t)1 << bit;
+    state->node[child].n_parents++;
     jsp_bits_add(&state->dirty, child);
     for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
         jsp_bits cyclic = jsp_bits_and(state->open_parents[k], below);
@@ -145,58 +161,82 @@ void jsp_edges_state_add(jsp_edges_state *state, int parent, int child) {
 }
 
 static void refresh_row(jsp_edges_state *state, jsp_edges_cache *cache, int j) {
-    uint32_t open = state->open[j];
-    state->expected_parents[j] = 0;
+    const uint32_t open = state->open[j];
+    jsp_edges_node *node = state->node;
+    node[j].expected_parents = 0;
     if (!open) return;
-    int stride = state->stride;
     const int *candidate = state->scores->node[j].candidate;
     const float *row =
         jsp_edges_cache_row(cache, state->scores, j, state->chosen[j], open);
-    const float *exps = row + JSP_EDGES_CACHE_EXP * stride;
-    size_t first = (size_t)j * (size_t)stride;
-    size_t bytes = (size_t)stride * sizeof(float);
-    memcpy(state->odds + first, row + JSP_EDGES_CACHE_ODDS * stride, bytes);
-    memcpy(state->exp_odds + first, exps, bytes);
-    memcpy(state->gain + first, row + JSP_EDGES_CACHE_GAIN * stride, bytes);
-    float *chance = state->chance + first;
+    const float *now = row + JSP_EDGES_CACHE_CHANCE * state->stride;
+    const float *before = jsp_edges_state_row(state, j, JSP_EDGES_CACHE_CHANCE);
     float sum = 0;
     for (uint32_t left = open; left; left &= left - 1) {
         int k = jsp_bits_lowest64(left);
-        float now = exps[k] / (1 + exps[k]);
-        state->expected_children[candidate[k]] += now - chance[k];
-        chance[k] = now;
-        sum += now;
+        node[candidate[k]].expected_children += now[k] - before[k];
+        sum += now[k];
     }
-    state->expected_parents[j] = sum;
+    node[j].expected_parents = sum;
+    memcpy(jsp_edges_state_row(state, j, 0), row,
+           JSP_EDGES_CACHE_VECTORS * (size_t)state->stride * sizeof(float));
+}
+
+void jsp_edges_state_prefetch(const jsp_edges_state *state,
+                              const jsp_edges_cache *cache) {
+    jsp_bits dirty = state->dirty;
+    for (int j; (j = jsp_bits_pop(&dirty)) >= 0;) {
+        jsp_edges_cache_prefetch(cache, j, state->chosen[j], state->open[j]);
+    }
 }
 
 void jsp_edges_state_refresh(jsp_edges_state *state, jsp_edges_cache *cache) {
     for (int j; (j = jsp_bits_pop(&state->dirty)) >= 0;) refresh_row(state, cache, j);
 }
 
-float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int child) {
+/* Factor that the lost candidate edge c -> k contributes. */
+static double lost_factor(const jsp_edges_state *state, int c, int k) {
     const int8_t *local_index = state->scores->local_index;
-    int D = state->scores->n_variables;
-    size_t stride = (size_t)state->stride;
-    double sum = 0,
-           product = 1; /* logs are summed as products: one log for many factors */
+    const int D = state->scores->n_variables;
+    const int bit = local_index[c * D + k];
+    if (jsp_edges_state_row(state, k, JSP_EDGES_CACHE_ODDS)[bit] < LOOK_AHEAD_ODDS) {
+        return 1;
+    }
+    double odds = (double)jsp_edges_state_row(state, k, JSP_EDGES_CACHE_EXP)[bit];
+    if (!jsp_bits_has(state->open_parents[c], k)) return 1 + odds;
+    const float *reverse = jsp_edges_state_row(state, c, JSP_EDGES_CACHE_EXP);
+    return 1 + odds / (1 + (double)reverse[local_index[k * D + c]]);
+}
+
+/* Adds log(product) to sum when the product is about to overflow: a factor is at most
+ * 1 + e^30. */
+static void keep_in_range(double *product, double *sum) {
+    if (*product < 1e250) return;
+    *sum += log(*product);
+    *product = 1;
+}
+
+/* The smaller of the two sets is walked, and of the other one only what it loses. Logs
+ * are summed as products: one log for many factors. */
+float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int child) {
+    double sum = 0, product = 1;
     jsp_bits above = state->dag.ancestors[parent];
     jsp_bits below = state->dag.descendants[child];
-    for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
-        jsp_bits lost = jsp_bits_and(state->open_parents[k], below);
-        if (k == parent) jsp_bits_remove(&lost, child);
-        for (int c; (c = jsp_bits_pop(&lost)) >= 0;) {
-            size_t cell = (size_t)k * stride + (size_t)local_index[c * D + k];
-            if (state->odds[cell] < LOOK_AHEAD_ODDS) continue;
-            int reverse = local_index[k * D + c];
-            float other = 0;
-            if (reverse >= 0 && (state->open[c] >> reverse & 1)) {
-                other = state->exp_odds[(size_t)c * stride + (size_t)reverse];
+    if (state->node[parent].n_ancestors < state->node[child].n_descendants) {
+        for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
+            jsp_bits lost = jsp_bits_and(state->open_parents[k], below);
+            if (k == parent) jsp_bits_remove(&lost, child);
+            for (int c; (c = jsp_bits_pop(&lost)) >= 0;) {
+                product *= lost_factor(state, c, k);
+                keep_in_range(&product, &sum);
             }
-            product *= 1 + state->exp_odds[cell] / (1 + other);
-            if (product > 1e250) {
-                sum += log(product);
-                product = 1;
+        }
+    } else {
+        for (int c; (c = jsp_bits_pop(&below)) >= 0;) {
+            jsp_bits lost = jsp_bits_and(state->open_children[c], above);
+            if (c == child) jsp_bits_remove(&lost, parent);
+            for (int k; (k = jsp_bits_pop(&lost)) >= 0;) {
+                product *= lost_factor(state, c, k);
+                keep_in_range(&product, &sum);
             }
         }
     }

@@ -10,23 +10,35 @@
 #include "jsp_dag.h"
 #include "jsp_edges_cache.h"
 
+/* Numbers of one node that the features ask for. */
+typedef struct jsp_edges_node {
+    float expected_parents;  /* sum of chance over open candidates */
+    float expected_children; /* sum of chance over open places as a parent */
+    int16_t n_parents, n_ancestors, n_descendants; /* the latter two with itself */
+} jsp_edges_node;
+
 typedef struct jsp_edges_state {
     const jsp_scores *scores; /* borrowed */
-    int stride;               /* row length of the matrices below */
+    int stride;               /* length of the vectors of a row */
     int has_exclusions;       /* some parent sets have score -inf */
     jsp_dag dag;              /* graph so far */
     jsp_bits dirty;           /* nodes whose row must be refreshed */
-    float *odds;              /* [D, stride] log-odds of open candidates */
-    float *exp_odds;          /* [D, stride] exp of them */
-    float *gain;              /* [D, stride] change of the local score */
-    float *chance; /* [D, stride] exp_odds / (1 + exp_odds); 0 when not open */
-    float *expected_parents;  /* [D] sum of chance over open candidates */
-    float *expected_children; /* [D] sum of chance over open places as a parent */
-    uint32_t *chosen;         /* [D] parents so far, local masks */
-    uint32_t *open;           /* [D] open candidates, local masks */
-    jsp_bits *open_parents;   /* [D] the same as sets of variables */
-    char *memory;             /* borrowed: holds all arrays above and the dag */
+    float *rows; /* [D, JSP_EDGES_CACHE_VECTORS, stride] as in the cache; the chance of
+                    candidates that are not open is 0, the rest of them undefined */
+    jsp_edges_node *node;    /* [D] */
+    uint32_t *chosen;        /* [D] parents so far, local masks */
+    uint32_t *open;          /* [D] open candidates, local masks */
+    jsp_bits *open_parents;  /* [D] the same as sets of variables */
+    jsp_bits *open_children; /* [D] nodes of which this one is an open candidate */
+    char *memory;            /* borrowed: holds all arrays above and the dag */
 } jsp_edges_state;
+
+/* One vector of the row of `child`, [stride]. */
+static inline float *jsp_edges_state_row(const jsp_edges_state *state, int child,
+                                         int vector) {
+    return state->rows +
+           (size_t)(child * JSP_EDGES_CACHE_VECTORS + vector) * (size_t)state->stride;
+}
 
 /* Bytes of memory one state needs besides the struct (a multiple of 64). */
 size_t jsp_edges_state_size(const jsp_scores *scores);
@@ -48,6 +60,10 @@ void jsp_edges_state_add(jsp_edges_state *state, int parent, int child);
 
 /* Candidate `bit` of node `child` is decided: no edge. Does nothing when not open. */
 void jsp_edges_state_close(jsp_edges_state *state, int child, int bit);
+
+/* Has the memory that a refresh will need fetched. */
+void jsp_edges_state_prefetch(const jsp_edges_state *state,
+                              const jsp_edges_cache *cache);
 
 /* Recomputes dirty rows. */
 void jsp_edges_state_refresh(jsp_edges_state *state, jsp_edges_cache *cache);
