@@ -69,8 +69,8 @@ static void weigh_slots(const jsp_edges *edges, double *weight) {
         double odds = 0;
         for (int d = 0; d < 2; d++) {
             if (bit[d] < 0 || !(state->open[child[d]] >> bit[d] & 1)) continue;
-            odds += (double)state->exp_odds[(size_t)child[d] * (size_t)state->stride +
-                                            (size_t)bit[d]];
+            odds += (double)jsp_edges_state_row(state, child[d],
+                                                JSP_EDGES_CACHE_EXP)[bit[d]];
         }
         weight[p] = LEAST_WEIGHT + odds / ((1 + odds) * (1 + odds));
     }
