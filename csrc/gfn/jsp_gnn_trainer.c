@@ -15,12 +15,14 @@
 
 enum { MAX_LANES = JSP_GNN_TRAINER_LANES };
 
-/* Nodes per side that are worth a lane of their own: a block of gradients must be cleared
- * and added. */
-#define LANE_NODES 80
+/* Nodes per side that are worth a lane of their own: a block of gradients must be cleared,
+ * filled from far memory and added, which costs about as much as 60 nodes. Two lanes are
+ * made from half of that on, or a second thread would have nothing to do. */
+#define LANE_NODES 320
+#define TWO_LANES_NODES 160
 
 /* Nodes per chunk and side. */
-#define CHUNK_NODES 320
+#define CHUNK_NODES 160
 
 /* Parts of the blocks of gradients that are added up side by side. */
 #define SUM_PARTS 16
@@ -340,6 +342,13 @@ static jsp_status check_model(const jsp_gnn_target *target,
     return JSP_OK;
 }
 
+/* A power of two, so that 2, 4 or 8 threads have equal shares. */
+static int count_lanes(long nodes) {
+    int lanes = nodes >= TWO_LANES_NODES ? 2 : 1;
+    while (2 * lanes <= MAX_LANES && 2L * lanes * LANE_NODES <= nodes) lanes *= 2;
+    return lanes;
+}
+
 jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
                                   const jsp_gnn_trainer_config *config,
                                   jsp_gnn_trainer **out, jsp_error *error) {
@@ -361,8 +370,7 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
     trainer->target = target;
     trainer->config = *config;
     if (trainer->config.n_threads < 1) trainer->config.n_threads = 1;
-    const long lanes = (long)config->batch_size * target->D / LANE_NODES;
-    trainer->n_lanes = lanes < 1 ? 1 : lanes > MAX_LANES ? MAX_LANES : (int)lanes;
+    trainer->n_lanes = count_lanes((long)config->batch_size * target->D);
     status = allocate(trainer, error);
     if (status != JSP_OK) {
         jsp_gnn_trainer_destroy(trainer);
