@@ -467,8 +467,8 @@ static void fill_noise(const jsp_gnn_trainer *trainer, jsp_gnn_side *side, int f
         jsp_rng_init(&rng, trainer->config.seed, (uint32_t)trainer->update,
                      (uint32_t)(2 * (first + b) + is_after), JSP_RNG_NOISE);
         jsp_head_entries_of(&side->head, b, &begin, &end);
-        jsp_rng_fill_normal(&rng, (int)(end - begin) * side->K,
-                            side->eps + begin * (size_t)side->K);
+        jsp_kernels_active()->normals((end - begin) * (size_t)side->K, rng.counter,
+                                      rng.key, side->eps + begin * (size_t)side->K);
     }
 }
 

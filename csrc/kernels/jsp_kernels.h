@@ -115,6 +115,12 @@ typedef struct jsp_kernels {
     void (*softmax_rows_backward)(int B, int n, jsp_real factor, const jsp_real *y,
                                   const jsp_real *dy, jsp_real *dx);
 
+    /* out[0 .. n-1]: what jsp_rng_fill_normal makes of that counter and key, within 1e-6
+     * (float build). The counter's first word is the number of the first block; n numbers
+     * use (n + 3) / 4 blocks. */
+    void (*normals)(size_t n, const uint32_t counter[4], const uint32_t key[2],
+                    double *out);
+
     /* y[b, k] = (x[b, k] - mean_b) inverse_b scale[k] + offset[k],
      * inverse = 1 / sqrt(variance + 1e-5), variance with divisor n
      *   x, y [B, n]  scale, offset [n]  moments [B, 2] = mean, inverse; overwritten */

@@ -221,6 +221,29 @@ static int check_layernorm(const jsp_kernels *kernels) {
     return 0;
 }
 
+/* ---- normal numbers ---- */
+
+static int check_normals(const jsp_kernels *kernels) {
+    static const int counts[] = {0, 1, 4, 5, 127, 128, 129, 1000};
+    for (size_t s = 0; s < sizeof counts / sizeof counts[0]; s++) {
+        const int n = counts[s];
+        double *expected = malloc((size_t)(n + 1) * sizeof *expected);
+        double *found = malloc((size_t)n * sizeof *found + 1);
+        jsp_rng stream;
+        jsp_rng_init(&stream, 7, 3, (uint32_t)s, JSP_RNG_TEST);
+        stream.counter[0] = UINT32_MAX - 3; /* block numbers start again from 0 */
+        kernels->normals((size_t)n, stream.counter, stream.key, found);
+        jsp_rng_fill_normal(&stream, n, expected);
+        for (int k = 0; k < n; k++) CHECK_NEAR(found[k], expected[k], PRECISION * 20);
+        free(expected), free(found);
+    }
+    return 0;
+}
+
+static int test_normals(void) {
+    return for_each_table(check_normals);
+}
+
 static int test_products(void) {
     return for_each_table(check_products);
 }
@@ -239,10 +262,9 @@ static int test_layernorm(void) {
 
 int main(void) {
     static const check_test tests[] = {
-        {"products", test_products},
-        {"transpose", test_transpose},
-        {"softmax", test_softmax},
-        {"layernorm", test_layernorm},
+        {"products", test_products}, {"transpose", test_transpose},
+        {"softmax", test_softmax},   {"layernorm", test_layernorm},
+        {"normals", test_normals},
     };
     return CHECK_RUN(tests);
 }
