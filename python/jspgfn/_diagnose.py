@@ -51,13 +51,18 @@ LARGEST_EDGE_ERROR = 0.02
 # A graph is drawn too rarely when log p/q is above this: a tenth of what it should be.
 TOO_RARE = math.log(10.0)
 
+# Weights of own draws are even from this effective share on.
+EVEN = 0.8
+
 # Share of the posterior, drawn too rarely and not made up for by weights, that counts as
 # a missing mode.
 LARGEST_MISSING = 0.01
 
-# Weighted draws need this many effective ones, and a tail with finite variance.
-FEWEST_EFFECTIVE = 100
+# Weighted draws need this many effective ones, a tail with finite variance, and edge
+# probabilities within this of the reference.
+FEWEST_EFFECTIVE = 200
 LARGEST_K = 0.7
+LARGEST_WEIGHTED_ERROR = 0.05
 
 # Variables up to which the reference is exact: without and with max_time.
 EXACT_VARIABLES = 18
@@ -76,6 +81,8 @@ NEGLIGIBLE = 1e-3
 
 def log_mean_exp(x: Floats) -> float:
     top = float(np.max(x))
+    if math.isinf(top):
+        return top
     return top + math.log(float(np.mean(np.exp(x - top))))
 
 
@@ -134,6 +141,8 @@ def bridge(own: Floats, reference: Floats) -> float:
     own, reference : log R - log q of draws from q and from p.
     """
     total = len(own) + len(reference)
+    if not np.isfinite(reference).any():  # q draws nothing of what p draws
+        return log_mean_exp(own)
     of_own, of_reference = math.log(len(own) / total), math.log(len(reference) / total)
     log_Z = log_mean_exp(own)
     for _ in range(1000):
@@ -413,7 +422,7 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
         "pareto_k": pareto_k(own.log_weight),
         "missing": missing_share(own.log_weight - log_Z, ratio)[0],
         "recall": {
-            "1 %": float(np.quantile(log_prob, 0.01)),
+            "1 %": float(np.quantile(log_prob, 0.01, method="lower")),
             "median": float(np.median(log_prob)),
             "mean": float(log_prob.mean()),
         },
@@ -427,8 +436,17 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
         "edge_error": float((edge_difference - 4 * floor).max()),
         "edge_error_weighted": float((weighted_difference - 4 * weighted_floor).max()),
     }
-    if not reference.is_exact and (remark or not reference.mixed):
-        excess = dict.fromkeys(excess, 0.0)  # edges of such chains mean nothing
+    if not reference.is_exact:
+        # Where R / q is the same wherever chains and draws have been, only the chains can
+        # be wrong about edges: too much or too little time in one of the modes.
+        agree = (
+            figures["total_variation"] <= LARGEST_DISTANCE
+            and figures["ess_reverse"] >= EVEN
+        )
+        if agree and not remark and excess["edge_error"] > LARGEST_EDGE_ERROR:
+            remark = "unbalanced"
+        if agree or remark or not reference.mixed:
+            excess = dict.fromkeys(excess, -math.inf)
     verdict, reasons = judge(
         figures,
         excess,
@@ -468,6 +486,11 @@ def judge(
         ]
     if remark == "lost":
         reasons.append("a chain that was stuck in a negligible region is left out")
+    elif remark == "unbalanced":
+        reasons.append(
+            "the chains give other edge probabilities, but weights are even wherever they "
+            "went: they have missed a mode or have it in another proportion"
+        )
     elif figures["r_hat"] > LARGEST_R_HAT:
         reasons.append(
             f"chains disagree on edges (R-hat {figures['r_hat']:.3g}), but weights were "
@@ -484,6 +507,8 @@ def judge(
         figures["pareto_k"] > LARGEST_K
         and figures["ess_forward"] < 0.5 * figures["ess_reverse"]
     )
+    if figures["edge_error_weighted"] > LARGEST_WEIGHTED_ERROR:
+        uneven = uneven or excess["edge_error_weighted"] > -math.inf
     far = figures["total_variation"] > LARGEST_DISTANCE
     if far and (uneven or excess["edge_error_weighted"] > LARGEST_EDGE_ERROR):
         reasons.append(

@@ -1,0 +1,271 @@
+"""`diagnose` on planted situations: samplers and references with known faults.
+
+At least 19 of the 20 must get the right verdict. Some are built to fool single measures:
+a dropped mode leaves the sample size of own draws at 100 %; a chain that is stuck where
+the posterior is negligible looks like a missing mode.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+
+import jspgfn
+import planted
+from checks import as_bytes, make_trainer
+from jspgfn import _diagnose
+from jspgfn._diagnose import MISSING, TRUST, UNEVEN, WEIGHTS
+
+pytestmark = pytest.mark.statistical
+
+N_DRAWS = 5000
+PEAKED, ASIA = "d08_peaked_n500_81", "d08_bdeu_asia_n1000"
+NIG, INTERVENED, DENSE = "d08_nig_er1_n100", "d08_bge_interv", "d12_linear_er2_n100"
+
+
+def small_table(change):
+    """A sampler over all graphs of four variables; change(graphs, log R) = log q."""
+    scores, graphs, log_reward = planted.small()
+    return planted.Planted(
+        scores, planted.TableSampler(graphs, change(graphs, log_reward))
+    )
+
+
+def noise(size):
+    return np.random.default_rng(0).normal(size=size)
+
+
+def drop_edge(graphs, log_reward):
+    return np.where(graphs[:, 2, 1], -np.inf, log_reward)  # 47 % of the posterior
+
+
+@functools.cache
+def exact_sampler(name):
+    scores = planted.case_scores(name)
+    return planted.Planted(scores, planted.ExactSampler(scores))
+
+
+def other(name, scores):
+    """Draws the posterior of other scores where that of the case is wanted."""
+    return planted.Planted(planted.case_scores(name), planted.ExactSampler(scores))
+
+
+def with_garbage():
+    """Good but for one draw in a thousand, hundreds of nats off."""
+    scores, graphs, log_reward = planted.small(4, 12)
+    anything = planted.TableSampler(graphs, -0.3 * log_reward)
+    good = planted.TableSampler(graphs, log_reward)
+    return planted.Planted(scores, planted.Mixture(good, anything, 1e-3))
+
+
+def train(scores, n_updates):
+    trainer = make_trainer(
+        scores,
+        seed=3,
+        n_iter=max(n_updates, 1),
+        batch_size=32,
+        learning_rate=5e-3,
+        likelihood_fraction=0.2,
+    )
+    if n_updates:
+        trainer.step(n_updates)
+    return trainer
+
+
+def policy(name, n_updates):
+    scores = planted.case_scores(name)
+    trainer = train(scores, n_updates)
+    return planted.Planted(scores, planted.TrainerSampler(trainer))
+
+
+def fitted(n_iter):
+    sim = jspgfn.simulate.linear_gaussian(n_variables=8, n_samples=100, random_state=1)
+    est = jspgfn.JSPGFN(n_iter=n_iter, random_state=0, n_jobs=1)
+    return est.fit(sim.X).diagnose(n_draws=N_DRAWS)
+
+
+def blind_policy(name, n_updates):
+    """Trained on scores that hide one direction of an edge."""
+    hidden = planted.without_edge(name, 0.5)
+    trainer = train(hidden, n_updates)
+    return planted.Planted(planted.case_scores(name), planted.TrainerSampler(trainer))
+
+
+def judge(engine, reference="auto"):
+    return _diagnose.diagnose(engine, N_DRAWS, (1, 2), None, reference)
+
+
+def judge_chains(engine, chains, edges, r_hat):
+    own = _diagnose.collect_own(engine, N_DRAWS, 1, _diagnose.Clock(None))
+    reference = planted.reference_of(engine, chains, edges, r_hat)
+    return _diagnose.compare(own, reference)
+
+
+def lost_chain():
+    """Three chains at the posterior, one in a region of negligible probability, which the
+    sampler never draws."""
+    exact = exact_sampler(DENSE)
+    edges = exact.sampler.exact.edges()
+    i, j = np.unravel_index(np.argmin(edges + np.eye(12)), edges.shape)
+    assert edges[i, j] < _diagnose.NEGLIGIBLE
+    odds = np.zeros_like(edges)
+    odds[i, j] = np.inf
+    stuck = planted.ExactSampler(planted.with_odds(DENSE, odds))
+    graphs = exact.sampler.sample(4000, 5, 0).reshape(4, 1000, 12, 12).copy()
+    region = stuck.sample(1000, 5, 0)
+    order = np.argsort(-stuck.log_prob(region))[
+        :50
+    ]  # hardly moves: 50 graphs over and over
+    graphs[3] = np.tile(region[order], (20, 1, 1))
+    odds[i, j] = -np.inf
+    sampler = other(DENSE, planted.with_odds(DENSE, odds))
+    return judge_chains(sampler, graphs, graphs.mean(axis=(0, 1)), 3.0)
+
+
+def one_chain_in_the_mode():
+    """The sampler lacks a mode, and one chain of four sits in it."""
+    sampler = other(PEAKED, planted.without_edge(PEAKED, 0.5))
+    exact = exact_sampler(PEAKED).sampler
+    everywhere = exact.sample(8000, 5, 0)
+    in_mode = ~np.isfinite(sampler.sampler.log_prob(everywhere))
+    chains = np.stack(
+        [everywhere[~in_mode][k * 800 : (k + 1) * 800] for k in range(3)]
+        + [everywhere[in_mode][:800]]
+    )
+    return judge_chains(sampler, chains, chains.mean(axis=(0, 1)), 3.0)
+
+
+def unbalanced_chain():
+    """A good sampler; one chain of four stays in one of the modes."""
+    exact = exact_sampler(PEAKED)
+    graphs = exact.sampler.sample(8000, 5, 0)
+    i, j = np.unravel_index(
+        np.argmin(np.abs(exact.sampler.exact.edges() - 0.5)), (8, 8)
+    )
+    one_mode = graphs[graphs[:, i, j] == 1][:1000]
+    chains = np.stack([graphs[:1000], graphs[1000:2000], graphs[2000:3000], one_mode])
+    return judge_chains(exact, chains, chains.mean(axis=(0, 1)), 1.4)
+
+
+def blind_chains():
+    """A good sampler; all chains agree on one mode and have never seen the other."""
+    exact = exact_sampler(PEAKED)
+    graphs = exact.sampler.sample(8000, 5, 0)
+    i, j = np.unravel_index(
+        np.argmin(np.abs(exact.sampler.exact.edges() - 0.5)), (8, 8)
+    )
+    chains = graphs[graphs[:, i, j] == 1][:3200].reshape(4, 800, 8, 8)
+    return judge_chains(exact, chains, chains.mean(axis=(0, 1)), 1.0)
+
+
+SITUATIONS = {
+    "good": (lambda: judge(small_table(lambda g, r: r)), {TRUST}),
+    "nearly good": (
+        lambda: judge(small_table(lambda g, r: r + 0.1 * noise(len(r)))),
+        {TRUST},
+    ),
+    "slightly off": (
+        lambda: judge(small_table(lambda g, r: r + 0.6 * noise(len(r)))),
+        {WEIGHTS},
+    ),
+    "too hot": (lambda: judge(small_table(lambda g, r: r / 2)), {WEIGHTS}),
+    "dropped mode, sample size 100 %": (
+        lambda: judge(small_table(drop_edge)),
+        {MISSING},
+    ),
+    "rare catastrophes": (lambda: judge(with_garbage()), {TRUST}),
+    "good, peaked": (lambda: judge(exact_sampler(PEAKED)), {TRUST}),
+    "dropped mode, peaked": (
+        lambda: judge(other(PEAKED, planted.without_edge(PEAKED, 0.5))),
+        {MISSING},
+    ),
+    "dropped mode of a tenth": (
+        lambda: judge(other(ASIA, planted.without_edge(ASIA, 0.1))),
+        {MISSING},
+    ),
+    "slightly off, discrete": (
+        lambda: judge(other(ASIA, planted.with_odds(ASIA, planted.noisy_odds(8, 0.3)))),
+        {WEIGHTS},
+    ),
+    "far off": (
+        lambda: judge(other(NIG, planted.with_odds(NIG, planted.noisy_odds(8, 1.0)))),
+        {UNEVEN},
+    ),
+    "half of the rows": (
+        lambda: judge(other(INTERVENED, planted.case_scores(INTERVENED, rows=70))),
+        {UNEVEN, MISSING},
+    ),
+    "rows twice": (
+        lambda: judge(other(NIG, planted.case_scores(NIG, rows=200))),
+        {UNEVEN, MISSING},
+    ),
+    "untrained": (lambda: fitted(1), {UNEVEN, MISSING}),
+    "trained": (lambda: fitted(600), {TRUST}),
+    "trained without a mode": (lambda: judge(blind_policy(NIG, 300)), {MISSING}),
+    "dropped mode, seen by chains": (
+        lambda: judge(other(DENSE, planted.without_edge(DENSE, 0.3)), "chains"),
+        {MISSING},
+    ),
+    "good, one chain lost": (lost_chain, {TRUST}),
+    "dropped mode, seen by one chain": (one_chain_in_the_mode, {MISSING}),
+    "good, one chain unbalanced": (unbalanced_chain, {TRUST}),
+}
+
+
+def test_planted_situations():
+    assert len(SITUATIONS) == 20
+    wrong = {
+        name: verdict
+        for name, (report, right) in SITUATIONS.items()
+        if (verdict := report().verdict) not in right
+    }
+    assert len(wrong) <= 1, wrong
+
+
+def test_chains_that_agree_can_be_wrong():
+    report = blind_chains()
+    assert report.verdict == TRUST
+    assert "missed a mode" in report.reasons[0]
+
+
+def test_sample_size_of_own_draws_is_blind():
+    """The measure that others report alone says 100 % with half of the posterior gone."""
+    report = judge(small_table(drop_edge))
+    assert report.ess_reverse > 0.999
+    assert report.ess_forward < 1e-3
+    assert report.missing > 0.4
+    assert report.total_variation > 0.4
+    assert report.log_partition_sampled < report.log_partition - 0.5
+
+
+def test_figures_against_sums_over_all_graphs():
+    _, graphs, log_reward = planted.small()
+    engine = small_table(lambda g, r: r + 0.5 * noise(len(r)))
+    log_Z = np.logaddexp.reduce(log_reward)
+    log_p, log_q = log_reward - log_Z, engine.sampler.table
+    p, q = np.exp(log_p), np.exp(log_q)
+    for reference in ("exact", "chains"):
+        report = _diagnose.diagnose(engine, 20_000, (1, 2), None, reference)
+        assert report.reference == reference
+        error = 0.01 if reference == "exact" else 0.03
+        assert abs(report.log_partition - log_Z) < (1e-9 if error == 0.01 else 0.02)
+        assert abs(report.log_partition_sampled - log_Z) < 0.02
+        assert abs(report.kl_reverse - (q * (log_q - log_p)).sum()) < error
+        assert abs(report.kl_forward - (p * (log_p - log_q)).sum()) < error
+        assert abs(report.total_variation - np.abs(p - q).sum() / 2) < error
+        size = 1 / (p * p / q).sum()
+        assert abs(report.ess_reverse - size) < 0.03
+        assert abs(report.ess_forward - size) < 0.05
+        edges = np.einsum("s,sij->ij", p, graphs)
+        np.testing.assert_allclose(report.edges_reference, edges, atol=error)
+        np.testing.assert_allclose(report.edges_weighted, edges, atol=0.02)
+        shifted = np.abs(np.einsum("s,sij->ij", q, graphs) - edges).max()
+        assert abs(report.edge_error - shifted) < 0.02
+        assert report.elbo < report.log_partition < report.eubo
+
+
+def test_same_report_at_every_call():
+    first, second = (judge(policy(NIG, 20), "chains") for _ in range(2))
+    assert str(first) == str(second)
+    np.testing.assert_array_equal(first.edges_reference, second.edges_reference)
+    assert as_bytes(first.edges > 0.5).shape == (8, 8)
