@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_head_units.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
@@ -147,6 +148,7 @@ static void scale_logits(const jsp_gnn_trainer *trainer) {
 
 static jsp_status create_network(jsp_gnn_trainer *trainer, jsp_error *error) {
     const jsp_gnn_trainer_config *config = &trainer->config;
+    double unit[JSP_MAX_VARIABLES];
     jsp_status status =
         jsp_gnn_net_create(&trainer->net, trainer->target->D, config->head, error);
     if (status != JSP_OK) return status;
@@ -157,7 +159,16 @@ static jsp_status create_network(jsp_gnn_trainer *trainer, jsp_error *error) {
     }
     jsp_params_fill(&trainer->net.layout, config->seed, trainer->params);
     scale_logits(trainer);
+    if (config->head_spread > 0) {
+        jsp_head_units_measure(trainer->target, unit);
+        jsp_head_units_start(&trainer->net.head, unit, config->head_spread,
+                             config->init_scale, trainer->params);
+    }
     status = jsp_adam_create(&trainer->adam, size, trainer->params, error);
+    if (status == JSP_OK && config->head_spread > 0) {
+        status = jsp_head_units_rates(&trainer->net.head, unit, config->head_spread,
+                                      &trainer->adam, error);
+    }
     trainer->adam.beta2 = config->beta2;
     trainer->adam.clip_ratio = config->clip_ratio;
     trainer->adam.average_decay = config->average_decay;
@@ -356,6 +367,10 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
     *out = NULL;
     jsp_status status = check_model(target, config, error);
     if (status != JSP_OK) return status;
+    if (config->head_spread > 0 && config->head.kind == JSP_HEAD_MLP) {
+        return jsp_status_set(error, JSP_ERROR_VALUE,
+                              "head_spread is for the heads 'diag' and 'full'");
+    }
     for (int j = 0; j < target->D; j++) {
         jsp_bits allowed = target->allowed[j];
         if (jsp_bits_has(allowed, j)) jsp_bits_remove(&allowed, j);

@@ -46,6 +46,7 @@ typedef struct jsp_gnn_trainer_config {
     int minibatch_rows;       /* [0 = all] rows that an update looks at */
     long target_period; /* [0 = none] updates between copies of the parameters that
                                     the side of G' uses, without gradient */
+    double head_spread; /* [0] not 0: see jsp_head_units.h; not for `mlp` */
     jsp_gnn_loss_config loss; /* [number of rows, 1, 1] */
     uint64_t seed;
     int n_threads;

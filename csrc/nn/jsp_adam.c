@@ -6,6 +6,7 @@
  * the next. */
 #include "jsp_adam.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -56,7 +57,42 @@ void jsp_adam_destroy(jsp_adam *adam) {
     jsp_memory_free(adam->first);
     jsp_memory_free(adam->second);
     jsp_memory_free(adam->average);
+    jsp_memory_free(adam->rate);
+    jsp_memory_free(adam->kept);
     *adam = (jsp_adam){0};
+}
+
+jsp_status jsp_adam_set_rates(jsp_adam *adam, size_t first, size_t n,
+                              const jsp_real *rate, jsp_error *error) {
+    assert(!adam->rate && first + n <= adam->size);
+    adam->rate = jsp_memory_alloc(n, sizeof *adam->rate);
+    adam->kept = jsp_memory_alloc(2 * n, sizeof *adam->kept);
+    if (!adam->rate || !adam->kept) {
+        return jsp_status_no_memory(error, 3 * n * sizeof(jsp_real), "learning rates");
+    }
+    memcpy(adam->rate, rate, n * sizeof *rate);
+    adam->rate_first = first;
+    adam->n_rates = n;
+    return JSP_OK;
+}
+
+/* Parameters and their averages before a step. */
+static void keep_values(jsp_adam *adam, const jsp_real *params) {
+    const size_t n = adam->n_rates, first = adam->rate_first;
+    if (n == 0) return;
+    memcpy(adam->kept, params + first, n * sizeof *params);
+    memcpy(adam->kept + n, adam->average + first, n * sizeof *params);
+}
+
+/* Steps of the stretch with rates of its own, from the common one that was just made. */
+static void apply_rates(jsp_adam *adam, jsp_real average_decay, jsp_real *params) {
+    const size_t n = adam->n_rates, first = adam->rate_first;
+    for (size_t k = 0; k < n; k++) {
+        const jsp_real old = adam->kept[k], step = params[first + k] - old;
+        params[first + k] = old + adam->rate[k] * step;
+        adam->average[first + k] =
+            average_decay * adam->kept[n + k] + (1 - average_decay) * params[first + k];
+    }
 }
 
 double jsp_adam_step(jsp_adam *adam, double learning_rate, const jsp_real *d_params,
@@ -76,7 +112,9 @@ double jsp_adam_step(jsp_adam *adam, double learning_rate, const jsp_real *d_par
         .gradient_scale = (jsp_real)scale,
         .average_decay = (jsp_real)fmin(adam->average_decay, 1 - 1 / (1 + t / 10)),
     };
+    keep_values(adam, params);
     kernels->adam(adam->size, &step, d_params, params, adam->first, adam->second,
                   adam->average);
+    apply_rates(adam, step.average_decay, params);
     return norm;
 }

@@ -59,6 +59,7 @@ static int check_config(const jsp_gnn_trainer_config *c) {
            check_number("penalty_weight", c->loss.penalty_weight, 0, huge) < 0 ||
            check_number("minibatch_rows", c->minibatch_rows, 0, count) < 0 ||
            check_number("target_period", (double)c->target_period, 0, count) < 0 ||
+           check_number("head_spread", c->head_spread, 0, huge) < 0 ||
            check_number("n_threads", c->n_threads, 1, 1e5) < 0;
 }
 
@@ -162,6 +163,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                             "target_period",
                             "local_head",
                             "local_residual",
+                            "head_spread",
                             NULL};
     jsp_gnn_trainer_config c = {
         .n_threads = 1,
@@ -182,14 +184,14 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!|$sOOsOliidddKiiiidddddddddilpp:GnnTrainer", names,
+            args, kwargs, "O!|$sOOsOliidddKiiiidddddddddilppd:GnnTrainer", names,
             state->scores_type, &scores, &head, &allowed, &limits, &prior, &log_odds,
             &c.n_updates, &c.batch_size, &c.n_theta_samples, &c.learning_rate,
             &c.logit_scale, &c.loss.residual_scale, &seed, &c.n_threads,
             &c.n_environments, &c.replay_capacity, &c.n_prefill, &c.decay, &c.beta2,
             &c.clip_ratio, &c.average_decay, &c.exploration_start, &c.exploration_end,
             &c.init_scale, &c.loss.delta, &c.loss.penalty_weight, &c.minibatch_rows,
-            &c.target_period, &c.head.is_local, &c.is_partial)) {
+            &c.target_period, &c.head.is_local, &c.is_partial, &c.head_spread)) {
         return NULL;
     }
     if (!allowed || !limits) {

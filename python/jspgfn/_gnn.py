@@ -64,6 +64,7 @@ OPTIONS: dict[str, tuple[float, float]] = {
     "init_scale": (0.0, 1e3),
     "delta": (1e-9, 1e9),
     "penalty_weight": (0.0, 1e9),
+    "head_spread": (0.0, 1e9),
     "exploration_start": (0.0, 1.0),
     "exploration_end": (0.0, 1.0),
     "decay": (0.0, 1.0),

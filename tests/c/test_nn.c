@@ -335,6 +335,35 @@ static int test_adam_bad_gradient(void) {
     return 0;
 }
 
+/* With gradients given beforehand a stretch with rates of its own moves that many times as
+ * far, and the rest as ever. */
+static int test_adam_rates(void) {
+    enum { P = 23, FIRST = 5, N = 11, STEPS = 40 };
+    jsp_real start[P], plain[P], rated[P], dp[P], rate[N];
+    jsp_adam a, b;
+    for (int k = 0; k < P; k++) start[k] = plain[k] = rated[k] = (jsp_real)(k - 9);
+    for (int k = 0; k < N; k++) rate[k] = (jsp_real)(0.25 * k);
+    CHECK(jsp_adam_create(&a, P, plain, NULL) == JSP_OK);
+    CHECK(jsp_adam_create(&b, P, rated, NULL) == JSP_OK);
+    CHECK(jsp_adam_set_rates(&b, FIRST, N, rate, NULL) == JSP_OK);
+    for (int t = 0; t < STEPS; t++) {
+        for (int k = 0; k < P; k++) dp[k] = (jsp_real)jsp_rng_normal(&rng);
+        const double norm = jsp_adam_step(&a, 0.02, dp, plain);
+        CHECK(jsp_adam_step(&b, 0.02, dp, rated) == norm);
+    }
+    for (int k = 0; k < P; k++) {
+        const double factor = k >= FIRST && k < FIRST + N ? (double)rate[k - FIRST] : 1;
+        const double moved = (double)(plain[k] - start[k]);
+        const double average = (double)(a.average[k] - start[k]);
+        CHECK_NEAR((double)(rated[k] - start[k]), factor * moved, 100 * TOLERANCE);
+        CHECK_NEAR((double)(b.average[k] - start[k]), factor * average,
+                   100 * TOLERANCE);
+    }
+    jsp_adam_destroy(&a);
+    jsp_adam_destroy(&b);
+    return 0;
+}
+
 static int test_adam_fault(void) {
     jsp_real p[5] = {0};
     long live = jsp_memory_live();
@@ -366,6 +395,7 @@ int main(void) {
 #endif
         {"adam", test_adam_twin},
         {"adam, bad gradient", test_adam_bad_gradient},
+        {"adam, rates of its own", test_adam_rates},
         {"adam, fault", test_adam_fault},
     };
     jsp_rng_init(&rng, 21, 0, 0, JSP_RNG_TEST);

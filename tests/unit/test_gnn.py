@@ -30,6 +30,21 @@ def test_paper_settings():
     assert jspgfn.JSPGFN(**jspgfn.PAPER_QUICK).gnn_options["logit_scale"] == 1
 
 
+@pytest.mark.parametrize("head", ["diag", "full"])
+def test_head_starts_in_units_of_the_data(head):
+    """Before training, each weight has the precision that its parent alone would give."""
+    sim = jspgfn.simulate.linear_gaussian(n_variables=4, n_samples=60, random_state=3)
+    options = {"head_spread": 3.0, "init_scale": 0.0}
+    settings = {**SMALL, "head": head, "n_iter": 1, "learning_rate": 1e-30}
+    est = jspgfn.JSPGFN(**settings, gnn_options=options, random_state=0).fit(sim.X)
+    precision = (sim.X**2).sum(axis=0) / 0.1 + 1
+    draws = est.sample(2000, random_state=1)
+    parents = draws.graphs.nonzero()[1]
+    z = draws.coef[draws.graphs.astype(bool)] * np.sqrt(precision[parents])
+    assert abs(z.mean()) < 0.1
+    assert 0.95 < z.std() < 1.05
+
+
 def test_history(fit):
     _, est = fit
     assert est.n_iter_ == 20
