@@ -306,6 +306,7 @@ class GnnTrainer:
         target_period: int = 0,  # 0 = none
         local_head: bool = False,
         local_residual: bool = False,  # needs a local head
+        head_spread: float = 0.0,  # units of the head's outputs, see jsp_head_units.h
     ) -> GnnTrainer: ...
     @property
     def iteration(self) -> int: ...

@@ -125,13 +125,15 @@ class JSPGFN(ScoreEstimator):
     gnn_options : dict or None
         For "gnn": departures from the published training; entries are logit_scale and
         residual_scale (number of rows as published), init_scale (1) of the layers that
-        make logits, delta (1) of the Huber loss, penalty_weight (1), exploration_start
-        (1), exploration_end (0.1), decay (0: share of the schedule, at its end, in which
-        the learning rate falls), beta2 (0.999), clip_ratio (no clipping), average_decay
-        (0: draws use the last parameters), n_environments (8), replay_capacity (100,000),
-        n_prefill (1,000), minibatch_rows (0: every update looks at all rows; else at this
-        many, drawn afresh) and target_period (0; else the larger graph of a transition is
-        judged by parameters that are copied every so many updates).
+        make logits, head_spread (0: the head starts and learns as published; else in units
+        of the data, means in this many posterior standard deviations), delta (1) of the
+        Huber loss, penalty_weight (1), exploration_start (1), exploration_end (0.1),
+        decay (0: share of the schedule, at its end, in which the learning rate falls),
+        beta2 (0.999), clip_ratio (no clipping), average_decay (0: draws use the last
+        parameters), n_environments (8), replay_capacity (100,000), n_prefill (1,000),
+        minibatch_rows (0: every update looks at all rows; else at this many, drawn afresh)
+        and target_period (0; else the larger graph of a transition is judged by parameters
+        that are copied every so many updates).
         `jspgfn.PAPER_QUICK` holds a choice that suits few variables.
     warm_start : bool
         Begin the next `fit` of this estimator with the network that the last one has

@@ -27,7 +27,7 @@ def test_paper_settings():
     assert (est.batch_size, est.n_theta_samples, est.n_iter) == (256, 64, 100_000)
     assert est.head == "diag"
     assert set(jspgfn.PAPER) < set(jspgfn.PAPER_QUICK)
-    assert jspgfn.JSPGFN(**jspgfn.PAPER_QUICK).gnn_options["logit_scale"] == 1
+    assert jspgfn.JSPGFN(**jspgfn.PAPER_QUICK).gnn_options["logit_scale"] == 30
 
 
 @pytest.mark.parametrize("head", ["diag", "full"])
