@@ -58,10 +58,10 @@ PAPER_QUICK: dict[str, Any] = {
 """The published loss, network and head with another start and schedule.
 
 Five variables then need two minutes instead of hours. The head starts, and learns, in units
-of the posterior standard deviations that each parent alone would have (head_spread); logits
-start near 0 and are multiplied by 30 instead of the number of rows, residuals are not divided by
-it; batches are smaller; more environments, a smaller replay and less exploration keep
-transitions close to the policy; the learning rate is larger and falls, gradients are
+of the posterior standard deviations that each parent alone would have (head_spread). Logits
+start near 0 and are multiplied by 30 instead of the number of rows, by which residuals are
+not divided. Batches are smaller; more environments, a smaller replay and less exploration
+keep transitions close to the policy. The learning rate is larger and falls, gradients are
 clipped, and draws use averaged parameters.
 """
 
