@@ -130,3 +130,14 @@ void jsp_rng_fill_normal(jsp_rng *rng, int n, double *out) {
     }
     rng->used = 4;
 }
+
+uint64_t jsp_rng_hash(int n, const int *values) {
+    uint64_t state = 0;
+    for (int k = 0; k < n; k++) {
+        state += 0x9E3779B97F4A7C15u + (uint64_t)values[k];
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9u;
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EBu;
+        state ^= state >> 31;
+    }
+    return state;
+}

@@ -25,6 +25,7 @@ typedef enum jsp_rng_purpose {
     JSP_RNG_NOISE,       /* parameters in training; index = 2 transition + side */
     JSP_RNG_ORDER,       /* orders of edges; step = order, index = graph */
     JSP_RNG_FEATURE,     /* random features; step = node, index = feature */
+    JSP_RNG_UNITS,       /* hidden layers of a node; step = node */
     JSP_RNG_REFINE_MOVE, /* local moves of refinement; step = sweep, index = draw */
     JSP_RNG_REFINE,      /* its proposals and acceptances; step = sweep, index = draw */
     JSP_RNG_REFINE_BLOCK, /* which variables are redrawn; step = sweep */
@@ -44,6 +45,9 @@ void jsp_rng_block(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
 /* The stream (seed, step, index, purpose) from its beginning. */
 void jsp_rng_init(jsp_rng *rng, uint64_t seed, uint32_t step, uint32_t index,
                   jsp_rng_purpose purpose);
+
+/* One number for a list of integers, to name streams by sets: SplitMix64 folded over it. */
+uint64_t jsp_rng_hash(int n, const int *values);
 
 /* The next 32 random bits. */
 uint32_t jsp_rng_next(jsp_rng *rng);

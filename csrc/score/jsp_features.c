@@ -7,18 +7,6 @@
 #define TWO_PI 6.28318530717958647692
 #define SHAPE 1.5 /* of the gamma mixture: twice it are the degrees of freedom */
 
-/* One number for a set of parents: SplitMix64 folded over its members. */
-static uint64_t hash_set(int n_parents, const int *parents) {
-    uint64_t state = 0;
-    for (int k = 0; k < n_parents; k++) {
-        state += 0x9E3779B97F4A7C15u + (uint64_t)parents[k];
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9u;
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EBu;
-        state ^= state >> 31;
-    }
-    return state;
-}
-
 /* 1 / standard deviation of a parent over the rows that count; 1 when it is constant. */
 static double inverse_scale(const jsp_data_moments *m, int D, int i) {
     double variance = m->n_rows > 0 ? m->scatter[(size_t)i * D + i] / m->n_rows : 0;
@@ -52,7 +40,7 @@ void jsp_features_draw(jsp_features_kind kind, const jsp_data *data, int node,
                        double *direction, double *offset) {
     jsp_data_moments m = jsp_data_node(data, node);
     const int D = jsp_data_n_variables(data);
-    const uint64_t seed = hash_set(n_parents, parents);
+    const uint64_t seed = jsp_rng_hash(n_parents, parents);
     for (int k = 0; k < n_features; k++) {
         double *u = direction + (size_t)k * n_parents, squares = 0;
         jsp_rng rng;

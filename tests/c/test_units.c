@@ -1,332 +1,231 @@
-/* test_units.c - nodes as small networks: the kernel of every instruction set against plain
- * loops, rows and their moments, the model mlp by central differences. */
+/* test_units.c - evidence and draws of small networks against numerical integration.
+ *
+ * With one hidden unit and at most one parent the hidden layer is two numbers: sums over a
+ * fine grid give the evidence, the posterior of the bias and the mean prediction. Output
+ * weights are integrated with plain formulas for two columns, not with the code's
+ * elimination. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "check.h"
-#include "jsp_kernels.h"
-#include "jsp_model.h"
-#include "jsp_rng.h"
-#include "jsp_rows.h"
+#include "jsp_memory.h"
+#include "jsp_units.h"
 
-#ifdef JSP_REAL_DOUBLE
-#define PRECISION 1e-12
-#else
-#define PRECISION 2e-5
-#endif
+#define ROWS 12
+#define LOG_2PI 1.83787706640934548356
+#define GRID 401 /* points from -6 to 6 */
 
-static jsp_rng rng;
+static double z[ROWS], y[ROWS];
+static const double *columns[1] = {z};
 
-/* ---- kernel -------------------------------------------------------------------------- */
-
-/* One sample by the definition; sums along `direction` by differentiating each term. */
-static double plain_units(int U, int n_in, int n, const double *theta,
-                          const double *direction, const jsp_real *x, int x_row,
-                          const int *input, const jsp_real *y, const jsp_real *counts,
-                          double *sums) {
-    const double *w1 = theta + U, *b2 = w1 + U * n_in, *w2 = b2 + 1;
-    const int last = U * (n_in + 1);
-    double squares = 0;
-    for (int r = 0; r < n; r++) {
-        double z[JSP_KERNELS_MAX_UNITS], dz[JSP_KERNELS_MAX_UNITS], f = *b2;
-        double df = direction ? direction[last] : 0;
-        for (int u = 0; u < U; u++) {
-            z[u] = theta[u];
-            dz[u] = direction ? direction[u] : 0;
-            for (int p = 0; p < n_in; p++) {
-                const double value = (double)x[input[p] * x_row + r];
-                z[u] += w1[p * U + u] * value;
-                if (direction) dz[u] += direction[U + p * U + u] * value;
-            }
-            if (z[u] <= 0) continue;
-            f += w2[u] * z[u];
-            if (direction) df += w2[u] * dz[u] + direction[last + 1 + u] * z[u];
-        }
-        const double e = (double)counts[r] * ((double)y[r] - f);
-        const double de = -(double)counts[r] * df;
-        const double scale = direction ? de : e;
-        squares += e * e;
-        sums[last] += scale;
-        for (int u = 0; u < U; u++) {
-            if (z[u] <= 0) continue;
-            double g = scale * w2[u];
-            if (direction) g += e * direction[last + 1 + u];
-            sums[last + 1 + u] += scale * z[u] + (direction ? e * dz[u] : 0);
-            sums[u] += g;
-            for (int p = 0; p < n_in; p++) {
-                sums[U + p * U + u] += g * (double)x[input[p] * x_row + r];
-            }
-        }
+static jsp_units_problem make_problem(int p, int intercept, double noise_scale) {
+    jsp_rng rng;
+    jsp_rng_init(&rng, 3, 0, 0, JSP_RNG_TEST);
+    for (int r = 0; r < ROWS; r++) {
+        z[r] = jsp_rng_normal(&rng);
+        y[r] = 0.7 + (z[r] > 0.2 ? 1.5 * (z[r] - 0.2) : 0) + 0.3 * jsp_rng_normal(&rng);
     }
-    return squares;
+    jsp_units_problem q = {ROWS, p, 1, columns, y, intercept, noise_scale};
+    return q;
 }
 
-static int check_units(const jsp_kernels *kernels, int U, int n_in, int n) {
-    enum { K = 3, COLUMNS = 9 };
-    const int P = U * (n_in + 2) + 1, input[COLUMNS] = {4, 1, 8, 0, 2, 7, 3};
-    const size_t numbers = (size_t)(COLUMNS * n), all = (size_t)(K * P);
-    jsp_real *x = malloc(numbers * sizeof *x), *counts = malloc(numbers * sizeof *x);
-    jsp_real *theta = malloc(2 * all * sizeof *theta), *direction = theta + all;
-    double *wide = malloc(2 * all * sizeof *wide),
-           *sums = calloc(4 * all, sizeof *sums);
-    double squares[K] = {1, 2, 3};
-    for (size_t k = 0; k < numbers; k++) {
-        x[k] = (jsp_real)jsp_rng_normal(&rng);
-        counts[k] = jsp_rng_uniform(&rng) < 0.8;
-    }
-    for (size_t k = 0; k < 2 * all; k++) {
-        theta[k] = (jsp_real)jsp_rng_normal(&rng);
-        wide[k] = (double)theta[k];
-    }
-    const jsp_real *y = x + 5 * n;
-    kernels->units(K, U, n_in, n, theta, NULL, x, (size_t)n, input, y, counts, squares,
-                   sums);
-    kernels->units(K, U, n_in, n, theta, direction, x, (size_t)n, input, y, counts,
-                   NULL, sums + 2 * all);
-    for (size_t k = 0; k < K; k++) {
-        const size_t at = k * (size_t)P;
-        const double found = plain_units(U, n_in, n, wide + at, NULL, x, n, input, y,
-                                         counts, sums + all + at);
-        plain_units(U, n_in, n, wide + at, wide + all + at, x, n, input, y, counts,
-                    sums + 3 * all + at);
-        CHECK_NEAR(squares[k], found + (double)k + 1, PRECISION * (1 + found));
-        for (size_t p = at; p < at + (size_t)P; p++) {
-            const double slack = PRECISION * (1 + found) * (1 + n_in);
-            CHECK_NEAR(sums[p], sums[all + p], slack);
-            CHECK_NEAR(sums[2 * all + p], sums[3 * all + p], 2 * slack);
-        }
-    }
-    free(x), free(counts), free(theta), free(wide), free(sums);
-    return 0;
+static double grid(int k) {
+    return -6 + 12.0 * k / (GRID - 1);
 }
 
-static int test_kernel(void) {
-    for (int s = 0; jsp_kernels_available(s); s++) {
-        CHECK(jsp_kernels_select(jsp_kernels_available(s)) == 0);
-        for (int n_in = 0; n_in < 7; n_in += 2) {
-            CHECK(!check_units(jsp_kernels_active(), 5, n_in, 16));
-            CHECK(!check_units(jsp_kernels_active(), 5, n_in, 304));
-            CHECK(!check_units(jsp_kernels_active(), 1, n_in, 48));
-            CHECK(!check_units(jsp_kernels_active(), 32, n_in, 512));
-        }
+/* log N(y; 0, s^2 I + a a' + 1 1') without intercept, by the matrix determinant lemma; with
+ * one, columns centred, one degree of freedom less and no ones. */
+static double log_l(const jsp_units_problem *q, double w, double b, double s) {
+    double a[ROWS], v[ROWS], sa = 0, sy = 0;
+    for (int r = 0; r < q->n; r++) {
+        double t = (q->p ? w * z[r] : 0) + b;
+        a[r] = t > 0 ? t : 0;
+        sa += a[r] / q->n;
+        sy += y[r] / q->n;
     }
-    CHECK(jsp_kernels_select("auto") == 0);
-    return 0;
+    double aa = 0, ay = 0, yy = 0, ao = 0, yo = 0;
+    for (int r = 0; r < q->n; r++) {
+        if (q->intercept) a[r] -= sa;
+        v[r] = q->intercept ? y[r] - sy : y[r];
+        aa += a[r] * a[r];
+        ay += a[r] * v[r];
+        yy += v[r] * v[r];
+        ao += a[r];
+        yo += v[r];
+    }
+    double n = q->n, p = 1 / (s * s);
+    double A = 1 + aa * p, B = ao * p, C = 1 + n * p, by = ay * p, bo = yo * p;
+    if (q->intercept) B = 0, C = 1, bo = 0;
+    double det = A * C - B * B;
+    double fit = (C * by * by - 2 * B * by * bo + A * bo * bo) / det;
+    double rows = q->intercept ? n - 1 : n;
+    return -rows * (0.5 * LOG_2PI + log(s)) - 0.5 * log(det) - 0.5 * (yy * p - fit);
 }
 
-/* ---- a table -------------------------------------------------------------------------- */
-
-enum { D = 4, N = 37 };
-
-static int create_data(jsp_data **data, int with_mask) {
-    double x[N * D];
-    uint8_t mask[N * D];
-    for (int k = 0; k < N * D; k++) {
-        x[k] = 1 + jsp_rng_normal(&rng);
-        mask[k] = jsp_rng_uniform(&rng) < 0.2;
-    }
-    const uint8_t *cells = with_mask ? mask : NULL;
-    CHECK(jsp_data_create(x, cells, N, D, 1, data, NULL) == JSP_OK);
-    CHECK(jsp_data_keep_rows(*data, x, cells, N, NULL) == JSP_OK);
-    return 0;
+static double normal(double x, double mean) {
+    return exp(-0.5 * ((x - mean) * (x - mean) + LOG_2PI));
 }
 
-/* All rows have the moments of the table; a choice of rows those of a table of them. */
-static int test_rows(void) {
-    for (int with_mask = 0; with_mask < 2; with_mask++) {
-        jsp_data *data, *part;
-        jsp_rows rows;
-        const int index[5] = {30, 2, 17, 36, 3};
-        double x[5 * D];
-        uint8_t mask[5 * D];
-        CHECK(!create_data(&data, with_mask));
-        CHECK(jsp_rows_create(data, N, 1, &rows, NULL) == JSP_OK);
-        for (int k = 0; k < 5 * D; k++) {
-            x[k] = jsp_data_values(data, k % D)[index[k / D]];
-            if (with_mask) mask[k] = jsp_data_mask(data, k % D)[index[k / D]];
-        }
-        CHECK(jsp_data_create(x, with_mask ? mask : NULL, 5, D, 1, &part, NULL) ==
-              JSP_OK);
-        for (int chosen = 0; chosen < 2; chosen++) {
-            jsp_rows_fill(&rows, data, chosen ? 5 : N, chosen ? index : NULL);
-            CHECK_NEAR(rows.weight, chosen ? N / 5.0 : 1, 1e-15);
-            for (int j = 0; j < D; j++) {
-                jsp_data_moments found = jsp_rows_moments(&rows, j);
-                jsp_data_moments wanted = jsp_data_node(chosen ? part : data, j);
-                CHECK(found.n_rows == wanted.n_rows);
-                CHECK(jsp_rows_n_counted(&rows, j) == wanted.n_rows);
-                for (int k = 0; k < D * D; k++) {
-                    CHECK_NEAR(found.scatter[k], wanted.scatter[k], 1e-11);
-                    CHECK_NEAR(found.mean[k % D], wanted.mean[k % D], 1e-12);
-                }
-                CHECK(rows.stride % 16 == 0);
-                for (int r = rows.n; r < rows.stride; r++) {
-                    CHECK(rows.value[j * rows.stride + r] == 0);
-                    CHECK(jsp_rows_counts(&rows, j)[r] == 0);
-                }
+/* Mean of exp(log_l) over the prior; noise learned when s is NaN. */
+static double integrate(const jsp_units_problem *q) {
+    double sum = 0, step = 12.0 / (GRID - 1);
+    int learned = isnan(q->noise_scale), n_w = q->p ? GRID : 1,
+        n_s = learned ? GRID : 1;
+    for (int i = 0; i < n_w; i++) {
+        for (int k = 0; k < GRID; k++) {
+            for (int m = 0; m < n_s; m++) {
+                double log_s = learned ? grid(m) : log(q->noise_scale);
+                double weight = normal(grid(k), 0) * step;
+                if (q->p) weight *= normal(grid(i), 0) * step;
+                if (learned) weight *= normal(log_s, -1) * step;
+                sum += weight * exp(log_l(q, grid(i), grid(k), exp(log_s)));
             }
         }
-        jsp_data_destroy(part);
-        jsp_data_destroy(data);
-        jsp_rows_destroy(&rows);
-        jsp_rows_destroy(&rows);
-        jsp_rows_destroy(NULL);
+    }
+    return log(sum);
+}
+
+static int check_evidence(int p, int intercept, double noise_scale) {
+    jsp_units_problem q = make_problem(p, intercept, noise_scale);
+    jsp_units *units;
+    CHECK(jsp_units_create(ROWS, 2, 1, 8, &units, NULL) == JSP_OK);
+    double expected = integrate(&q), found = 0, value;
+    for (int k = 0; k < 4; k++) {
+        jsp_units_run(units, &q, 11, (uint32_t)k, &value);
+        found += value / 4;
+    }
+    CHECK_NEAR(found, expected, 0.03);
+    jsp_units_destroy(units);
+    return 0;
+}
+
+static int test_evidence(void) {
+    for (int p = 0; p <= 1; p++) {
+        for (int intercept = 0; intercept <= 1; intercept++) {
+            if (check_evidence(p, intercept, 0.4)) return 1;
+            if (p == 0 && check_evidence(p, intercept, NAN)) return 1;
+        }
     }
     return 0;
 }
 
-/* ---- models at given parameters -------------------------------------------------------- */
+/* Mean and variance of the bias under the posterior, by the grid and by draws; a control
+ * with the prior instead must differ. */
+static int test_draws(void) {
+    jsp_units_problem q = make_problem(1, 0, 0.4);
+    double total = 0, mean = 0, square = 0, value;
+    for (int i = 0; i < GRID; i++) {
+        for (int k = 0; k < GRID; k++) {
+            double p = normal(grid(i), 0) * normal(grid(k), 0) *
+                       exp(log_l(&q, grid(i), grid(k), 0.4));
+            total += p;
+            mean += p * grid(k);
+            square += p * grid(k) * grid(k);
+        }
+    }
+    mean /= total;
+    square /= total;
+    jsp_units *units;
+    CHECK(jsp_units_create(ROWS, 1, 1, 16, &units, NULL) == JSP_OK);
+    double found = 0, found_square = 0;
+    const int n_runs = 8, n_draws = 2000;
+    for (int run = 0; run < n_runs; run++) {
+        jsp_units_run(units, &q, 5, (uint32_t)run, &value);
+        for (int k = 0; k < n_draws; k++) {
+            jsp_rng rng;
+            double w1, b1, w2, b2, s, joint;
+            jsp_rng_init(&rng, 6, (uint32_t)run, (uint32_t)k, JSP_RNG_PARAMETER);
+            jsp_units_draw(units, &rng, &w1, &b1, &w2, &b2, &s, &joint);
+            CHECK_NEAR(s, 0.4, 1e-12);
+            found += b1 / (n_runs * n_draws);
+            found_square += b1 * b1 / (n_runs * n_draws);
+        }
+    }
+    double sd = sqrt(square - mean * mean);
+    CHECK_NEAR(found, mean, 0.08 * sd);
+    CHECK_NEAR(found_square, square, 0.1 * square);
+    CHECK(fabs(mean) > 0.2 * sd); /* the prior has 0 */
+    jsp_units_destroy(units);
+    return 0;
+}
 
-/* log joint by the definition, of K = 1 */
-static double plain_mlp(const jsp_model_setup *setup, const jsp_data *data, int U,
-                        int n_in, const int *parents, const double *theta) {
-    const int P = U * (n_in + 2) + 1, node = 1;
-    const double s = setup->field[0], log_two_pi = 1.8378770664093454836;
-    double sum = 0;
-    for (int p = 0; p < P; p++) sum -= 0.5 * (theta[p] * theta[p] + log_two_pi);
-    for (int r = 0; r < N; r++) {
-        if (jsp_data_mask(data, node)[r]) continue;
-        double f = theta[U * (n_in + 1)];
-        for (int u = 0; u < U; u++) {
-            double z = theta[u];
-            for (int p = 0; p < n_in; p++) {
-                z += theta[U + p * U + u] * jsp_data_values(data, parents[p])[r];
+/* log_joint is the density of data and all parameters, written out. */
+static int test_log_joint(void) {
+    for (int intercept = 0; intercept <= 1; intercept++) {
+        for (int learned = 0; learned <= 1; learned++) {
+            jsp_units_problem q = make_problem(1, intercept, learned ? NAN : 0.4);
+            jsp_units *units;
+            double value, w1, b1, w2, b2, s, joint;
+            CHECK(jsp_units_create(ROWS, 1, 1, 1, &units, NULL) == JSP_OK);
+            jsp_units_run(units, &q, 1, 0, &value);
+            jsp_rng rng;
+            jsp_rng_init(&rng, 6, 0, 0, JSP_RNG_PARAMETER);
+            jsp_units_draw(units, &rng, &w1, &b1, &w2, &b2, &s, &joint);
+            double expected = log(normal(w1, 0) * normal(b1, 0) * normal(w2, 0));
+            if (!intercept) expected += log(normal(b2, 0));
+            if (learned) expected += log(normal(log(s), -1));
+            double mean = 0, e[ROWS];
+            for (int r = 0; r < ROWS; r++) {
+                double a = w1 * z[r] + b1;
+                e[r] = y[r] - w2 * (a > 0 ? a : 0) - (intercept ? 0 : b2);
+                mean += intercept ? e[r] / ROWS : 0;
             }
-            f += theta[U * (n_in + 1) + 1 + u] * (z > 0 ? z : 0);
-        }
-        const double e = (jsp_data_values(data, node)[r] - f) / s;
-        sum -= 0.5 * (e * e + log_two_pi + 2 * log(s));
-    }
-    return sum;
-}
-
-static int check_mlp(int U, int n_in) {
-    enum { K = 700, P_MAX = 32 * 5 + 1 };
-    const int P = U * (n_in + 2) + 1, parents[] = {3, 0, 2}, node = 1;
-    jsp_data *data;
-    jsp_rows rows;
-    CHECK(!create_data(&data, 1));
-    CHECK(jsp_rows_create(data, N, 0, &rows, NULL) == JSP_OK);
-    jsp_rows_fill(&rows, data, N, NULL);
-    const jsp_model_setup setup = {.model = &jsp_model_mlp,
-                                   .data = data,
-                                   .field = {0.7, U},
-                                   .rows = &rows};
-    CHECK(jsp_model_mlp.check(&setup, NULL) == JSP_OK);
-    CHECK(jsp_model_mlp.n_units(&setup) == U);
-    const size_t numbers = (size_t)(P * K);
-    double *theta = malloc(numbers * sizeof *theta), *v = malloc(numbers * sizeof *v);
-    double *slope = malloc(numbers * sizeof *slope),
-           *bend = malloc(numbers * sizeof *v);
-    double joint[K] = {0}, one[P_MAX];
-    for (size_t k = 0; k < numbers; k++) {
-        theta[k] = (double)(jsp_real)(0.7 * jsp_rng_normal(&rng));
-        v[k] = jsp_rng_normal(&rng);
-    }
-    jsp_model_mlp.log_joint(&setup, node, n_in, parents, K, theta, joint, slope);
-    jsp_model_mlp.pull_slope(&setup, node, n_in, parents, K, theta, v, bend);
-    for (int k = 0; k < K; k += 233) {
-        for (int p = 0; p < P; p++) one[p] = theta[p * K + k];
-        const double value = plain_mlp(&setup, data, U, n_in, parents, one);
-        CHECK_NEAR(joint[k], value, PRECISION * fabs(value));
-#ifdef JSP_REAL_DOUBLE
-        double low[P_MAX], high[P_MAX], moved[P_MAX], ignored = 0, along = 0;
-        for (int p = 0; p < P; p++) {
-            moved[p] = one[p] + 1e-6 * v[p * K + k];
-            along += slope[p * K + k] * v[p * K + k];
-        }
-        const double up = plain_mlp(&setup, data, U, n_in, parents, moved);
-        jsp_model_mlp.log_joint(&setup, node, n_in, parents, 1, moved, &ignored, high);
-        for (int p = 0; p < P; p++) moved[p] = 2 * one[p] - moved[p];
-        const double down = plain_mlp(&setup, data, U, n_in, parents, moved);
-        jsp_model_mlp.log_joint(&setup, node, n_in, parents, 1, moved, &ignored, low);
-        CHECK_NEAR((up - down) / 2e-6, along, 1e-6 * (fabs(value) + fabs(along)));
-        for (int p = 0; p < P; p++) {
-            CHECK_NEAR((high[p] - low[p]) / 2e-6, bend[p * K + k],
-                       1e-6 * (fabs(value) + fabs(bend[p * K + k])));
-        }
-#endif
-    }
-    free(theta), free(v), free(slope), free(bend);
-    jsp_rows_destroy(&rows);
-    jsp_data_destroy(data);
-    return 0;
-}
-
-static int test_mlp(void) {
-    for (int n_in = 0; n_in <= 3; n_in++) {
-        CHECK(!check_mlp(5, n_in));
-        CHECK(!check_mlp(1, n_in));
-        CHECK(!check_mlp(32, n_in));
-    }
-    jsp_model_setup wrong = {.model = &jsp_model_mlp, .field = {0, 5}};
-    CHECK(jsp_model_mlp.check(&wrong, NULL) == JSP_ERROR_VALUE);
-    wrong.field[0] = 1;
-    wrong.field[1] = 2.5;
-    CHECK(jsp_model_mlp.check(&wrong, NULL) == JSP_ERROR_VALUE);
-    return 0;
-}
-
-/* Rows that stand for v each count v times; far from 0 no digits are lost. */
-static int test_linear(void) {
-    enum { M = 10, K = 2 };
-    const double far = 1e6;
-    const int parents[] = {0, 2}, node = 1;
-    for (int intercept = 0; intercept < 2; intercept++) {
-        jsp_data *data;
-        jsp_rows rows;
-        double x[M * D], theta[2 * K], slope[2 * K], joint[K] = {0};
-        for (int k = 0; k < M * D; k++) x[k] = far * (k % D < 2) + jsp_rng_normal(&rng);
-        CHECK(jsp_data_create(x, NULL, M, D, 1, &data, NULL) == JSP_OK);
-        CHECK(jsp_data_keep_rows(data, x, NULL, M, NULL) == JSP_OK);
-        CHECK(jsp_rows_create(data, M, 1, &rows, NULL) == JSP_OK);
-        jsp_rows_fill(&rows, data, M, NULL);
-        rows.weight = 2.5;
-        const jsp_model_setup setup = {
-            &jsp_model_linear, data, {0.5, 1.5}, intercept, &rows};
-        for (int k = 0; k < K; k++) {
-            theta[k] = 1 + 1e-7 * jsp_rng_normal(&rng);
-            theta[K + k] = jsp_rng_normal(&rng);
-        }
-        jsp_model_linear.log_joint(&setup, node, 2, parents, K, theta, joint, slope);
-        for (int k = 0; k < K; k++) {
-            long double e[M], mean = 0, squares = 0, d[2] = {0, 0};
-            const long double t0 = theta[k], t1 = theta[K + k], s = 0.5, w = 1.5;
-            for (int r = 0; r < M; r++) {
-                e[r] = x[r * D + 1] - t0 * x[r * D] - t1 * x[r * D + 2];
-                mean += e[r] / M;
+            int rows = intercept ? ROWS - 1 : ROWS;
+            for (int r = 0; r < ROWS; r++) {
+                expected -= 0.5 * (e[r] - mean) * (e[r] - mean) / (s * s);
             }
-            for (int r = 0; r < M; r++) {
-                if (intercept) e[r] -= mean;
-                squares += e[r] * e[r];
-                d[0] += 2.5L * e[r] * x[r * D] / (s * s);
-                d[1] += 2.5L * e[r] * x[r * D + 2] / (s * s);
-            }
-            const double log_two_pi = 1.8378770664093454836;
-            const double n = 2.5 * M - intercept;
-            const double expected =
-                -0.5 * n * (log_two_pi + 2 * log(0.5)) - log_two_pi - 2 * log(1.5) -
-                (double)(1.25L * squares / (s * s) + (t0 * t0 + t1 * t1) / (2 * w * w));
-            CHECK_NEAR(joint[k], expected, 1e-8 * fabs(expected));
-            CHECK_NEAR(slope[k], (double)(d[0] - t0 / (w * w)),
-                       1e-8 * (1 + fabs((double)d[0])));
-            CHECK_NEAR(slope[K + k], (double)(d[1] - t1 / (w * w)),
-                       1e-8 * (1 + fabs((double)d[1])));
+            expected -= rows * (0.5 * LOG_2PI + log(s));
+            CHECK_NEAR(joint, expected, 1e-9);
+            jsp_units_destroy(units);
         }
-        jsp_rows_destroy(&rows);
-        jsp_data_destroy(data);
     }
     return 0;
+}
+
+static int test_same_stream_same_bits(void) {
+    jsp_units_problem q = make_problem(1, 0, 0.4);
+    jsp_units *small, *large;
+    double a, b, c;
+    CHECK(jsp_units_create(ROWS, 1, 1, 1, &small, NULL) == JSP_OK);
+    CHECK(jsp_units_create(4 * ROWS, 3, 1, 1, &large, NULL) == JSP_OK);
+    jsp_units_run(small, &q, 1, 2, &a);
+    jsp_units_run(small, &q, 1, 3, &c);
+    jsp_units_run(large, &q, 1, 3, &b);
+    CHECK(b == c && a != c);
+    jsp_units_run(large, &q, 1, 2, &b);
+    CHECK(a == b);
+    q.n = 0; /* no rows: nothing is learned */
+    jsp_units_run(small, &q, 1, 2, &a);
+    CHECK_NEAR(a, 0, 1e-12);
+    jsp_units_destroy(small);
+    jsp_units_destroy(large);
+    return 0;
+}
+
+static int test_allocation_faults(void) {
+    jsp_units *units = NULL;
+    long live = jsp_memory_live();
+    for (long n = 1; n < 100; n++) {
+        jsp_memory_fail_at(n);
+        jsp_status status = jsp_units_create(ROWS, 1, 2, 1, &units, NULL);
+        jsp_memory_fail_at(0);
+        if (status == JSP_OK) {
+            jsp_units_destroy(units);
+            CHECK(n > 5);
+            return jsp_memory_live() != live;
+        }
+        CHECK(!units && jsp_memory_live() == live);
+    }
+    return 1;
 }
 
 int main(void) {
     static const check_test tests[] = {
-        {"kernel", test_kernel},
-        {"rows", test_rows},
-        {"model mlp", test_mlp},
-        {"model linear", test_linear},
+        {"evidence", test_evidence},
+        {"draws", test_draws},
+        {"log_joint", test_log_joint},
+        {"same_stream_same_bits", test_same_stream_same_bits},
+        {"allocation_faults", test_allocation_faults},
     };
-    jsp_rng_init(&rng, 91, 0, 0, JSP_RNG_TEST);
-    return CHECK_RUN(tests);
+    return CHECK_RUN_AND_COUNT(tests, jsp_memory_live);
 }
