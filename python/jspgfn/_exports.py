@@ -222,7 +222,7 @@ class Exports(Predictions):
         coords = {"parent": names, "child": names}
         if "noise_scale" in dims:
             coords["variable"] = names
-        if hasattr(arviz, "InferenceData"):
+        if arviz.__version__.startswith("0."):
             return arviz.from_dict(**groups, coords=coords, dims=dims)
         return arviz.from_dict(groups, coords=coords, dims=dims)
 
