@@ -207,7 +207,7 @@ class Exports(Predictions):
         if not isinstance(self._networks, DiscreteNetworks):  # tables differ in size
             posterior.update(self.theta)
             dims["coef"] = ["parent", "child"]
-            dims["intercept"] = dims["noise_scale"] = ["variable"]
+            dims["intercept"] = dims["noise_scale"] = ["node"]
             dims = {name: dims[name] for name in posterior if name in dims}
         stats = {"weight": self.weights, "log_prob_theta": self.log_prob_theta}
         if self.log_prob is not None:
@@ -221,7 +221,7 @@ class Exports(Predictions):
         names = self.feature_names
         coords = {"parent": names, "child": names}
         if "noise_scale" in dims:
-            coords["variable"] = names
+            coords["node"] = names
         if arviz.__version__.startswith("0."):
             return arviz.from_dict(**groups, coords=coords, dims=dims)
         return arviz.from_dict(groups, coords=coords, dims=dims)

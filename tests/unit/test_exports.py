@@ -100,7 +100,7 @@ def test_arviz(posterior, discrete, kind):
     if kind == "linear":
         coef = data.posterior["coef"].sel(parent="mass", child="age")
         np.testing.assert_array_equal(coef[0], post.coef[:, 0, 3])
-        assert data.posterior["noise_scale"].dims == ("chain", "draw", "variable")
+        assert data.posterior["noise_scale"].dims == ("chain", "draw", "node")
         summary = arviz.summary(data, var_names=["intercept"], round_to="none")
         np.testing.assert_allclose(summary["mean"], post.intercept.mean(axis=0))
 
