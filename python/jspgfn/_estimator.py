@@ -754,6 +754,39 @@ class JSPGFN(ScoreEstimator):
         seed = stream_seed(self.random_seed_, STREAM_SUMMARY)
         return self._draw(n, seed, 0).edge_probabilities(weighted=weighted)
 
+    def plot_history(self, axes: Any = None, diagnosis: Any = None) -> Any:
+        """The course of the training and how near the draws are to the posterior.
+
+        Parameters
+        ----------
+        axes : pair of matplotlib Axes, or None
+            Where to draw; None makes a figure.
+        diagnosis : Diagnosis or None
+            Of `diagnose`; adds ELBO, log Z (the log evidence of all graphs together),
+            EUBO and the verdict.
+
+        Returns
+        -------
+        pair of matplotlib Axes
+            Above the gap between EUBO and ELBO as the training estimates it (the loss,
+            for the generator "gnn"); below effective sample size and acceptance.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> from matplotlib.figure import Figure
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
+        >>> upper, lower = est.plot_history(Figure().subplots(2, 1))
+        >>> lower.get_xlabel()
+        'update'
+        """
+        from ._plots import plot_history
+
+        check_is_fitted(self, "_engine")
+        return plot_history(self.history_, axes, GOOD_GAP, diagnosis)
+
 
 @dataclass(frozen=True)
 class Training:

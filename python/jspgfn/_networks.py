@@ -182,6 +182,11 @@ class LinearNetworks(Networks):
         check_shapes(arrays, shapes)
         return cls(graphs, *(arrays[name] for name in shapes))
 
+    def mean(self, j: int, rows: Floats, draws: slice) -> Floats:
+        """Mean of x_j given the rest of the rows (N, D), (draws, N)."""
+        coef = self.coef(draws)[:, :, j]
+        return np.asarray(coef @ rows.T + self.intercept[draws, j, None])
+
     def log_density(self, rows: Floats, counts: Bools, draws: slice) -> Floats:
         coef = self.coef(draws)
         n, n_variables, _ = coef.shape

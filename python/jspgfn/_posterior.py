@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._exports import Exports
-from ._validation import check_real
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ._pictures import Pictures
 
 
-class Posterior(Exports):
+class Posterior(Pictures):
     """Draws of directed acyclic graphs together with their parameters.
 
     Made by `JSPGFN.sample`. ``graphs[s, i, j]`` is the edge i -> j in draw s: i is a
@@ -111,66 +107,3 @@ class Posterior(Exports):
         from ._files import save
 
         save(self, path)
-
-    # --- pictures --------------------------------------------------------------------
-
-    def plot_edges(self, ax: Axes | None = None, weighted: bool = False) -> Axes:
-        """Heat map of the edge probabilities: row = parent, column = child.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None
-            Where to draw; None makes a figure.
-        weighted : bool
-            Use the importance weights.
-
-        Returns
-        -------
-        matplotlib Axes
-
-        Examples
-        --------
-        >>> import jspgfn
-        >>> from matplotlib.figure import Figure
-        >>> sim = jspgfn.simulate.linear_gaussian(
-        ...     n_variables=2, n_samples=50, random_state=0)
-        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
-        >>> est.sample(100).plot_edges(ax=Figure().subplots()).get_xlabel()
-        'child'
-        """
-        from ._plots import plot_edges
-
-        return plot_edges(self._edge_probabilities(weighted)[0], self.feature_names, ax)
-
-    def plot_graph(
-        self, ax: Axes | None = None, threshold: float = 0.1, weighted: bool = False
-    ) -> Axes:
-        """Picture of the probable edges; the darker and wider, the more probable.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None
-            Where to draw; None makes a figure.
-        threshold : float
-            Edges whose probability is not above this are left out.
-        weighted : bool
-            Use the importance weights.
-
-        Returns
-        -------
-        matplotlib Axes
-
-        Examples
-        --------
-        >>> import jspgfn
-        >>> from matplotlib.figure import Figure
-        >>> sim = jspgfn.simulate.linear_gaussian(
-        ...     n_variables=2, n_samples=50, random_state=0)
-        >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
-        >>> _ = est.sample(100).plot_graph(ax=Figure().subplots())
-        """
-        from ._plots import plot_graph
-
-        threshold = check_real("threshold", threshold)
-        probability = self._edge_probabilities(weighted)[0]
-        return plot_graph(probability, self.feature_names, threshold, ax)

@@ -645,6 +645,17 @@ def check_graphs(graphs: Any, names: list[str]) -> Bytes:
     return np.ascontiguousarray(array, dtype=np.uint8)
 
 
+def check_graph_matrix(name: str, graph: object, n_variables: int) -> NDArray[np.bool_]:
+    """One graph (D, D) of 0 and 1, which may have cycles; weights are not 0 or 1."""
+    array = np.asarray(graph)
+    if array.shape != (n_variables, n_variables) or not np.isin(array, (0, 1)).all():
+        raise ValueError(
+            f"{name} must be a matrix of 0 and 1 of shape ({n_variables}, {n_variables}), "
+            f"got {describe(graph)} of shape {array.shape}"
+        )
+    return array.astype(bool)
+
+
 # --- memory --------------------------------------------------------------------------
 
 

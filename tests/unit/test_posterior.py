@@ -249,7 +249,7 @@ def test_find_cycle_against_powers(seed, n_variables):
     assert bool(find_cycle(graph)) == on_cycle
 
 
-# --- exports and pictures ------------------------------------------------------------
+# --- exports ------------------------------------------------------------
 
 
 def test_to_networkx(posterior):
@@ -266,27 +266,6 @@ def test_to_networkx(posterior):
         ValueError, match=r"s must be an integer of at least -300 and at"
     ):
         posterior.to_networkx(300)
-
-
-@pytest.mark.parametrize("plot", ["plot_edges", "plot_graph"])
-@pytest.mark.parametrize("n_variables", [1, 2, 5, 25])
-def test_pictures(tmp_path, plot, n_variables):
-    figure_module = pytest.importorskip("matplotlib.figure")
-    pytest.importorskip("networkx")
-    post = random_posterior(0, n_variables=n_variables)
-    figure = figure_module.Figure(layout="constrained")
-    ax = figure.subplots()
-    assert getattr(post, plot)(ax=ax) is ax
-    figure.savefig(tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").stat().st_size > 5000
-    assert "robability" in ax.get_title()
-
-
-def test_pictures_make_their_own_figure(posterior):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    pyplot.switch_backend("Agg")
-    assert posterior.plot_edges().figure is not posterior.plot_graph().figure
-    pyplot.close("all")
 
 
 def test_missing_extra_is_explained(monkeypatch, posterior):
