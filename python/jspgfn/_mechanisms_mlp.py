@@ -45,7 +45,7 @@ class MLPNetworks(Mechanisms):
 
     @property
     def bytes_per_cell(self) -> int:
-        return 24 + 8 * self.b1.shape[2]
+        return 24 + 8 * int(self.b1.shape[2])
 
     def mean(self, j: int, rows: Floats, draws: slice) -> Floats:
         w1 = self.w1[draws, j]  # (draws, hidden, D)
