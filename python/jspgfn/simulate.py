@@ -112,10 +112,18 @@ def nonlinear_gaussian(
 
     Parameters
     ----------
-    n_variables, n_samples, edges_per_node, graph, noise_scale, interventions, random_state
-        As in `linear_gaussian`.
+    n_variables, n_samples : int
+        Columns D and rows N.
+    edges_per_node, graph : float and str
+        How the graph is drawn, as in `linear_gaussian`.
     hidden : int
         Units of the hidden layer of each variable.
+    noise_scale : float or array-like of shape (D,)
+        Standard deviation of the noise.
+    interventions : float
+        Fraction of rows with one random variable set, as in `linear_gaussian`.
+    random_state : int, numpy generator or None
+        Seed.
 
     Returns
     -------
