@@ -99,6 +99,10 @@ int jsp_py_convert_check(PyObject *object, const char *name, int type, int n_dim
 /* Like jsp_py_convert_check for graphs uint8 (n, D, D). */
 int jsp_py_convert_check_graphs(PyObject *object, int n_variables);
 
+/* Converter of a seed for "O&": an integer from 0 to 2^64 - 1 into a uint64_t. "K" would
+ * take any integer and cut it off. */
+int jsp_py_convert_seed(PyObject *object, void *seed);
+
 /* Raises the Python exception for a core error and returns NULL. */
 PyObject *jsp_py_convert_raise(PyTypeObject *type, const jsp_error *error);
 

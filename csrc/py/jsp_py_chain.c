@@ -54,16 +54,16 @@ static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     int n_temperatures;
     double ratio;
     long cold_moves, hot_moves;
-    unsigned long long seed;
+    uint64_t seed;
     PyObject *scores;
     jsp_error error;
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!$iidlliiKi:Chains", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!$iidlliiO&i:Chains", names,
                                      state->scores_type, &scores, &config.n_chains,
                                      &n_temperatures, &ratio, &cold_moves, &hot_moves,
-                                     &config.n_batches, &config.n_stored, &seed,
-                                     &config.n_threads) ||
+                                     &config.n_batches, &config.n_stored,
+                                     jsp_py_convert_seed, &seed, &config.n_threads) ||
         check_config(&config, n_temperatures, ratio, cold_moves, hot_moves) < 0) {
         return NULL;
     }

@@ -41,6 +41,16 @@ int jsp_py_convert_check_graphs(PyObject *object, int n_variables) {
     return -1;
 }
 
+int jsp_py_convert_seed(PyObject *object, void *seed) {
+    PyObject *integer = PyNumber_Index(object);
+    if (!integer) return 0;
+    *(uint64_t *)seed = PyLong_AsUnsignedLongLong(integer);
+    Py_DECREF(integer);
+    if (!PyErr_Occurred()) return 1;
+    PyErr_Format(PyExc_ValueError, "seed must be from 0 to 2^64 - 1, got %R", object);
+    return 0;
+}
+
 PyObject *jsp_py_convert_raise(PyTypeObject *type, const jsp_error *error) {
     PyObject *exception = PyExc_ValueError;
     if (error->code == JSP_ERROR_MEMORY) exception = PyExc_MemoryError;

@@ -243,9 +243,9 @@ static PyObject *exact_sample(PyObject *object, PyObject *args, PyObject *kwargs
     jsp_py_exact *self = (jsp_py_exact *)object;
     const jsp_scores *scores = tables_of(self);
     long n, first_draw = 0;
-    unsigned long long seed;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "lK|l:sample", names, &n, &seed,
-                                     &first_draw)) {
+    uint64_t seed;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "lO&|l:sample", names, &n,
+                                     jsp_py_convert_seed, &seed, &first_draw)) {
         return NULL;
     }
     if (n < 0 || n > INT32_MAX) {

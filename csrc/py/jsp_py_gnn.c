@@ -23,10 +23,10 @@ typedef struct jsp_py_gnn {
 static PyObject *gnn_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"n_variables", "seed", NULL};
     int D;
-    unsigned long long seed = 0;
+    uint64_t seed = 0;
     jsp_error error;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$K:GnnNetwork", names, &D,
-                                     &seed)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$O&:GnnNetwork", names, &D,
+                                     jsp_py_convert_seed, &seed)) {
         return NULL;
     }
     if (D < 1 || D > JSP_MAX_VARIABLES) {

@@ -177,21 +177,22 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         .init_scale = 1,
         .loss = {.delta = 1, .penalty_weight = 1},
     };
-    unsigned long long seed = 0;
+    uint64_t seed = 0;
     const char *head = "diag", *prior = "uniform";
     PyObject *scores, *allowed = NULL, *limits = NULL, *log_odds = Py_None;
     jsp_error error;
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!|$sOOsOliidddKiiiidddddddddilppd:GnnTrainer", names,
+            args, kwargs, "O!|$sOOsOliidddO&iiiidddddddddilppd:GnnTrainer", names,
             state->scores_type, &scores, &head, &allowed, &limits, &prior, &log_odds,
             &c.n_updates, &c.batch_size, &c.n_theta_samples, &c.learning_rate,
-            &c.logit_scale, &c.loss.residual_scale, &seed, &c.n_threads,
-            &c.n_environments, &c.replay_capacity, &c.n_prefill, &c.decay, &c.beta2,
-            &c.clip_ratio, &c.average_decay, &c.exploration_start, &c.exploration_end,
-            &c.init_scale, &c.loss.delta, &c.loss.penalty_weight, &c.minibatch_rows,
-            &c.target_period, &c.head.is_local, &c.is_partial, &c.head_spread)) {
+            &c.logit_scale, &c.loss.residual_scale, jsp_py_convert_seed, &seed,
+            &c.n_threads, &c.n_environments, &c.replay_capacity, &c.n_prefill, &c.decay,
+            &c.beta2, &c.clip_ratio, &c.average_decay, &c.exploration_start,
+            &c.exploration_end, &c.init_scale, &c.loss.delta, &c.loss.penalty_weight,
+            &c.minibatch_rows, &c.target_period, &c.head.is_local, &c.is_partial,
+            &c.head_spread)) {
         return NULL;
     }
     if (!allowed || !limits) {
@@ -304,11 +305,12 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
     static char *names[] = {"n", "seed", "n_threads", "first_draw", NULL};
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     Py_ssize_t n;
-    unsigned long long seed;
+    uint64_t seed;
     int n_threads;
     long first_draw = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nKi|l:sample", names, &n, &seed,
-                                     &n_threads, &first_draw) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nO&i|l:sample", names, &n,
+                                     jsp_py_convert_seed, &seed, &n_threads,
+                                     &first_draw) ||
         check_number("n", (double)n, 1, 1e9) < 0) {
         return NULL;
     }
@@ -370,10 +372,11 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
     static char *names[] = {"graphs", "n_orders", "seed", "n_threads", NULL};
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     PyObject *graphs;
-    unsigned long long seed;
+    uint64_t seed;
     int n_orders, n_threads;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiKi:log_prob", names, &graphs,
-                                     &n_orders, &seed, &n_threads)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiO&i:log_prob", names, &graphs,
+                                     &n_orders, jsp_py_convert_seed, &seed,
+                                     &n_threads)) {
         return NULL;
     }
     const npy_intp n = check_acyclic(self, graphs);

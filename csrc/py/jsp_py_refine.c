@@ -70,12 +70,12 @@ PyObject *jsp_py_refine_run(PyObject *object, PyObject *args, PyObject *kwargs) 
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     const jsp_scores *scores = ((jsp_py_scores *)self->scores)->scores;
     jsp_refine_config config = {.moves_per_pair = 10};
-    unsigned long long seed;
+    uint64_t seed;
     PyObject *graphs, *result = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKli|lll:refine", names, &graphs,
-                                     &seed, &config.n_sweeps, &config.n_threads,
-                                     &config.first_draw, &config.first_sweep,
-                                     &config.moves_per_pair) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&li|lll:refine", names, &graphs,
+                                     jsp_py_convert_seed, &seed, &config.n_sweeps,
+                                     &config.n_threads, &config.first_draw,
+                                     &config.first_sweep, &config.moves_per_pair) ||
         check_least("n_sweeps", config.n_sweeps, 0) < 0 ||
         check_least("moves_per_pair", config.moves_per_pair, 0) < 0 ||
         check_least("n_threads", config.n_threads, 1) < 0) {

@@ -12,6 +12,7 @@
 
 /* Fields of the model from a dict; names that are not in it keep their defaults. */
 static int read_fields(PyObject *dict, jsp_model_setup *setup) {
+    Py_ssize_t n_read = 0;
     for (int k = 0; k < setup->model->n_fields; k++) {
         const jsp_model_field *field = &setup->model->fields[k];
         setup->field[k] = field->default_value;
@@ -19,8 +20,12 @@ static int read_fields(PyObject *dict, jsp_model_setup *setup) {
         if (!value) continue;
         setup->field[k] = PyFloat_AsDouble(value);
         if (PyErr_Occurred()) return -1;
+        n_read++;
     }
-    return 0;
+    if (n_read == PyDict_Size(dict)) return 0;
+    PyErr_Format(PyExc_ValueError, "model_fields of '%s' has unknown names: %R",
+                 setup->model->name, dict);
+    return -1;
 }
 
 /* Memory behind a jsp_scores_config. */
@@ -483,10 +488,11 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
     static char *names[] = {"graphs", "seed", "first_draw", NULL};
     jsp_py_scores *self = (jsp_py_scores *)object;
     PyObject *graphs;
-    unsigned long long seed;
+    uint64_t seed;
     long first_draw = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|l:draw_parameters", names,
-                                     &graphs, &seed, &first_draw)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&|l:draw_parameters", names,
+                                     &graphs, jsp_py_convert_seed, &seed,
+                                     &first_draw)) {
         return NULL;
     }
     if (jsp_py_scores_need_tables(object) < 0) return NULL;
@@ -597,10 +603,10 @@ static PyObject *scores_draw_tables(PyObject *object, PyObject *args,
     static char *names[] = {"graphs", "seed", "first_draw", NULL};
     jsp_py_scores *self = (jsp_py_scores *)object;
     PyObject *graphs;
-    unsigned long long seed;
+    uint64_t seed;
     long first_draw = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|l:draw_tables", names, &graphs,
-                                     &seed, &first_draw)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&|l:draw_tables", names, &graphs,
+                                     jsp_py_convert_seed, &seed, &first_draw)) {
         return NULL;
     }
     PyObject *offsets = scores_table_sizes(object, graphs);

@@ -45,17 +45,17 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         "scores", "n_iter",    "batch_size", "learning_rate", "likelihood_fraction",
         "seed",   "n_threads", NULL};
     jsp_trainer_config config = {0};
-    unsigned long long seed;
+    uint64_t seed;
     PyObject *scores;
     jsp_error error;
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!$liddKi:Trainer", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!$liddO&i:Trainer", names,
                                      state->scores_type, &scores,
                                      &config.schedule.n_updates, &config.batch_size,
                                      &config.schedule.learning_rate,
-                                     &config.schedule.likelihood_fraction, &seed,
-                                     &config.n_threads)) {
+                                     &config.schedule.likelihood_fraction,
+                                     jsp_py_convert_seed, &seed, &config.n_threads)) {
         return NULL;
     }
     config.seed = seed;
@@ -145,11 +145,12 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     const size_t D = (size_t)scores_of(self)->n_variables;
     Py_ssize_t n;
-    unsigned long long seed;
+    uint64_t seed;
     int n_threads;
     long first_draw = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nKi|l:sample", names, &n, &seed,
-                                     &n_threads, &first_draw) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nO&i|l:sample", names, &n,
+                                     jsp_py_convert_seed, &seed, &n_threads,
+                                     &first_draw) ||
         check_positive("n", (long)n) < 0) {
         return NULL;
     }
@@ -279,9 +280,9 @@ static PyObject *trainer_perturb(PyObject *object, PyObject *args, PyObject *kwa
     static char *names[] = {"scale", "seed", NULL};
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     double scale;
-    unsigned long long seed;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "dK:perturb", names, &scale,
-                                     &seed) ||
+    uint64_t seed;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "dO&:perturb", names, &scale,
+                                     jsp_py_convert_seed, &seed) ||
         enter(self) < 0) {
         return NULL;
     }

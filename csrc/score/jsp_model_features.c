@@ -68,10 +68,11 @@ static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
         double value = f[k];
         if (k == FOURIER || (k == NOISE_SCALE && isnan(value))) continue;
         if (value > 0 && isfinite(value) && isfinite(1 / (value * value))) continue;
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "%s of the features model must be a positive number, got "
-                              "%g",
-                              setup->model->fields[k].name, value);
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "%s of the features model must be a finite number above 1e-154, got "
+            "%g",
+            setup->model->fields[k].name, value);
     }
     return JSP_OK;
 }

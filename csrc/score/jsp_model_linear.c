@@ -33,7 +33,7 @@ static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
         if (value > 0 && isfinite(value) && isfinite(1 / (value * value))) continue;
         return jsp_status_set(
             error, JSP_ERROR_VALUE,
-            "%s of the linear model must be a positive number, got %g",
+            "%s of the linear model must be a finite number above 1e-154, got %g",
             setup->model->fields[f].name, value);
     }
     return JSP_OK;

@@ -28,7 +28,8 @@ static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
     if (!(s > 0 && isfinite(s) && isfinite(1 / (s * s)))) {
         return jsp_status_set(
             error, JSP_ERROR_VALUE,
-            "noise_scale of the mlp model must be a positive number, got %g", s);
+            "noise_scale of the mlp model must be a finite number above 1e-154, got %g",
+            s);
     }
     if (U >= 1 && U <= JSP_KERNELS_MAX_UNITS && U == floor(U)) return JSP_OK;
     return jsp_status_set(

@@ -33,9 +33,10 @@ static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
     for (int f = SHAPE; f <= WEIGHT_SCALE; f++) {
         double value = setup->field[f];
         if (value > 0 && isfinite(value) && isfinite(1 / (value * value))) continue;
-        return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "%s of the NIG model must be a positive number, got %g",
-                              setup->model->fields[f].name, value);
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "%s of the NIG model must be a finite number above 1e-154, got %g",
+            setup->model->fields[f].name, value);
     }
     return JSP_OK;
 }

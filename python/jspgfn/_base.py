@@ -43,8 +43,10 @@ from ._validation import (
     check_interventions,
     check_max_parents,
     check_memory,
+    check_same_rows,
     check_seed,
     check_table,
+    check_verbose,
     count_bytes,
     describe,
 )
@@ -174,7 +176,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             table = check_discrete_table(X, n_states)
         else:
             table = check_table(X)
+        check_same_rows(X, interventions)
         mask = check_interventions(interventions, table)
+        check_verbose(self.verbose)
         model = check_model(self.model, table.n_variables)
         if self._integrates_parameters() and not model.has_closed_form:
             raise ValueError(

@@ -122,6 +122,12 @@ def check_flag(name: str, value: object) -> bool:
     raise TypeError(f"{name} must be True or False, got {describe(value)}")
 
 
+def check_verbose(verbose: object) -> None:
+    """An integer of at least 0, or True or False."""
+    if not isinstance(verbose, (bool, np.bool_)):
+        check_integer("verbose", verbose, at_least=0)
+
+
 def check_seed(random_state: object) -> int:
     """An integer below 2**63 from None, an integer, or one of NumPy's generators."""
     if random_state is None:
@@ -447,6 +453,22 @@ def check_interventions(interventions: Any, table: Table) -> Bytes | None:
     else:
         mask = read_targets(interventions, table)
     return mask if mask.any() else None
+
+
+def check_same_rows(X: Any, interventions: Any) -> None:
+    """ValueError when both have row labels, but not the same ones in the same order.
+
+    Taking the rows by position would then assign interventions to other rows.
+    """
+    index, other = getattr(X, "index", None), getattr(interventions, "index", None)
+    if not hasattr(index, "equals") or not hasattr(other, "equals"):
+        return
+    if not index.equals(other):  # type: ignore[union-attr]
+        raise ValueError(
+            "interventions must have the row index of X, in the same order; use "
+            "interventions.loc[X.index], or reset_index(drop=True) on both when rows "
+            "belong together by position"
+        )
 
 
 def is_mask(interventions: Any) -> bool:
