@@ -10,7 +10,7 @@ In every graph, A[i, j] = 1 means the edge i -> j: i is a parent of j.
 
 from importlib.metadata import version as _version
 
-from . import datasets, simulate
+from . import datasets, metrics, simulate
 from ._config import show_config
 from ._constraints import Constraints
 from ._core import NumericalError
@@ -70,6 +70,7 @@ __all__ = [
     "__version__",
     "datasets",
     "load",
+    "metrics",
     "show_config",
     "simulate",
 ]
