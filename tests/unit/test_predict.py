@@ -311,3 +311,63 @@ def test_effects_of_an_exact_posterior_against_enumeration():
         effects = post.effects(a, b)
         error = effects.std() / math.sqrt(len(effects))
         assert abs(effects.mean() - expected[a, b]) < 4.5 * error + 1e-9
+
+
+def test_effects_of_eight_variables_against_enumeration():
+    """A known order and two possible parents per variable: 8,192 graphs, all written down.
+
+    Weights are drawn here from the conjugate posterior of each node, so that mean and
+    interval of the mixture owe nothing to the sampler.
+    """
+    sim = jspgfn.simulate.linear_gaussian(n_variables=8, n_samples=25, random_state=4)
+    possible = {k: [i for i in (k - 2, k - 1) if i >= 0] for k in range(8)}
+    exact = jspgfn.ExactPosterior(
+        "bge", preprocess="center", candidates=possible, random_state=0
+    ).fit(sim.X)
+    slots = [(i, j) for j in possible for i in possible[j]]
+    codes = np.arange(1 << len(slots))
+    graphs = np.zeros((len(codes), 8, 8), bool)
+    for bit, (i, j) in enumerate(slots):
+        graphs[:, i, j] = codes >> bit & 1
+    probability = np.exp(exact.log_prob(graphs))
+    assert probability.sum() == pytest.approx(1)
+
+    rng = np.random.default_rng(0)
+    drawn = graphs[rng.choice(len(graphs), 20_000, p=probability)]
+    x = sim.X - sim.X.mean(axis=0)
+    R = x.T @ x + 0.5 * np.eye(8)
+    coef = np.zeros(drawn.shape)
+    for j, parents_of_j in possible.items():
+        for bits in range(1 << len(parents_of_j)):
+            S = [i for k, i in enumerate(parents_of_j) if bits >> k & 1]
+            chosen = np.flatnonzero(
+                (
+                    drawn[:, parents_of_j, j]
+                    == [bits >> k & 1 for k in range(len(parents_of_j))]
+                ).all(axis=1)
+            )
+            if not S or not len(chosen):
+                continue
+            mean = np.linalg.solve(R[np.ix_(S, S)], R[S, j])
+            shape = (len(x) + 10 - 8 + len(S) + 1) / 2
+            v = stats.invgamma(shape, scale=(R[j, j] - mean @ R[S, j]) / 2).rvs(
+                len(chosen), random_state=rng
+            )
+            factor = np.linalg.cholesky(np.linalg.inv(R[np.ix_(S, S)]))
+            z = rng.normal(size=(len(chosen), len(S)))
+            coef[np.ix_(chosen, S, [j])] = (
+                mean + np.sqrt(v)[:, None] * (z @ factor.T)
+            )[:, :, None]
+    expected = np.linalg.inv(np.eye(8) - coef)
+    post = exact.sample(20_000)
+    for a, b in [(0, 7), (0, 1), (2, 5), (3, 7), (6, 7)]:
+        summary = post.effect_summary(a, b)
+        effects = expected[:, a, b]
+        error = math.hypot(effects.std(), summary.sd) / math.sqrt(20_000)
+        assert abs(summary.mean - effects.mean()) < 4.5 * error
+        assert summary.sd == pytest.approx(effects.std(), rel=0.3)
+        for share, end in ((0.05, summary.low), (0.95, summary.high)):
+            near = np.quantile(effects, [share - 0.01, share + 0.01])
+            assert near[0] - 1e-9 <= end <= near[1] + 1e-9
+        no_path = (np.abs(effects) < 1e-12).mean()
+        assert summary.probability_zero == pytest.approx(no_path, abs=0.02)
