@@ -218,6 +218,8 @@ static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int
         params + edges->tensor.parent_embedding + (size_t)option.parent * H;
     const jsp_real *as_child =
         params + edges->tensor.child_embedding + (size_t)option.child * H;
+    jsp_real both[H];
+    for (int h = 0; h < H; h++) both[h] = as_parent[h] + as_child[h];
     for (int t = 0; t < T; t++) {
         const slot_view *view = &r->view[t];
         if (view->row[d] < 0) continue;
@@ -229,7 +231,7 @@ static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int
         r->row_walk[row] = (int16_t)t;
         jsp_real *offset = r->offset + (size_t)view->row[d] * H;
         const jsp_real *pool = r->pool + (size_t)t * H;
-        for (int h = 0; h < H; h++) offset[h] = as_parent[h] + as_child[h] + pool[h];
+        for (int h = 0; h < H; h++) offset[h] = both[h] + pool[h];
     }
 }
 
@@ -407,12 +409,13 @@ static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int di
     load_output(r->edges, params, direction, r->output);
     for (int k = 0; k < n; k++) {
         const jsp_real *x = r->x + (begin + k) * F;
-        jsp_real *d_hidden = r->d_hidden + (begin - first + k) * H;
         bias += slope[k];
         odds += slope[k] * x[JSP_EDGES_FEATURES_ODDS];
         look += slope[k] * x[JSP_EDGES_FEATURES_LOOK_AHEAD];
-        for (int h = 0; h < H; h++) d_hidden[h] = slope[k] * r->output[h];
     }
+    /* d_hidden[k, :] = slope[k] output[:] */
+    kernels->product(n, 1, H, slope, 1, 1, r->output, H, 0,
+                     r->d_hidden + (begin - first) * H, H);
     d_params[tensor->pair_bias + (size_t)direction] += bias;
     d_params[tensor->odds_weight] += JSP_EDGES_FEATURES_SCALE * odds;
     d_params[tensor->look_ahead_weight] += JSP_EDGES_FEATURES_SCALE * look;
@@ -442,14 +445,15 @@ static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
     }
     for (int d = 0; d < 2; d++) {
         const int parent = d ? slot->b : slot->a, child = d ? slot->a : slot->b;
-        jsp_real *as_parent = d_params + tensor->parent_embedding + (size_t)parent * H;
-        jsp_real *as_child = d_params + tensor->child_embedding + (size_t)child * H;
-        for (long row = r->segment[2 * p + d]; row < r->segment[2 * p + d + 1]; row++) {
-            const jsp_real *d_offset = r->d_offset + (row - first) * H;
-            kernels->add(H, d_offset, as_parent);
-            kernels->add(H, d_offset, as_child);
-            kernels->add(H, d_offset, r->d_pool + (size_t)r->row_walk[row] * H);
-        }
+        const long begin = r->segment[2 * p + d], after = r->segment[2 * p + d + 1];
+        if (begin == after) continue;
+        jsp_real total[H] = {0};
+        kernels->rows_scatter((int)(after - begin), H,
+                              r->d_offset + (begin - first) * H, r->row_walk + begin,
+                              r->d_pool, total);
+        kernels->add(H, total,
+                     d_params + tensor->parent_embedding + (size_t)parent * H);
+        kernels->add(H, total, d_params + tensor->child_embedding + (size_t)child * H);
     }
 }
 

@@ -83,6 +83,11 @@ typedef struct jsp_kernels {
     void (*rows_weighted_sum)(int B, int n, const jsp_real *x, const jsp_real *c,
                               jsp_real *y);
 
+    /* y[index[b], k] += x[b, k], total[k] += sum_b x[b, k]; an index may occur again
+     *   x [B, n]  index [B] rows of y  y [..., n]  total [n]; both accumulate */
+    void (*rows_scatter)(int B, int n, const jsp_real *x, const int16_t *index,
+                         jsp_real *y, jsp_real *total);
+
     /* y[k] += x[k] */
     void (*add)(size_t n, const jsp_real *x, jsp_real *y);
 

@@ -427,6 +427,34 @@ static int check_rows(const jsp_kernels *kernels) {
     return 0;
 }
 
+/* Every third row goes to the same place. */
+static int check_scatter(const jsp_kernels *kernels) {
+    for (int s = 0; s < N_SIZES * N_SIZES; s++) {
+        int B = sizes[s % N_SIZES], n = sizes[s / N_SIZES];
+        size_t size = (size_t)(B * n);
+        jsp_real *x = make_array(size), *total = make_array((size_t)n);
+        jsp_real *y = make_array(size), *twin = copy_array(size, y);
+        jsp_real *sum = copy_array((size_t)n, total);
+        int16_t *index = calloc((size_t)B, sizeof *index);
+        for (int b = 0; b < B; b++) index[b] = (int16_t)(b % 3 ? B - 1 - b : B / 2);
+        kernels->rows_scatter(B, n, x, index, y, total);
+        for (int b = 0; b < B; b++) {
+            for (int k = 0; k < n; k++) {
+                twin[index[b] * n + k] += x[b * n + k];
+                sum[k] += x[b * n + k];
+            }
+        }
+        for (size_t k = 0; k < size; k++) CHECK(y[k] == twin[k]);
+        for (int k = 0; k < n; k++) CHECK(total[k] == sum[k]);
+        free(x), free(total), free(y), free(twin), free(sum), free(index);
+    }
+    return 0;
+}
+
+static int test_scatter(void) {
+    return for_each_table(check_scatter);
+}
+
 static int test_rows(void) {
     return for_each_table(check_rows);
 }
@@ -505,6 +533,7 @@ int main(void) {
         {"dense", test_dense},
         {"NaN stays in its row", test_nan_rows},
         {"rows", test_rows},
+        {"scatter", test_scatter},
         {"vectors", test_vectors},
         {"adam", test_adam},
     };
