@@ -13,6 +13,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_kernels.h"
+
 #define LOG_2_PI 1.8378770664093454836
 
 /* What the functions below need of one node. */
@@ -44,13 +46,11 @@ static int row_end(const node_view *v, int a) {
 
 /* y += c x */
 static void add_scaled(int K, double c, const double *x, double *y) {
-    for (int l = 0; l < K; l++) y[l] += c * x[l];
+    jsp_kernels_active()->add_scaled((size_t)K, c, x, y);
 }
 
 static double dot(int K, const double *x, const double *y) {
-    double sum = 0;
-    for (int l = 0; l < K; l++) sum += x[l] * y[l];
-    return sum;
+    return jsp_kernels_active()->sum_products((size_t)K, NULL, x, y, 0);
 }
 
 void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state, int K,
@@ -113,9 +113,8 @@ void jsp_head_normal_log_prob_backward(const jsp_head *head, jsp_head_state *sta
             *d_factor += total / *factor;
             for (int c = a; c < row_end(&v, a); c++) {
                 const double *t = theta + (v.first + (size_t)c) * (size_t)K;
-                double sum = 0;
-                for (int l = 0; l < K; l++) sum += d[l] * e[l] * (t[l] - v.loc[c]);
-                *d_factor++ -= sum;
+                *d_factor++ -=
+                    jsp_kernels_active()->sum_products((size_t)K, d, e, t, v.loc[c]);
                 v.d_loc[c] += *factor++ * d_e;
             }
         }
@@ -135,8 +134,8 @@ static void pull_samples(const node_view *v, int K, const double *theta,
         const double *t = theta + (v->first + (size_t)c) * (size_t)K;
         for (int b = v->is_diag ? c : 0; b <= c; b++) {
             const double *d = d_theta + (v->first + (size_t)b) * (size_t)K;
-            double sum = 0;
-            for (int l = 0; l < K; l++) sum += d[l] * (t[l] - v->loc[c]);
+            const double sum =
+                jsp_kernels_active()->sum_products((size_t)K, NULL, d, t, v->loc[c]);
             if (v->is_diag) {
                 v->d_factor[c] -= v->inverse[c] * sum;
                 continue;

@@ -120,6 +120,13 @@ typedef struct jsp_kernels {
     void (*softmax_rows_backward)(int B, int n, jsp_real factor, const jsp_real *y,
                                   const jsp_real *dy, jsp_real *dx);
 
+    /* y[k] += c x[k], in double; x and y must not overlap */
+    void (*add_scaled)(size_t n, double c, const double *x, double *y);
+
+    /* sum_k w[k] x[k] (y[k] - shift) in double, in a fixed order; w NULL = 1 */
+    double (*sum_products)(size_t n, const double *w, const double *x, const double *y,
+                           double shift);
+
     /* out[0 .. n-1]: what jsp_rng_fill_normal makes of that counter and key, within 1e-6
      * (float build). The counter's first word is the number of the first block; n numbers
      * use (n + 3) / 4 blocks. */

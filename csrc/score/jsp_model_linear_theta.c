@@ -18,6 +18,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_kernels.h"
 #include "jsp_rows.h"
 
 #define LOG_TWO_PI 1.8378770664093454836
@@ -54,12 +55,13 @@ static double scatter(const moments *m, int i, int k) {
 /* y[a, :] -= sum over c of (S_ac v / s^2 + [a = c] / w^2) x[c, :] */
 static void subtract_product(const moments *m, int p, const int *parents, int K,
                              const double *x, double *y) {
+    const jsp_kernels *kernels = jsp_kernels_active();
     for (int a = 0; a < p; a++) {
         double *row = y + (size_t)a * (size_t)K;
         for (int c = 0; c < p; c++) {
             const double *other = x + (size_t)c * (size_t)K;
             const double A = scatter(m, parents[a], parents[c]) + (a == c) * m->ridge;
-            for (int k = 0; k < K; k++) row[k] -= A * other[k];
+            kernels->add_scaled((size_t)K, -A, other, row);
         }
     }
 }

@@ -240,6 +240,32 @@ static int check_normals(const jsp_kernels *kernels) {
     return 0;
 }
 
+/* ---- double precision ---- */
+
+static int check_doubles(const jsp_kernels *kernels) {
+    for (int s = 0; s < N_SIZES; s++) {
+        const int n = sizes[s];
+        double *p = malloc(4 * (size_t)n * sizeof *p), sum[2] = {0};
+        for (int k = 0; k < 4 * n; k++) p[k] = jsp_rng_normal(&rng);
+        const double *w = p, *x = p + n, *y = p + 2 * n;
+        for (int k = 0; k < n; k++) {
+            sum[0] += x[k] * (y[k] - 0.5);
+            sum[1] += w[k] * x[k] * (y[k] - 0.5);
+            p[3 * n + k] = y[k] + 1.5 * x[k];
+        }
+        CHECK_NEAR(kernels->sum_products((size_t)n, NULL, x, y, 0.5), sum[0], 1e-12);
+        CHECK_NEAR(kernels->sum_products((size_t)n, w, x, y, 0.5), sum[1], 1e-12);
+        kernels->add_scaled((size_t)n, 1.5, x, p + 2 * n);
+        CHECK(memcmp(p + 2 * n, p + 3 * n, (size_t)n * sizeof *p) == 0);
+        free(p);
+    }
+    return 0;
+}
+
+static int test_doubles(void) {
+    return for_each_table(check_doubles);
+}
+
 static int test_normals(void) {
     return for_each_table(check_normals);
 }
@@ -264,7 +290,7 @@ int main(void) {
     static const check_test tests[] = {
         {"products", test_products}, {"transpose", test_transpose},
         {"softmax", test_softmax},   {"layernorm", test_layernorm},
-        {"normals", test_normals},
+        {"doubles", test_doubles},   {"normals", test_normals},
     };
     return CHECK_RUN(tests);
 }
