@@ -2,14 +2,19 @@
 
     python benchmarks/bench_paper.py [--quick]
 
-For D = 5, 20, 50, both heads, the published batch (256, K = 64) and a small one (32,
+For D = 5, 20, 50, the three heads, the published batch (256, K = 64) and a small one (32,
 K = 1), one and two threads. "products" is the time of an update divided by that of one
 1024 x 1024 x 1024 float32 NumPy product with one thread, so that figures carry over to
 other machines; "times" compares with the published JAX code, measured in the same unit on
 one AVX2 core. "share" is the rate of the network's products (three times those of the
 forward pass, 8 matrices of 128 x 128 per node) relative to that NumPy product: all other
 work, samples of parameters above all, lowers it. "MB" is the growth of the peak memory of
-a process of its own.
+a process of its own, "of JAX" the published code's peak divided by it.
+
+The second table splits the time, in percent: replay (batch, legal edges), environments,
+shared (tables and maps that all graphs of an update have in common, and their gradients),
+forward (network and outputs of the head), samples (noise, densities, rewards), loss,
+backward, sum (clearing and adding blocks of gradients, Adam).
 """
 
 import argparse
@@ -34,6 +39,21 @@ PUBLISHED = {
     ("full", 20, 32, 1): 5.9,
     ("diag", 20, 256, 64): 105,
     ("diag", 50, 32, 1): 16.7,
+    ("mlp", 5, 32, 1): 0.94,
+    ("mlp", 20, 32, 1): 5.5,
+}
+
+# its peak memory in MB
+PUBLISHED_MB = {
+    ("diag", 5, 32, 1): 757,
+    ("full", 5, 32, 1): 862,
+    ("mlp", 5, 32, 1): 923,
+    ("diag", 5, 256, 64): 880,
+    ("diag", 20, 32, 1): 860,
+    ("full", 20, 32, 1): 891,
+    ("mlp", 20, 32, 1): 887,
+    ("diag", 20, 256, 64): 1798,
+    ("diag", 50, 32, 1): 983,
 }
 
 
@@ -57,11 +77,13 @@ def measure(head, n_variables, batch, n_samples, n_threads, seconds):
     D = n_variables
     sim = jspgfn.simulate.linear_gaussian(n_variables=D, n_samples=100, random_state=0)
     few = [[i for i in range(D) if i != j][:1] for j in range(D)]  # small tables
+    fields: dict[str, float] = {"noise_scale": 0.1**0.5}
+    fields |= {"hidden": 5} if head == "mlp" else {"weight_scale": 1.0}
     scores = _core.Scores(
         np.ascontiguousarray(sim.X),
         None,
-        model="linear",
-        model_fields={"noise_scale": 0.1**0.5, "weight_scale": 1.0},
+        model="mlp" if head == "mlp" else "linear",
+        model_fields=fields,
         graph_prior="uniform",
         max_parents=[D] * D,
         candidates=few,
@@ -88,13 +110,20 @@ def measure(head, n_variables, batch, n_samples, n_threads, seconds):
         n_threads=n_threads,
     )
     trainer.step(1)
+    parts = trainer.seconds
     start, best = time.perf_counter(), np.inf
     while time.perf_counter() - start < seconds:
         call = time.perf_counter()
         edges = trainer.step(2)[-1, _core.GNN_METRICS.index("n_edges")]
         best = min(best, (time.perf_counter() - call) / 2)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": best, "edges": edges, "MB": (after - before) / 1024}
+    parts = {name: total - parts[name] for name, total in trainer.seconds.items()}
+    return {
+        "seconds": best,
+        "edges": edges,
+        "MB": (after - before) / 1024,
+        "parts": {name: part / sum(parts.values()) for name, part in parts.items()},
+    }
 
 
 def report(case, seconds):
@@ -104,8 +133,9 @@ def report(case, seconds):
     product = seconds_of_product()
     flop = 2 * batch * D * 8 * 3 * 2 * 128**2
     published = PUBLISHED.get((head, D, batch, n_samples))
+    published_mb = PUBLISHED_MB.get((head, D, batch, n_samples))
     products = found["seconds"] / product
-    return {
+    row = {
         "head": head,
         "D": D,
         "batch": batch,
@@ -118,7 +148,20 @@ def report(case, seconds):
         "share": f"{flop / found['seconds'] / (2 * 1024**3 / product):.2f}",
         "edges": f"{found['edges']:.0f}",
         "MB": f"{found['MB']:.0f}",
+        "of JAX": f"{published_mb / found['MB']:.0f}" if published_mb else "",
     }
+    names = list(row)[:5]
+    split = {name: row[name] for name in names}
+    split |= {name: f"{100 * part:.1f}" for name, part in found["parts"].items()}
+    return row, split
+
+
+def print_row(row, with_names):
+    widths = [max(len(name), 7) for name in row]
+    if with_names:
+        print("  ".join(f"{name:>{w}}" for name, w in zip(row, widths, strict=True)))
+    values = zip(row.values(), widths, strict=True)
+    print("  ".join(f"{value:>{w}}" for value, w in values), flush=True)
 
 
 def main():
@@ -129,17 +172,20 @@ def main():
     if arguments.case:
         print(json.dumps(measure(*json.loads(arguments.case))))
         return
-    rows = []
+    splits = []
     for n_threads in (1, 2):
         for D in (5, 20, 50):
-            for head in ("diag", "full"):
+            for head in ("diag", "full", "mlp"):
                 for batch, n_samples in ((32, 1), (256, 64)):
+                    if D == 50 and (batch, head) != (32, "diag") and arguments.quick:
+                        continue
                     case = (head, D, batch, n_samples, n_threads)
-                    rows.append(report(case, 1 if arguments.quick else 5))
-                    if len(rows) == 1:
-                        print("  ".join(f"{name:>9}" for name in rows[0]))
-                    values = rows[-1].values()
-                    print("  ".join(f"{value:>9}" for value in values), flush=True)
+                    row, split = report(case, 1 if arguments.quick else 5)
+                    print_row(row, not splits)
+                    splits.append(split)
+    print("\nshare of the time in percent")
+    for split in splits:
+        print_row(split, split is splits[0])
 
 
 if __name__ == "__main__":

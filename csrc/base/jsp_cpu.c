@@ -1,7 +1,7 @@
 /* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and,
  * for the wide registers, xgetbv (whether the operating system saves them on a
  * switch). */
-#define _POSIX_C_SOURCE 200809L /* nanosleep */
+#define _POSIX_C_SOURCE 200809L /* nanosleep, clock_gettime */
 
 #include "jsp_cpu.h"
 
@@ -48,6 +48,12 @@ void jsp_cpu_yield(void) {
 void jsp_cpu_nap(int microseconds) {
     struct timespec time = {0, 1000L * microseconds};
     nanosleep(&time, NULL);
+}
+
+double jsp_cpu_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 long jsp_cpu_process(void) {

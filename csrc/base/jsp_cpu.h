@@ -27,6 +27,9 @@ void jsp_cpu_yield(void);
 /* Sleeps for about this long. */
 void jsp_cpu_nap(int microseconds);
 
+/* Seconds on a clock that never goes back, for profiles only. */
+double jsp_cpu_seconds(void);
+
 /* Number of this process; a forked child has another one. */
 long jsp_cpu_process(void);
 

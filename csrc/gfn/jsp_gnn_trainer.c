@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "jsp_head_units.h"
+#include "jsp_cpu.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
@@ -28,10 +29,24 @@ enum { MAX_LANES = JSP_GNN_TRAINER_LANES };
 /* Parts of the blocks of gradients that are added up side by side. */
 #define SUM_PARTS 16
 
+/* What a profile tells apart; names in jsp_gnn_trainer_part_name. */
+enum part {
+    REPLAY,
+    ENVIRONMENTS,
+    SHARED,
+    FORWARD,
+    SAMPLES,
+    LOSS,
+    BACKWARD,
+    SUM,
+    PARTS
+};
+
 typedef struct worker {
     jsp_gnn_side before, after;
     jsp_dag_batch dag; /* one */
     double *scratch;   /* [4 K] */
+    double clock, seconds[PARTS];
 } worker;
 
 struct jsp_gnn_trainer {
@@ -487,31 +502,48 @@ static void fill_noise(const jsp_gnn_trainer *trainer, jsp_gnn_side *side, int f
     }
 }
 
+static void start_clock(worker *work) {
+    work->clock = jsp_cpu_seconds();
+}
+
+/* The time since the last call went to `part`. */
+static void note_time(worker *work, enum part part) {
+    const double now = jsp_cpu_seconds();
+    work->seconds[part] += now - work->clock;
+    work->clock = now;
+}
+
 static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
                       const jsp_gnn_net_gradient *gradient, jsp_gnn_loss_sums *sums) {
     const jsp_gnn_trainer_config *config = &trainer->config;
     jsp_gnn_side *side[2] = {&work->before, &work->after};
     fill_sides(trainer, work, first, n);
+    note_time(work, REPLAY);
     for (int s = 0; s < 2; s++) {
         const int is_frozen = s == 1 && trainer->frozen;
         const jsp_gnn_net *net = is_frozen ? &trainer->frozen_net : &trainer->net;
         jsp_gnn_side_forward(net, is_frozen ? trainer->frozen : trainer->params,
                              side[s], n, config->logit_scale);
+        note_time(work, FORWARD);
         fill_noise(trainer, side[s], first, s);
         jsp_gnn_side_sample(net, &trainer->batch_target, side[s]);
+        note_time(work, SAMPLES);
     }
     jsp_gnn_loss_transitions(&config->loss, &trainer->net, 1.0 / trainer->B,
                              trainer->action + first, side[0], side[1], work->scratch,
                              sums);
+    note_time(work, LOSS);
     for (int s = 0; s < (trainer->frozen ? 1 : 2); s++) {
         jsp_gnn_side_backward(&trainer->net, &trainer->batch_target, trainer->params,
                               side[s], gradient);
     }
+    note_time(work, BACKWARD);
 }
 
 /* Task 0 are the environments, task 1 + l is lane l. */
 static void run_task(void *context, int task, int w) {
     jsp_gnn_trainer *trainer = context;
+    start_clock(&trainer->workers[w]);
     if (task == 0) {
         jsp_gnn_shard_forward(&trainer->net.gnn, trainer->params, &trainer->net.shared,
                               &trainer->env_shard, trainer->config.n_environments,
@@ -519,6 +551,7 @@ static void run_task(void *context, int task, int w) {
                               trainer->config.logit_scale);
         choose_actions(trainer, (uint32_t)(trainer->config.n_prefill + trainer->update),
                        trainer->env_shard.log_pi);
+        note_time(&trainer->workers[w], ENVIRONMENTS);
         return;
     }
     const int lane = task - 1, size = chunk_size(trainer);
@@ -529,6 +562,7 @@ static void run_task(void *context, int task, int w) {
         jsp_gnn_net_gradient_place(&trainer->net, block);
     memset(block, 0, jsp_gnn_net_gradient_size(&trainer->net) * sizeof *block);
     trainer->sums[lane] = (jsp_gnn_loss_sums){0};
+    note_time(&trainer->workers[w], SUM);
     for (int first = begin; first < end; first += size) {
         const int n = end - first < size ? end - first : size;
         run_chunk(trainer, &trainer->workers[w], first, n, &gradient,
@@ -543,7 +577,7 @@ static void sum_part(void *context, int part, int w) {
     const size_t begin = size * (size_t)part / SUM_PARTS / 16 * 16;
     const size_t end =
         part + 1 < SUM_PARTS ? size * (size_t)(part + 1) / SUM_PARTS / 16 * 16 : size;
-    (void)w;
+    start_clock(&trainer->workers[w]);
     for (int step = 1; step < trainer->n_lanes; step *= 2) {
         for (int lane = 0; lane + step < trainer->n_lanes; lane += 2 * step) {
             jsp_kernels_active()->add(end - begin,
@@ -551,6 +585,7 @@ static void sum_part(void *context, int part, int w) {
                                       trainer->gradient[lane] + begin);
         }
     }
+    note_time(&trainer->workers[w], SUM);
 }
 
 static void report(const jsp_gnn_trainer *trainer, jsp_gnn_trainer_metrics *metrics) {
@@ -603,12 +638,16 @@ static jsp_status check_finite(const jsp_gnn_trainer *trainer, const char *name,
 static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
                              jsp_gnn_trainer_metrics *metrics, jsp_error *error) {
     plan_update(trainer, time_fraction, metrics);
+    worker *work = &trainer->workers[0];
     trainer->exploration = metrics->exploration;
+    start_clock(work);
     read_environments(trainer);
     draw_batch(trainer);
     draw_rows(trainer);
+    note_time(work, REPLAY);
     run_frozen(trainer);
     jsp_gnn_net_forward(&trainer->net, trainer->params);
+    note_time(work, SHARED);
     jsp_parallel_team_for(trainer->team, 1 + trainer->n_lanes, run_task, trainer);
     report(trainer, metrics);
     jsp_status status = check_finite(trainer, "loss", metrics->loss, error);
@@ -616,9 +655,12 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     jsp_parallel_team_for(trainer->team, SUM_PARTS, sum_part, trainer);
     const jsp_gnn_net_gradient gradient =
         jsp_gnn_net_gradient_place(&trainer->net, trainer->gradient[0]);
+    start_clock(work);
     jsp_gnn_net_backward(&trainer->net, trainer->params, &gradient);
+    note_time(work, SHARED);
     metrics->gradient_norm = jsp_adam_step(&trainer->adam, metrics->learning_rate,
                                            gradient.params, trainer->params);
+    note_time(work, SUM);
     status =
         check_finite(trainer, "norm of the gradient", metrics->gradient_norm, error);
     if (status != JSP_OK) return status;
@@ -668,6 +710,21 @@ jsp_gnn_trainer_view jsp_gnn_trainer_open(jsp_gnn_trainer *trainer) {
         .replay = &trainer->replay,
         .environment = trainer->environments.dag,
     };
+}
+
+double jsp_gnn_trainer_seconds(const jsp_gnn_trainer *trainer, int part) {
+    double sum = 0;
+    for (int w = 0; w < trainer->config.n_threads; w++) {
+        sum += trainer->workers[w].seconds[part];
+    }
+    return sum;
+}
+
+const char *jsp_gnn_trainer_part_name(int part) {
+    static const char *const names[PARTS] = {"replay",   "environments", "shared",
+                                             "forward",  "samples",      "loss",
+                                             "backward", "sum"};
+    return part >= 0 && part < PARTS ? names[part] : NULL;
 }
 
 const char *jsp_gnn_trainer_metric_name(int k) {

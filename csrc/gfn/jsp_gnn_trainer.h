@@ -80,6 +80,12 @@ jsp_status jsp_gnn_trainer_step(jsp_gnn_trainer *trainer, long n_updates,
                                 double time_fraction, jsp_gnn_trainer_metrics *metrics,
                                 long *n_done, jsp_error *error);
 
+/* Seconds spent in part `part` so far, summed over threads, for profiles. */
+double jsp_gnn_trainer_seconds(const jsp_gnn_trainer *trainer, int part);
+
+/* Name of a part, NULL after the last. */
+const char *jsp_gnn_trainer_part_name(int part);
+
 /* State that an owner may read or write between steps. */
 typedef struct jsp_gnn_trainer_view {
     jsp_gnn_trainer_config *config; /* plan and seed may be changed */

@@ -818,6 +818,18 @@ static PyObject *get_n_parameters(PyObject *object, void *unused) {
     return PyLong_FromLong(n);
 }
 
+static PyObject *get_seconds(PyObject *object, void *unused) {
+    const jsp_gnn_trainer *trainer = ((jsp_py_gnn_trainer *)object)->trainer;
+    PyObject *dict = PyDict_New();
+    const char *name;
+    (void)unused;
+    for (int k = 0; dict && (name = jsp_gnn_trainer_part_name(k)); k++) {
+        PyObject *value = PyFloat_FromDouble(jsp_gnn_trainer_seconds(trainer, k));
+        if (put(dict, name, value)) Py_CLEAR(dict);
+    }
+    return dict;
+}
+
 PyObject *jsp_py_gnn_trainer_metrics(void) {
     PyObject *names = PyTuple_New(JSP_GNN_TRAINER_METRICS);
     for (int k = 0; names && k < JSP_GNN_TRAINER_METRICS; k++) {
@@ -857,6 +869,7 @@ static PyMethodDef trainer_methods[] = {
 static PyGetSetDef trainer_getset[] = {
     {"iteration", get_iteration, NULL, "Updates done.", NULL},
     {"n_parameters", get_n_parameters, NULL, "Numbers in the network.", NULL},
+    {"seconds", get_seconds, NULL, "Seconds by part of the updates so far.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -312,6 +312,12 @@ class GnnTrainer:
     def iteration(self) -> int: ...
     @property
     def n_parameters(self) -> int: ...
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by part of the updates so far, summed over threads, for profiles:
+        replay, environments, shared (what all graphs of an update have in common),
+        forward (network and outputs of the head), samples (noise, densities, rewards),
+        loss, backward, sum (blocks of gradients, Adam)."""
     def set_schedule(
         self, first_iteration: int, n_iter: int, exploration_start: float
     ) -> None:
