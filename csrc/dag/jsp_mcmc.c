@@ -234,3 +234,49 @@ jsp_mcmc_view jsp_mcmc_open(const jsp_mcmc *mcmc) {
         .stored = mcmc->stored,
     };
 }
+
+static void restore_chain(jsp_mcmc *mcmc, int chain, const jsp_mcmc_state *state,
+                          const cursor *at) {
+    const size_t c = (size_t)chain, D = (size_t)mcmc->scores->n_variables;
+    const size_t n_moves = (size_t)mcmc->moves.n_moves;
+    const size_t room = (size_t)mcmc->config.n_batches * n_moves;
+    const size_t used = (size_t)(at->n_full + (at->n_partial > 0)) * n_moves;
+    const size_t n_stored = (size_t)mcmc->config.n_stored * D;
+    const size_t n_states = (size_t)at->n_states * D;
+    const int T = mcmc->config.plan.n_temperatures;
+    jsp_tempering *ensemble = &mcmc->ensemble[chain];
+    mcmc->at[chain] = *at;
+    memset(mcmc->count + c * room, 0, room * sizeof(double));
+    memset(mcmc->sum + c * room, 0, room * sizeof(double));
+    memcpy(mcmc->count + c * room, state->count + c * used, used * sizeof(double));
+    memcpy(mcmc->sum + c * room, state->sum + c * used, used * sizeof(double));
+    memcpy(mcmc->stored + c * n_stored, state->stored + c * n_states,
+           n_states * sizeof(uint32_t));
+    jsp_tempering_set(ensemble, (uint32_t)mcmc->n_rounds,
+                      state->replica + c * (size_t)T * D);
+    ensemble->round_trips = (long)state->round_trips[chain];
+    for (int k = 0; k < T; k++) {
+        ensemble->heading[k] = state->heading[chain * T + k];
+        ensemble->accepted_moves[k] = (long)state->accepted_moves[chain * T + k];
+    }
+    for (int k = 0; k < T - 1; k++) {
+        const int pair = chain * (T - 1) + k;
+        ensemble->tried_swaps[k] = (long)state->tried_swaps[pair];
+        ensemble->accepted_swaps[k] = (long)state->accepted_swaps[pair];
+    }
+}
+
+void jsp_mcmc_restore(jsp_mcmc *mcmc, const jsp_mcmc_state *state) {
+    mcmc->n_rounds = state->n_full * state->batch_rounds + state->n_partial;
+    const cursor at = {.n_full = state->n_full,
+                       .batch_rounds = state->batch_rounds,
+                       .n_partial = state->n_partial,
+                       .n_states = state->n_states,
+                       .thinning = state->thinning,
+                       /* the next one is stored after round n_states thinning + 1 */
+                       .until_next =
+                           state->n_states * state->thinning - mcmc->n_rounds};
+    for (int c = 0; c < mcmc->config.n_chains; c++) {
+        restore_chain(mcmc, c, state, &at);
+    }
+}

@@ -59,4 +59,23 @@ void jsp_mcmc_step(jsp_mcmc *mcmc, long n_rounds);
 
 jsp_mcmc_view jsp_mcmc_open(const jsp_mcmc *mcmc);
 
+/* Where all chains stand: enough to go on to the same bits. T = n_temperatures. */
+typedef struct jsp_mcmc_state {
+    int n_full; /* at least 1 */
+    long batch_rounds, n_partial;
+    int n_states;
+    long thinning;
+    const double *count, *sum; /* [n_chains, n_full + (n_partial > 0), n_moves] */
+    const uint32_t *stored;    /* [n_chains, n_states, D] */
+    const uint32_t *replica;   /* [n_chains, T, D] allowed, acyclic graphs */
+    const int8_t *heading;     /* [n_chains, T] */
+    const int64_t *accepted_moves, *tried_swaps, *accepted_swaps; /* [n_chains, T],
+                                      [n_chains, T - 1], [n_chains, T - 1] */
+    const int64_t *round_trips;                                   /* [n_chains] */
+} jsp_mcmc_state;
+
+/* Puts chains that were made with the same scores and config where others stood. The
+ * numbers must be such as jsp_mcmc_open shows. */
+void jsp_mcmc_restore(jsp_mcmc *mcmc, const jsp_mcmc_state *state);
+
 #endif

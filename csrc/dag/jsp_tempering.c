@@ -94,6 +94,17 @@ void jsp_tempering_destroy(jsp_tempering *ensemble) {
     *ensemble = (jsp_tempering){0};
 }
 
+void jsp_tempering_set(jsp_tempering *ensemble, uint32_t round,
+                       const uint32_t *replica) {
+    const jsp_scores *scores = ensemble->scores;
+    ensemble->round = round;
+    for (int k = 0; k < ensemble->plan->n_temperatures; k++) {
+        jsp_chain_state *state = &ensemble->state[k];
+        jsp_chain_set(scores, replica + (size_t)k * (size_t)scores->n_variables, state);
+        ensemble->log_reward[k] = jsp_scores_log_reward(scores, state->local);
+    }
+}
+
 static void exchange(jsp_tempering *ensemble, int a) {
     jsp_chain_state state = ensemble->state[a];
     double log_reward = ensemble->log_reward[a];

@@ -56,6 +56,11 @@ jsp_status jsp_tempering_create(jsp_tempering *ensemble, const jsp_scores *score
                                 uint32_t index, jsp_error *error);
 void jsp_tempering_destroy(jsp_tempering *ensemble); /* all-zero allowed */
 
+/* The ensemble after `round` rounds with these replicas, local masks [n, D] of acyclic
+ * graphs by temperature; heading [n] and the counters are the caller's to write. */
+void jsp_tempering_set(jsp_tempering *ensemble, uint32_t round,
+                       const uint32_t *replica);
+
 /* One round. Everything it does is a function of the states, seed, index and round. */
 void jsp_tempering_step(jsp_tempering *ensemble);
 

@@ -1,7 +1,11 @@
 /* The type Chains: structure MCMC with parallel tempering on score tables. */
 #include "jsp_py.h" /* first: Python.h sets feature macros */
 
+#include <math.h>
+
+#include "jsp_dag.h"
 #include "jsp_mcmc.h"
+#include "jsp_memory.h"
 
 typedef struct jsp_py_chain {
     PyObject_HEAD PyObject
@@ -221,11 +225,188 @@ static PyObject *chain_counters(PyObject *object, PyObject *unused) {
     return result;
 }
 
+/* ---- where chains stand -------------------------------------------------------------- */
+
+static PyObject *chain_replicas(PyObject *object, PyObject *unused) {
+    jsp_py_chain *self = (jsp_py_chain *)object;
+    (void)unused;
+    if (jsp_py_busy_enter(&self->busy) < 0) return NULL;
+    const jsp_mcmc_view view = jsp_mcmc_open(self->mcmc);
+    const int T = view.config->plan.n_temperatures, D = view.scores->n_variables;
+    const npy_intp shape[3] = {view.config->n_chains, T, D};
+    PyObject *replicas = PyArray_SimpleNew(3, shape, NPY_UINT32);
+    PyObject *headings = PyArray_SimpleNew(2, shape, NPY_INT8);
+    if (replicas && headings) {
+        uint32_t *local = PyArray_DATA((PyArrayObject *)replicas);
+        int8_t *heading = PyArray_DATA((PyArrayObject *)headings);
+        for (int c = 0; c < view.config->n_chains; c++) {
+            const jsp_tempering *ensemble = &view.ensemble[c];
+            for (int k = 0; k < T; k++, local += D) {
+                memcpy(local, ensemble->state[k].local, (size_t)D * sizeof *local);
+                *heading++ = ensemble->heading[k];
+            }
+        }
+    }
+    jsp_py_busy_leave(&self->busy);
+    if (replicas && headings) return Py_BuildValue("NN", replicas, headings);
+    Py_XDECREF(replicas);
+    Py_XDECREF(headings);
+    return NULL;
+}
+
+static int refuse_state(const char *name) {
+    PyErr_Format(PyExc_ValueError, "'%s' of the chains belongs to another problem",
+                 name);
+    return -1;
+}
+
+/* The data of an array of this type and shape, -1 = any length; NULL with an exception. */
+static const void *state_array(PyObject *value, const char *name, int type, int n_dims,
+                               const npy_intp *shape) {
+    if (jsp_py_convert_check(value, name, type, n_dims) < 0) return NULL;
+    for (int k = 0; k < n_dims; k++) {
+        if (shape[k] >= 0 && PyArray_DIM((PyArrayObject *)value, k) != shape[k]) {
+            refuse_state(name);
+            return NULL;
+        }
+    }
+    return PyArray_DATA((PyArrayObject *)value);
+}
+
+/* How many rounds there were and where the next ones go, from the lengths of batches. */
+static int read_rounds(const jsp_mcmc_view *view, const int64_t *rounds, npy_intp n,
+                       npy_intp n_states, long thinning, jsp_mcmc_state *state) {
+    const int64_t most = UINT32_MAX;
+    int64_t total = 0;
+    for (npy_intp b = 0; b < n; b++) {
+        const int is_last = b == n - 1;
+        if (rounds[b] < 1 || rounds[b] > rounds[0] ||
+            (!is_last && rounds[b] != rounds[0]) || rounds[b] > most - total) {
+            return refuse_state("rounds");
+        }
+        total += rounds[b];
+    }
+    const int is_partial = n > 0 && rounds[n - 1] < rounds[0];
+    const npy_intp n_full = n - is_partial;
+    if (n_full < 1 || n > view->config->n_batches) return refuse_state("rounds");
+    if (n_states < 1 || n_states > view->config->n_stored || thinning < 1 ||
+        thinning > most || n_states * thinning < total ||
+        n_states * thinning - total >= thinning) {
+        return refuse_state("states");
+    }
+    state->n_full = (int)n_full;
+    state->batch_rounds = (long)rounds[0];
+    state->n_partial = is_partial ? (long)rounds[n - 1] : 0;
+    state->n_states = (int)n_states;
+    state->thinning = thinning;
+    return 0;
+}
+
+/* Replicas must be allowed graphs, or the core would read outside its tables. */
+static int check_replicas(const jsp_mcmc_view *view, const uint32_t *replica,
+                          const int8_t *heading) {
+    const int D = view->scores->n_variables;
+    const int n = view->config->n_chains * view->config->plan.n_temperatures;
+    int fits = 1;
+    for (int k = 0; k < n * D && fits; k++) {
+        const jsp_scores_node *node = &view->scores->node[k % D];
+        fits = !((uint64_t)replica[k] >> node->K) && isfinite(node->score[replica[k]]);
+    }
+    for (int k = 0; k < n; k++) fits = fits && heading[k] >= -1 && heading[k] <= 1;
+    if (!fits) return refuse_state("replicas");
+    PyObject *graphs = jsp_py_convert_graphs(view->scores, n, replica);
+    if (!graphs) return -1;
+    fits = jsp_dag_find_cycle(D, n, PyArray_DATA((PyArrayObject *)graphs)) < 0;
+    Py_DECREF(graphs);
+    return fits ? 0 : refuse_state("replicas");
+}
+
+/* Matrices (n_chains, n_used, D, D) as sums [n_chains, n_used, n_moves]. */
+static double *compress(const jsp_mcmc_view *view, const double *cells, size_t n) {
+    const size_t D = (size_t)view->scores->n_variables;
+    const size_t n_moves = (size_t)view->moves->n_moves;
+    double *sums = jsp_memory_alloc(n * n_moves, sizeof *sums);
+    if (!sums) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (size_t b = 0; b < n; b++) {
+        for (size_t m = 0; m < n_moves; m++) {
+            const size_t i = (size_t)view->moves->parent[m];
+            const size_t j = (size_t)view->moves->child[m];
+            sums[b * n_moves + m] = cells[(b * D + i) * D + j];
+        }
+    }
+    return sums;
+}
+
+static PyObject *chain_restore(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"rounds",         "counts",      "sums",
+                            "states",         "thinning",    "replicas",
+                            "heading",        "tried_swaps", "accepted_swaps",
+                            "accepted_moves", "round_trips", NULL};
+    jsp_py_chain *self = (jsp_py_chain *)object;
+    PyObject *rounds, *counts, *sums, *states, *replicas, *heading, *tried, *swaps,
+        *moves, *trips;
+    long thinning;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOlOOOOOO:restore", names,
+                                     &rounds, &counts, &sums, &states, &thinning,
+                                     &replicas, &heading, &tried, &swaps, &moves,
+                                     &trips) ||
+        jsp_py_busy_enter(&self->busy) < 0) {
+        return NULL;
+    }
+    const jsp_mcmc_view view = jsp_mcmc_open(self->mcmc);
+    const npy_intp D = view.scores->n_variables, C = view.config->n_chains, any = -1;
+    const npy_intp T = view.config->plan.n_temperatures;
+    jsp_mcmc_state state;
+    const int64_t *lengths = state_array(rounds, "rounds", NPY_INT64, 1, &any);
+    const npy_intp n = lengths ? PyArray_DIM((PyArrayObject *)rounds, 0) : 0;
+    const npy_intp of_batches[4] = {C, n, D, D}, of_states[3] = {C, -1, D};
+    const npy_intp of_replicas[3] = {C, T, D}, of_pairs[2] = {C, T - 1};
+    double *count = NULL, *sum = NULL;
+    const double *cells[2] = {NULL, NULL};
+    int is_good =
+        lengths &&
+        (cells[0] = state_array(counts, "counts", NPY_DOUBLE, 4, of_batches)) &&
+        (cells[1] = state_array(sums, "sums", NPY_DOUBLE, 4, of_batches)) &&
+        (state.stored = state_array(states, "states", NPY_UINT32, 3, of_states)) &&
+        (state.replica =
+             state_array(replicas, "replicas", NPY_UINT32, 3, of_replicas)) &&
+        (state.heading = state_array(heading, "heading", NPY_INT8, 2, of_replicas)) &&
+        (state.tried_swaps =
+             state_array(tried, "tried_swaps", NPY_INT64, 2, of_pairs)) &&
+        (state.accepted_swaps =
+             state_array(swaps, "accepted_swaps", NPY_INT64, 2, of_pairs)) &&
+        (state.accepted_moves =
+             state_array(moves, "accepted_moves", NPY_INT64, 2, of_replicas)) &&
+        (state.round_trips = state_array(trips, "round_trips", NPY_INT64, 1, &C)) &&
+        read_rounds(&view, lengths, n, PyArray_DIM((PyArrayObject *)states, 1),
+                    thinning, &state) == 0 &&
+        check_replicas(&view, state.replica, state.heading) == 0 &&
+        (count = compress(&view, cells[0], (size_t)(C * n))) &&
+        (sum = compress(&view, cells[1], (size_t)(C * n)));
+    if (is_good) {
+        state.count = count;
+        state.sum = sum;
+        jsp_mcmc_restore(self->mcmc, &state);
+    }
+    jsp_memory_free(count);
+    jsp_memory_free(sum);
+    jsp_py_busy_leave(&self->busy);
+    if (is_good) Py_RETURN_NONE;
+    return NULL;
+}
+
 static PyMethodDef chain_methods[] = {
     {"step", chain_step, METH_O, "Runs n_rounds rounds of every chain."},
     {"batches", chain_batches, METH_NOARGS,
      "Rounds, edge counts and edge sums of batches."},
     {"states", chain_states, METH_NOARGS, "Stored states as local masks."},
+    {"replicas", chain_replicas, METH_NOARGS, "States and headings by temperature."},
+    {"restore", (PyCFunction)(void (*)(void))chain_restore,
+     METH_VARARGS | METH_KEYWORDS,
+     "Puts the chains where others of the same settings stood."},
     {"counters", chain_counters, METH_NOARGS, "Rounds, accepted moves and swaps."},
     {NULL, NULL, 0, NULL},
 };

@@ -179,6 +179,25 @@ class Chains:
         """n_rounds, thinning (rounds between stored states), accepted_moves (n_chains,
         n_temperatures), tried_swaps and accepted_swaps (n_chains, n_temperatures - 1),
         round_trips (list)."""
+    def replicas(self) -> tuple[NDArray[np.uint32], NDArray[np.int8]]:
+        """Local masks (n_chains, n_temperatures, D), and what each state last met: 1 cold
+        end, -1 hot end, 0 neither."""
+    def restore(
+        self,
+        *,
+        rounds: NDArray[np.int64],
+        counts: NDArray[np.float64],
+        sums: NDArray[np.float64],
+        states: NDArray[np.uint32],
+        thinning: int,
+        replicas: NDArray[np.uint32],
+        heading: NDArray[np.int8],
+        tried_swaps: NDArray[np.int64],
+        accepted_swaps: NDArray[np.int64],
+        accepted_moves: NDArray[np.int64],
+        round_trips: NDArray[np.int64],
+    ) -> None:
+        """Puts chains where others of the same scores and settings stood."""
 
 @final
 class Exact:

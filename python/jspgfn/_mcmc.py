@@ -218,7 +218,7 @@ class StructureMCMC(ScoreEstimator):
     Notes
     -----
     Ctrl-C during `fit` leaves a usable estimator and then raises KeyboardInterrupt as
-    usual; `resume` goes on. A pickled estimator keeps its results but not its chains.
+    usual; `resume` goes on, also after pickling or `save` and `jspgfn.load`.
 
     References
     ----------
@@ -276,7 +276,9 @@ class StructureMCMC(ScoreEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_chains", None)
+        chains = state.pop("_chains", None)
+        if chains is not None:
+            state["_replicas"] = chains.replicas()
         return state
 
     # --- running ---------------------------------------------------------------------
@@ -327,12 +329,7 @@ class StructureMCMC(ScoreEstimator):
         self._start(problem, X)
         if self.verbose:
             self._print_plan(problem, {"chains": self._describe(n_rounds, seconds)})
-        self._chains = _core.Chains(
-            self._tables.scores,
-            **self._settings,
-            seed=stream_seed(self.random_seed_, STREAM_FIT),
-            n_threads=self._tables.n_threads,
-        )
+        self._chains = self._make_chains()
         self._record = Record(burn_in=float(self.burn_in))
         self._run(n_rounds, None if seconds is None else started + seconds)
         return self
@@ -356,8 +353,7 @@ class StructureMCMC(ScoreEstimator):
         Raises
         ------
         ValueError
-            When neither is given, or when the chains are gone: pickling keeps results
-            only.
+            When neither is given.
 
         Examples
         --------
@@ -372,13 +368,38 @@ class StructureMCMC(ScoreEstimator):
         if n_moves is None and max_time is None:
             raise ValueError("give n_moves or max_time: how much further to go")
         if getattr(self, "_chains", None) is None:
-            raise ValueError(
-                "the chains are gone: a pickled estimator keeps its results only; call "
-                "fit again"
-            )
+            self._chains = self._restore_chains()
         n_rounds, seconds = self._check_budget(n_moves, max_time)
         self._run(n_rounds, None if seconds is None else time.perf_counter() + seconds)
         return self
+
+    def _make_chains(self) -> _core.Chains:
+        return _core.Chains(
+            self._tables.scores,
+            **self._settings,
+            seed=stream_seed(self.random_seed_, STREAM_FIT),
+            n_threads=self._tables.n_threads,
+        )
+
+    def _restore_chains(self) -> _core.Chains:
+        """The chains of an estimator that comes out of a file or a pickle."""
+        record, counters = self._record, self._record.counters
+        replicas, heading = self._replicas
+        chains = self._make_chains()
+        chains.restore(
+            rounds=record.rounds,
+            counts=record.counts,
+            sums=record.sums,
+            states=record.states,
+            thinning=counters["thinning"],
+            replicas=replicas,
+            heading=heading,
+            tried_swaps=counters["tried_swaps"],
+            accepted_swaps=counters["accepted_swaps"],
+            accepted_moves=counters["accepted_moves"],
+            round_trips=np.array(counters["round_trips"], np.int64),
+        )
+        return chains
 
     def _run(self, n_rounds: int, deadline: float | None) -> None:
         """Rounds until n_rounds more are made or the deadline has passed."""

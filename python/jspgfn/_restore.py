@@ -98,6 +98,7 @@ def check_fit(est: ScoreEstimator, fitted: dict[str, Any]) -> None:
     if "_record" in fitted:
         check_record(fitted["_record"], fitted["_settings"], fitted["candidates_"])
         need(is_count(fitted["n_moves_"]), "number of moves")
+        need(isinstance(fitted.get("_replicas", ()), tuple), "states of chains")
     if "log_partition_" in fitted:
         need(is_array(fitted["_edges"], "float64", (len(names),) * 2), "probabilities")
         need(isinstance(fitted["log_partition_"], float), "partition function")
@@ -181,6 +182,11 @@ def check_engine(engine: Any, plan: Any, tables: ScoreTables) -> None:
 def check_record(record: Any, settings: Any, candidates: list[list[int]]) -> None:
     need(isinstance(record, Record) and isinstance(settings, dict), "record of chains")
     n_chains, D = settings["n_chains"], len(candidates)
+    n_batches, n_stored = settings["n_batches"], settings["n_stored"]
+    need(is_count(n_batches, 1e9) and is_count(n_stored, 1e9), "record of chains")
+    need(is_count(n_chains, 10_000), "record of chains")
+    n_cells = 2.0 * n_batches * D * D + n_stored * D
+    check_memory(8 * n_chains * n_cells, "chains of the fit in this file", "free some")
     n = len(record.rounds)
     need(is_array(record.rounds, "int64", (n,)) and n > 0, "record of chains")
     need((record.rounds > 0).all() and 0 <= record.burn_in < 1, "record of chains")

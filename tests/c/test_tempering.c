@@ -456,11 +456,74 @@ static int test_faults(void) {
     return 0;
 }
 
+/* One chain, so that rooms of the view begin with what is used of them. */
+static int test_restore(void) {
+    enum { D = 5, T = 3 };
+    jsp_scores *scores = make_scores(D, 0, 0, 1, 60);
+    jsp_mcmc_config config = small_config(1);
+    config.n_chains = 1;
+    for (int n_rounds = 1; n_rounds <= 30; n_rounds++) {
+        jsp_mcmc *whole, *part;
+        uint32_t replica[T * D];
+        int64_t accepted[T], tried[T], swaps[T], trips;
+        CHECK(jsp_mcmc_create(scores, &config, &whole, NULL) == JSP_OK);
+        CHECK(jsp_mcmc_create(scores, &config, &part, NULL) == JSP_OK);
+        jsp_mcmc_step(whole, n_rounds);
+        const jsp_mcmc_view seen = jsp_mcmc_open(whole);
+        const jsp_tempering *ensemble = &seen.ensemble[0];
+        for (int k = 0; k < T; k++) {
+            memcpy(replica + k * D, ensemble->state[k].local, D * sizeof *replica);
+            accepted[k] = ensemble->accepted_moves[k];
+            tried[k] = k < T - 1 ? ensemble->tried_swaps[k] : 0;
+            swaps[k] = k < T - 1 ? ensemble->accepted_swaps[k] : 0;
+        }
+        trips = ensemble->round_trips;
+        const jsp_mcmc_state state = {
+            .n_full = seen.n_full,
+            .batch_rounds = seen.batch_rounds,
+            .n_partial = seen.n_partial,
+            .n_states = seen.n_states,
+            .thinning = seen.thinning,
+            .count = seen.count,
+            .sum = seen.sum,
+            .stored = seen.stored,
+            .replica = replica,
+            .heading = ensemble->heading,
+            .accepted_moves = accepted,
+            .tried_swaps = tried,
+            .accepted_swaps = swaps,
+            .round_trips = &trips,
+        };
+        jsp_mcmc_restore(part, &state);
+        jsp_mcmc_step(whole, 25);
+        jsp_mcmc_step(part, 25);
+        const jsp_mcmc_view a = jsp_mcmc_open(whole), b = jsp_mcmc_open(part);
+        const size_t n_cells = (size_t)config.n_batches * (size_t)a.moves->n_moves;
+        const size_t n_local = (size_t)a.n_states * D;
+        CHECK(a.n_rounds == b.n_rounds && a.n_full == b.n_full);
+        CHECK(a.n_partial == b.n_partial && a.batch_rounds == b.batch_rounds);
+        CHECK(a.n_states == b.n_states && a.thinning == b.thinning);
+        CHECK(!memcmp(a.count, b.count, n_cells * sizeof(double)));
+        CHECK(!memcmp(a.sum, b.sum, n_cells * sizeof(double)));
+        CHECK(!memcmp(a.stored, b.stored, n_local * sizeof(uint32_t)));
+        CHECK(a.ensemble[0].round_trips == b.ensemble[0].round_trips);
+        for (int k = 0; k < T; k++) {
+            CHECK(a.ensemble[0].heading[k] == b.ensemble[0].heading[k]);
+            CHECK(a.ensemble[0].accepted_moves[k] == b.ensemble[0].accepted_moves[k]);
+        }
+        jsp_mcmc_destroy(whole);
+        jsp_mcmc_destroy(part);
+    }
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
 static const check_test TESTS[] = {
     {"conditional", test_conditional},
     {"stationary distribution", test_stationary},
     {"round", test_round},
     {"buffers", test_buffers},
+    {"restore", test_restore},
     {"determinism", test_determinism},
     {"edges", test_edges},
     {"smallest", test_smallest},

@@ -68,6 +68,7 @@ def test_estimators(est, table, path):
     assert type(again) is type(est)
     assert repr(again) == repr(est)
     assert set(vars(again)) >= set(vars(est)) - {"_chains"}
+    assert set(vars(again)) - set(vars(est)) <= {"_replicas"}
     assert again.random_seed_ == est.random_seed_
     assert again.feature_names_in_.tolist() == list(table.columns)
     assert again.feature_names_in_.dtype == object

@@ -173,7 +173,7 @@ def test_states_repeat_only_beyond_the_store(chain):
     kept = chain._record.kept_states()
     n = len(kept)
     everything = chain.sample(n, random_state=0).graphs
-    assert np.allclose(everything.mean(axis=0), chain._graphs_of(kept).mean(axis=0))
+    assert np.allclose(everything.mean(axis=0), jspgfn._mcmc.graphs_of_states(kept, chain.candidates_).mean(axis=0))
     assert len(chain.sample(2 * n + 1)) == 2 * n + 1
 
 
@@ -278,8 +278,76 @@ def test_pickle_keeps_results(chain):
         copy.sample(20, random_state=2).coef, chain.sample(20, random_state=2).coef
     )
     assert copy.diagnostics().verdict == chain.diagnostics().verdict
-    with pytest.raises(ValueError, match="chains are gone"):
-        copy.resume(n_moves=1000)
+
+
+@pytest.mark.filterwarnings("ignore::jspgfn.NotMixedWarning")
+@pytest.mark.parametrize("n_rounds", [1, 37], ids=lambda n: f"{n} rounds")
+@pytest.mark.parametrize("way", ["pickle", "file"])
+def test_copies_go_on_to_the_same_bits(n_rounds, way, tmp_path):
+    settings = {"n_temperatures": 3, "n_chains": 3}
+    whole = fit(n_moves=1, **settings)
+    per_round = whole.n_moves_
+    part = fit(n_moves=per_round * n_rounds, **settings)
+    whole.resume(n_moves=per_round * (n_rounds - 1 + 50))
+    if way == "pickle":
+        copy = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(part))))
+    else:
+        part.save(tmp_path / "chains")
+        jspgfn.load(tmp_path / "chains").save(tmp_path / "chains")
+        copy = jspgfn.load(tmp_path / "chains")
+    copy.resume(n_moves=per_round * 20).resume(n_moves=per_round * 30)
+    assert copy.n_moves_ == whole.n_moves_
+    for name, values in vars(whole._record).items():
+        if name != "counters":
+            np.testing.assert_array_equal(getattr(copy._record, name), values)
+    for name, values in whole._record.counters.items():
+        np.testing.assert_array_equal(copy._record.counters[name], values)
+    for one, other in zip(
+        whole._chains.replicas(), copy._chains.replicas(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore::jspgfn.NotMixedWarning")
+def test_stored_states_thin_out_after_a_copy_as_without(monkeypatch):
+    monkeypatch.setattr(jspgfn._mcmc, "N_STORED", 8)
+    monkeypatch.setattr(jspgfn._mcmc, "N_BATCHES", 4)
+    settings = {"n_temperatures": 2, "n_chains": 2}
+    per_round = fit(n_moves=1, **settings).n_moves_
+    whole = fit(n_moves=60 * per_round, **settings)
+    for n_rounds in range(1, 40):
+        part = fit(n_moves=n_rounds * per_round, **settings)
+        copy = pickle.loads(pickle.dumps(part))
+        copy.resume(n_moves=(60 - n_rounds) * per_round)
+        np.testing.assert_array_equal(copy._record.states, whole._record.states)
+        np.testing.assert_array_equal(copy._record.sums, whole._record.sums)
+
+
+@pytest.mark.filterwarnings("ignore::jspgfn.NotMixedWarning")
+def test_states_of_other_chains_are_refused():
+    part = fit(n_moves=200_000, n_temperatures=3, n_chains=2)
+    replicas, heading = part._chains.replicas()
+    changes = {
+        "rounds": part._record.rounds + 1,
+        "states": part._record.states[:1],
+        "replicas": np.full_like(replicas, 1 << 20),
+        "heading": heading + np.int8(5),
+        "round_trips": np.zeros(3, np.int64),
+        "thinning": 1 << 20,
+    }
+    cyclic = replicas.copy()
+    cyclic[0, 0] = [(1 << len(parents)) - 1 for parents in part.candidates_]
+    for name, value in [*changes.items(), ("replicas", cyclic)]:
+        copy = pickle.loads(pickle.dumps(part))
+        real = copy._make_chains
+
+        class Chains:
+            def restore(self, name=name, value=value, real=real, **state):
+                real().restore(**{**state, name: value})
+
+        copy._make_chains = Chains
+        with pytest.raises(ValueError, match="of the chains belongs to another problem"):
+            copy.resume(n_moves=1)
 
 
 def test_clone_and_parameters(chain):
