@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
 
-from ._validation import check_choice, check_integer, check_real, check_seed, describe
+from ._validation import (
+    check_choice,
+    check_integer,
+    check_memory,
+    check_real,
+    check_seed,
+    describe,
+)
 
 __all__ = ["linear_gaussian", "nonlinear_gaussian"]
 
@@ -174,10 +181,16 @@ def nonlinear_gaussian(
 
 
 def check_sizes(n_variables: object, n_samples: object) -> tuple[int, int]:
-    return (
-        check_integer("n_variables", n_variables, at_least=1),
-        check_integer("n_samples", n_samples, at_least=1),
+    """Both as integers; ValueError when the arrays would not fit in memory."""
+    columns = check_integer("n_variables", n_variables, at_least=1)
+    rows = check_integer("n_samples", n_samples, at_least=1)
+    # four arrays of doubles and a mask per cell, as many per pair of variables
+    check_memory(
+        33.0 * columns * (rows + columns),
+        f"{rows} rows of {columns} simulated variables",
+        "ask for fewer",
     )
+    return columns, rows
 
 
 def check_noise(noise_scale: ArrayLike, n_variables: int) -> NDArray[np.float64]:

@@ -173,7 +173,8 @@ def test_states_repeat_only_beyond_the_store(chain):
     kept = chain._record.kept_states()
     n = len(kept)
     everything = chain.sample(n, random_state=0).graphs
-    assert np.allclose(everything.mean(axis=0), jspgfn._mcmc.graphs_of_states(kept, chain.candidates_).mean(axis=0))
+    graphs = jspgfn._mcmc.graphs_of_states(kept, chain.candidates_)
+    assert np.allclose(everything.mean(axis=0), graphs.mean(axis=0))
     assert len(chain.sample(2 * n + 1)) == 2 * n + 1
 
 
@@ -346,7 +347,9 @@ def test_states_of_other_chains_are_refused():
                 real().restore(**{**state, name: value})
 
         copy._make_chains = Chains
-        with pytest.raises(ValueError, match="of the chains belongs to another problem"):
+        with pytest.raises(
+            ValueError, match="of the chains belongs to another problem"
+        ):
             copy.resume(n_moves=1)
 
 

@@ -141,3 +141,12 @@ def test_nonlinear_gaussian():
     np.testing.assert_array_equal(sim.X, again.X)
     with pytest.raises(ValueError, match="hidden must be"):
         jspgfn.simulate.nonlinear_gaussian(n_variables=2, n_samples=2, hidden=0)
+
+
+def test_what_would_not_fit_in_memory():
+    with pytest.raises(
+        ValueError, match=r"10000000000 rows of 20 .* would take 6600.0 GB"
+    ):
+        jspgfn.simulate.linear_gaussian(n_variables=20, n_samples=10**10)
+    with pytest.raises(ValueError, match="would take"):
+        jspgfn.simulate.linear_gaussian(n_variables=10**7, n_samples=1)
