@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
+import numpy as np
+
+from ._networks import LinearNetworks
 from ._pictures import Pictures
+from ._summaries import summarise
+
+# Edges in the text and in the table of a notebook.
+EDGES_SHOWN = 10
 
 
 class Posterior(Pictures):
     """Draws of directed acyclic graphs together with their parameters.
 
-    Made by `JSPGFN.sample`. ``graphs[s, i, j]`` is the edge i -> j in draw s: i is a
+    Made by ``sample`` of the estimators. Cut it like an array (``post[10:20]``,
+    ``post[mask]``), join several with `Posterior.concatenate`; ``print`` says in words what
+    is in it, and a notebook shows a table. Variables are named by column names or numbers
+    wherever one is asked for.
+
+    ``graphs[s, i, j]`` is the edge i -> j in draw s: i is a
     parent of j. All parameters are in the units of the data as given to `fit`: ``x_j =
     intercept[s, j] + sum_i coef[s, i, j] x_i + noise_scale[s, j] * e_j`` with standard
     normal e_j.
@@ -73,6 +86,59 @@ class Posterior(Pictures):
 
     def __repr__(self) -> str:
         return f"Posterior({len(self)} draws, {len(self.feature_names)} variables)"
+
+    def __str__(self) -> str:
+        words = [f"{self!r}: {self._describe()}", "most probable edges"]
+        for parent, child, p, *weight in self._top_edges():
+            line = f"  {parent} -> {child}  {p:.2f}"
+            if weight:
+                line += "  weight {:.3g} [{:.3g}, {:.3g}]".format(*weight)
+            words.append(line)
+        return "\n".join(words)
+
+    def _repr_html_(self) -> str:
+        """A table of the most probable edges, for notebooks."""
+        cells = ["parent", "child", "probability"]
+        if isinstance(self._networks, LinearNetworks):
+            cells += ["weight", "90 % interval"]
+        rows = ["".join(f"<th>{cell}</th>" for cell in cells)]
+        for parent, child, p, *weight in self._top_edges():
+            cells = [escape(parent), escape(child), f"{p:.2f}"]
+            if weight:
+                mean, low, high = weight
+                cells += [f"{mean:.3g}", f"{low:.3g} to {high:.3g}"]
+            rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return (
+            f"<div><p><b>{escape(repr(self))}</b>: {escape(self._describe())}</p>"
+            f"<table>{body}</table></div>"
+        )
+
+    def _describe(self) -> str:
+        ess = 1 / (len(self) * float((self.weights**2).sum()))
+        kind = (
+            "equal weights" if ess > 1 - 1e-9 else f"effective share of draws {ess:.2f}"
+        )
+        n_edges = float(self.graphs.sum(axis=(1, 2)).mean())
+        return f"{self._networks.family} model, {n_edges:.1f} edges on average, {kind}"
+
+    def _top_edges(self) -> list[tuple[Any, ...]]:
+        """(parent, child, probability) and, for linear models, mean, low, high."""
+        probability, _ = self._edge_probabilities(weighted=False)
+        order = np.argsort(-probability, axis=None, kind="stable")[:EDGES_SHOWN]
+        _, parent, child = np.nonzero(self.graphs)
+        rows: list[tuple[Any, ...]] = []
+        for i, j in zip(*np.unravel_index(order, probability.shape), strict=True):
+            if probability[i, j] == 0:
+                break
+            row: tuple[Any, ...] = (self.feature_names[i], self.feature_names[j])
+            row = (*row, float(probability[i, j]))
+            if isinstance(self._networks, LinearNetworks):
+                coef = self._networks.edge_coef[(parent == i) & (child == j)]
+                mean, _, low, high = summarise(coef, np.ones(len(coef)))
+                row = (*row, mean, low, high)
+            rows.append(row)
+        return rows
 
     def save(self, path: Any) -> None:
         """Write the draws to a file, from which `jspgfn.load` makes them again.

@@ -132,6 +132,38 @@ def test_shapes_and_types(posterior):
     assert repr(posterior) == "Posterior(300 draws, 4 variables)"
 
 
+def test_words(posterior):
+    lines = str(posterior).splitlines()
+    assert lines[0].startswith("Posterior(300 draws, 4 variables): linear model, ")
+    table = posterior.edge_table()
+    best = table.iloc[0]
+    assert lines[2].split()[:4] == [
+        best.parent,
+        "->",
+        best.child,
+        f"{best.probability:.2f}",
+    ]
+    assert f"weight {best.coef_mean:.3g} [{best.coef_low:.3g}" in lines[2]
+    assert len(lines) == 2 + min(10, len(table))
+
+
+def test_table_for_notebooks():
+    from xml.etree import ElementTree
+
+    post = random_posterior(3, labelled=True)
+    post.feature_names[0] = "<b>&"
+    page = ElementTree.fromstring(post._repr_html_())  # well-formed
+    rows = [[cell.text for cell in row] for row in page.iter("tr")]
+    assert rows[0] == ["parent", "child", "probability", "weight", "90 % interval"]
+    assert len(rows) == 11
+    best = post.edge_table().iloc[0]
+    assert rows[1][:3] == [best.parent, best.child, f"{best.probability:.2f}"]
+    assert any("<b>&" in row for row in rows[1:])
+    empty = random_posterior(0, density=0.0)
+    assert len(list(ElementTree.fromstring(empty._repr_html_()).iter("tr"))) == 1
+    assert str(empty).endswith("most probable edges")
+
+
 def test_weights_do_not_overflow():
     post = random_posterior(0)
     post.log_reward = post.log_reward * 50
