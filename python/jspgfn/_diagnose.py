@@ -574,6 +574,11 @@ def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
         size = min(1000, n - done)
         parts.append(engine.draw(size, seed, done))
         done += size
+        if parts[0].log_reward is None:
+            raise ValueError(
+                "diagnose needs a model with a closed form: without evidences of graphs "
+                "there is no reference to compare draws with"
+            )
     graphs = np.concatenate([part.graphs for part in parts])
     log_reward = np.concatenate([part.log_reward for part in parts])
     log_prob = np.concatenate([part.log_prob for part in parts])

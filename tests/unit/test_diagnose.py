@@ -113,6 +113,14 @@ def test_report_of_the_published_method(sim):
         est.sample(5, refine=True)
 
 
+def test_models_without_closed_form_are_refused(sim):
+    settings = {**jspgfn.PAPER, "n_iter": 2, "batch_size": 8, "n_theta_samples": 2}
+    settings.update(model="mlp", head="mlp", random_state=0)
+    est = jspgfn.JSPGFN(**settings).fit(sim.X[:, :3])
+    with pytest.raises(ValueError, match="diagnose needs a model with a closed form"):
+        est.diagnose(n_draws=100)
+
+
 # --- refined draws -------------------------------------------------------------------
 
 
