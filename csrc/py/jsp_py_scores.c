@@ -5,7 +5,6 @@
 
 #include "jsp_candidates.h"
 #include "jsp_draws.h"
-#include "jsp_features.h"
 #include "jsp_memory.h"
 
 /* ---- arguments ------------------------------------------------------------------- */
@@ -305,6 +304,13 @@ static int estimate_discarded(jsp_py_scores *self, const jsp_scores_config *conf
         PyErr_NoMemory();
         return -1;
     }
+    if (self->setup.model->is_costly) { /* it would fit thousands of further sets */
+        for (int j = 0; j < self->scores->n_variables; j++) {
+            self->discarded[j] =
+                self->scores->node[j].K + 1 < self->scores->n_variables ? NAN : 0;
+        }
+        return 0;
+    }
     Py_BEGIN_ALLOW_THREADS
     status = jsp_candidates_discarded(&self->setup, config, self->scores,
                                       self->n_threads, self->discarded, &error);
@@ -315,28 +321,26 @@ static int estimate_discarded(jsp_py_scores *self, const jsp_scores_config *conf
 }
 
 static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"x",           "mask",
-                            "model",       "model_fields",
-                            "graph_prior", "max_parents",
-                            "candidates",  "intercept",
-                            "n_threads",   "edge_log_odds",
-                            "required",    "n_states",
-                            "keep_rows",   NULL};
+    static char *names[] = {
+        "x",           "mask",       "model",     "model_fields", "graph_prior",
+        "max_parents", "candidates", "intercept", "n_threads",    "edge_log_odds",
+        "required",    "n_states",   "keep_rows", "tabulate",     NULL};
     PyObject *x, *mask, *fields = NULL, *limits = NULL, *lists = NULL;
     PyObject *log_odds = NULL, *required = NULL, *n_states = NULL;
     const char *model = NULL, *prior = NULL;
-    int intercept = 0, n_threads = 1, keep_rows = 0;
+    int intercept = 0, n_threads = 1, keep_rows = 0, tabulate = 1;
     jsp_scores_config config = {0};
     config_memory memory = {.flat = NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$sO!sOOpiOOOp:Scores", names, &x,
-                                     &mask, &model, &PyDict_Type, &fields, &prior,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$sO!sOOpiOOOpp:Scores", names,
+                                     &x, &mask, &model, &PyDict_Type, &fields, &prior,
                                      &limits, &lists, &intercept, &n_threads, &log_odds,
-                                     &required, &n_states, &keep_rows)) {
+                                     &required, &n_states, &keep_rows, &tabulate)) {
         return NULL;
     }
     if (!model || !fields || !prior || !limits || !lists || !log_odds || !required ||
         !n_states) {
-        PyErr_SetString(PyExc_TypeError, "all settings but keep_rows must be given");
+        PyErr_SetString(PyExc_TypeError,
+                        "all settings but keep_rows and tabulate must be given");
         return NULL;
     }
     jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
@@ -349,7 +353,7 @@ static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         failed =
             read_config(prior, log_odds, required, limits, D, &memory, &config) < 0 ||
             read_candidates(lists, D, &memory, &config) < 0;
-        if (!failed && self->setup.model->tabulate) {
+        if (!failed && tabulate) {
             failed = build_tables(self, &config) < 0 ||
                      estimate_discarded(self, &config) < 0;
         }
@@ -374,7 +378,7 @@ int jsp_py_scores_need_tables(PyObject *scores) {
     const jsp_py_scores *self = (const jsp_py_scores *)scores;
     if (self->scores) return 0;
     PyErr_Format(PyExc_ValueError,
-                 "the model '%s' has no closed form, so there are no tables of scores",
+                 "there are no tables of scores for the model '%s' here",
                  self->setup.model->name);
     return -1;
 }
@@ -501,35 +505,32 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
     PyArrayObject *array = (PyArrayObject *)graphs;
     long *first_edge = count_edges(array);
     if (!first_edge) return PyErr_NoMemory();
-    const int n_features = jsp_model_n_features(&self->setup);
-    const npy_intp shape[3] = {PyArray_DIM(array, 0), PyArray_DIM(array, 1),
-                               n_features};
+    const int n_extra = jsp_model_n_extra(&self->setup);
+    const npy_intp shape[3] = {PyArray_DIM(array, 0), PyArray_DIM(array, 1), n_extra};
     const npy_intp n_edges = first_edge[shape[0]];
     PyObject *weights = PyArray_SimpleNew(1, &n_edges, NPY_DOUBLE);
     PyObject *intercepts = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
     PyObject *noise = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
     PyObject *density = PyArray_SimpleNew(1, shape, NPY_DOUBLE);
-    PyObject *features = PyArray_SimpleNew(3, shape, NPY_DOUBLE);
+    PyObject *extra = PyArray_SimpleNew(3, shape, NPY_DOUBLE);
     jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
     jsp_status status = JSP_ERROR_MEMORY;
-    if (weights && intercepts && noise && density && features) {
-        double *feature_weights =
-            n_features ? PyArray_DATA((PyArrayObject *)features) : NULL;
+    if (weights && intercepts && noise && density && extra) {
+        double *extra_cells = n_extra ? PyArray_DATA((PyArrayObject *)extra) : NULL;
         Py_BEGIN_ALLOW_THREADS
-        status =
-            jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
-                                 seed, first_draw, self->n_threads, first_edge,
-                                 PyArray_DATA((PyArrayObject *)weights),
-                                 PyArray_DATA((PyArrayObject *)intercepts),
-                                 PyArray_DATA((PyArrayObject *)noise), feature_weights,
-                                 PyArray_DATA((PyArrayObject *)density), &error);
+        status = jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
+                                      seed, first_draw, self->n_threads, first_edge,
+                                      PyArray_DATA((PyArrayObject *)weights),
+                                      PyArray_DATA((PyArrayObject *)intercepts),
+                                      PyArray_DATA((PyArrayObject *)noise), extra_cells,
+                                      PyArray_DATA((PyArrayObject *)density), &error);
         Py_END_ALLOW_THREADS
     }
     jsp_memory_free(first_edge);
-    if (status == JSP_OK && n_features) {
-        return Py_BuildValue("NNNNN", weights, intercepts, noise, density, features);
+    if (status == JSP_OK && n_extra) {
+        return Py_BuildValue("NNNNN", weights, intercepts, noise, density, extra);
     }
-    Py_XDECREF(features);
+    Py_XDECREF(extra);
     if (status == JSP_OK)
         return Py_BuildValue("NNNN", weights, intercepts, noise, density);
     Py_XDECREF(weights);
@@ -564,9 +565,9 @@ static PyObject *scores_feature_map(PyObject *object, PyObject *args) {
     jsp_py_scores *self = (jsp_py_scores *)object;
     long number;
     PyObject *list;
-    int parents[JSP_MAX_VARIABLES], M = jsp_model_n_features(&self->setup);
+    int parents[JSP_MAX_VARIABLES], M = jsp_model_n_extra(&self->setup);
     if (!PyArg_ParseTuple(args, "lO:feature_map", &number, &list)) return NULL;
-    if (!M) return refuse_model(self);
+    if (self->setup.model != &jsp_model_features) return refuse_model(self);
     int node = read_node(self, number);
     if (node < 0) return NULL;
     int p = read_parents(list, self->scores->n_variables, node, parents);
@@ -579,9 +580,9 @@ static PyObject *scores_feature_map(PyObject *object, PyObject *args) {
         Py_XDECREF(offset);
         return NULL;
     }
-    jsp_features_draw(jsp_model_features_kind(&self->setup), self->data, node, p,
-                      parents, M, PyArray_DATA((PyArrayObject *)direction),
-                      PyArray_DATA((PyArrayObject *)offset));
+    jsp_model_features_map(&self->setup, node, p, parents,
+                           PyArray_DATA((PyArrayObject *)direction),
+                           PyArray_DATA((PyArrayObject *)offset));
     return Py_BuildValue("NN", direction, offset);
 }
 

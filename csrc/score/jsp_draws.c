@@ -1,10 +1,26 @@
+/* jsp_draws.c - parameters of many graphs.
+ *
+ * Every draw has a stream of its own, so the order of work is free. Models whose draws share
+ * work given a parent set (jsp_model.h, prepare) take all draws of one (node, set) together;
+ * the others take the graphs one by one. */
 #include "jsp_draws.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "jsp_bits.h"
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
 
-/* Graphs per task. */
+/* Graphs per task of models that share nothing. */
 #define GROUP 64
+
+/* Node j of graph s with its parents. */
+typedef struct member {
+    jsp_bits set;
+    int node;
+    long s;
+} member;
 
 typedef struct draw_job {
     const jsp_model_setup *setup;
@@ -14,11 +30,15 @@ typedef struct draw_job {
     long first_draw;
     const long *first_edge;
     double *weights, *intercepts, *noise_scales, *log_density;
-    double *feature_weights; /* NULL when the model has none */
-    int n_features;
+    double *extra; /* NULL when the model has none */
+    int n_extra;
     const int64_t *first_cell; /* discrete data */
     double *tables;
-    jsp_error *error; /* [tasks] */
+    double *density; /* [n, D] of each node */
+    member *members; /* [n D] sorted by node and set; NULL = graph by graph */
+    long *first;     /* [n_tasks + 1] members of each task */
+    long n_tasks;
+    jsp_error *error; /* [n_tasks] */
 } draw_job;
 
 /* Parents of node j in graph s; returns their number. */
@@ -31,75 +51,166 @@ static int find_parents(int D, const uint8_t *graphs, long s, int j, int *parent
     return n_parents;
 }
 
-/* Draws node j of one graph. place [D, D]: position of edge (i, j) among the weights. */
-static jsp_status draw_node(const draw_job *job, long s, int j, const long *place,
-                            jsp_error *error) {
+/* Edges of a graph in cells first .. last - 1. */
+static long count_edges(const uint8_t *graph, int first, int last) {
+    long n = 0;
+    for (int cell = first; cell < last; cell++) n += graph[cell] != 0;
+    return n;
+}
+
+/* Puts the weights of the edges into j of graph s where they belong. */
+static void place_weights(const draw_job *job, long s, int j, int n_parents,
+                          const int *parents, const double *weight) {
     const int D = jsp_data_n_variables(job->setup->data);
-    int parents[JSP_MAX_VARIABLES];
-    int n_parents = find_parents(D, job->graphs, s, j, parents);
+    const uint8_t *graph = job->graphs + (size_t)s * (size_t)D * (size_t)D;
+    long at = job->first_edge[s];
+    for (int k = 0, cell = 0; k < n_parents; k++) {
+        const int next = parents[k] * D + j;
+        at += count_edges(graph, cell, next);
+        cell = next;
+        job->weights[at] = weight[k];
+    }
+}
+
+/* Draws node j of graph s; prepared is NULL for models that share nothing. */
+static jsp_status draw_node(const draw_job *job, long s, int j, int n_parents,
+                            const int *parents, void *prepared, jsp_error *error) {
+    const jsp_model *model = job->setup->model;
+    const int D = jsp_data_n_variables(job->setup->data);
+    const size_t at = (size_t)s * (size_t)D + (size_t)j;
     double weight[JSP_MAX_VARIABLES];
     jsp_rng rng;
     jsp_rng_init(&rng, job->seed, (uint32_t)j, (uint32_t)(job->first_draw + s),
                  JSP_RNG_PARAMETER);
     jsp_model_draw draw = {.weight = weight};
-    if (job->tables) draw.table = job->tables + job->first_cell[s * D + j];
-    if (job->feature_weights) {
-        draw.feature_weight =
-            job->feature_weights + (size_t)(s * D + j) * (size_t)job->n_features;
-    }
+    if (job->tables) draw.table = job->tables + job->first_cell[at];
+    if (job->extra) draw.extra = job->extra + at * (size_t)job->n_extra;
     jsp_status status =
-        job->setup->model->draw(job->setup, j, n_parents, parents, &rng, &draw, error);
+        prepared ? model->draw_prepared(job->setup, j, n_parents, parents, prepared,
+                                        &rng, &draw, error)
+                 : model->draw(job->setup, j, n_parents, parents, &rng, &draw, error);
     if (status != JSP_OK) return status;
-    job->log_density[s] += draw.log_density;
+    job->density[at] = draw.log_density;
     if (job->tables) return JSP_OK;
-    for (int k = 0; k < n_parents; k++) {
-        job->weights[place[parents[k] * D + j]] = weight[k];
-    }
-    job->intercepts[s * D + j] = draw.intercept;
-    job->noise_scales[s * D + j] = draw.noise_scale;
+    place_weights(job, s, j, n_parents, parents, weight);
+    job->intercepts[at] = draw.intercept;
+    job->noise_scales[at] = draw.noise_scale;
     return JSP_OK;
 }
 
-static jsp_status draw_graph(const draw_job *job, long s, jsp_error *error) {
-    const int D = jsp_data_n_variables(job->setup->data);
-    const uint8_t *graph = job->graphs + (size_t)s * (size_t)D * (size_t)D;
-    long place[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES];
-    long next = job->first_edge ? job->first_edge[s] : 0;
-    for (int cell = 0; cell < D * D; cell++) {
-        if (graph[cell]) place[cell] = next++;
-    }
-    job->log_density[s] = 0;
-    for (int j = 0; j < D; j++) {
-        jsp_status status = draw_node(job, s, j, place, error);
-        if (status != JSP_OK) return status;
-    }
-    return JSP_OK;
-}
-
-static void draw_group(void *context, int task, int worker) {
+static void draw_graphs(void *context, int task, int worker) {
     draw_job *job = context;
+    const int D = jsp_data_n_variables(job->setup->data);
     const long first = (long)task * GROUP;
     const long last = first + GROUP < job->n ? first + GROUP : job->n;
+    jsp_error *error = &job->error[task];
     (void)worker;
     for (long s = first; s < last; s++) {
-        if (draw_graph(job, s, &job->error[task]) != JSP_OK) return;
+        for (int j = 0; j < D && error->code == JSP_OK; j++) {
+            int parents[JSP_MAX_VARIABLES];
+            int n_parents = find_parents(D, job->graphs, s, j, parents);
+            error->code = draw_node(job, s, j, n_parents, parents, NULL, error);
+        }
+    }
+}
+
+static void draw_members(void *context, int task, int worker) {
+    draw_job *job = context;
+    const jsp_model *model = job->setup->model;
+    const int D = jsp_data_n_variables(job->setup->data);
+    const member *first = &job->members[job->first[task]];
+    const long n = job->first[task + 1] - job->first[task];
+    jsp_error *error = &job->error[task];
+    int parents[JSP_MAX_VARIABLES];
+    void *prepared;
+    (void)worker;
+    int n_parents = find_parents(D, job->graphs, first->s, first->node, parents);
+    error->code =
+        model->prepare(job->setup, first->node, n_parents, parents, &prepared, error);
+    if (error->code != JSP_OK) return;
+    for (long k = 0; k < n && error->code == JSP_OK; k++) {
+        error->code = draw_node(job, first[k].s, first->node, n_parents, parents,
+                                prepared, error);
+    }
+    model->release(prepared);
+}
+
+static int compare_sets(const member *a, const member *b) {
+    if (a->node != b->node) return a->node < b->node ? -1 : 1;
+    return memcmp(&a->set, &b->set, sizeof a->set);
+}
+
+static int compare_members(const void *left, const void *right) {
+    const member *a = left, *b = right;
+    int order = compare_sets(a, b);
+    return order ? order : (a->s > b->s) - (a->s < b->s);
+}
+
+static void list_members(draw_job *job) {
+    const int D = jsp_data_n_variables(job->setup->data);
+    const long n_members = job->n * D;
+    for (long s = 0; s < job->n; s++) {
+        for (int j = 0; j < D; j++) {
+            int parents[JSP_MAX_VARIABLES];
+            int n_parents = find_parents(D, job->graphs, s, j, parents);
+            member *m = &job->members[s * D + j];
+            *m = (member){.set = jsp_bits_empty(), .node = j, .s = s};
+            for (int k = 0; k < n_parents; k++) jsp_bits_add(&m->set, parents[k]);
+        }
+    }
+    qsort(job->members, (size_t)n_members, sizeof *job->members, compare_members);
+    job->n_tasks = 0;
+    for (long k = 0; k < n_members; k++) {
+        if (k > 0 && compare_sets(&job->members[k - 1], &job->members[k]) == 0)
+            continue;
+        job->first[job->n_tasks++] = k;
+    }
+    job->first[job->n_tasks] = n_members;
+}
+
+static jsp_status refuse_memory(size_t numbers, jsp_error *error) {
+    return jsp_status_no_memory(error, numbers * sizeof(double), "draws of parameters");
+}
+
+static jsp_status share_work(draw_job *job, jsp_error *error) {
+    const size_t n = (size_t)job->n * (size_t)jsp_data_n_variables(job->setup->data);
+    job->density = jsp_memory_alloc(n, sizeof *job->density);
+    if (!job->density) return refuse_memory(n, error);
+    job->n_tasks = (job->n + GROUP - 1) / GROUP;
+    if (job->setup->model->prepare) {
+        job->members = jsp_memory_alloc(n, sizeof *job->members);
+        job->first = jsp_memory_alloc(n + 1, sizeof *job->first);
+        if (!job->members || !job->first) return refuse_memory(4 * n, error);
+        list_members(job);
+    }
+    job->error = jsp_memory_alloc((size_t)job->n_tasks, sizeof *job->error);
+    return job->error ? JSP_OK : refuse_memory((size_t)job->n_tasks, error);
+}
+
+static void add_densities(const draw_job *job) {
+    const int D = jsp_data_n_variables(job->setup->data);
+    for (long s = 0; s < job->n; s++) {
+        job->log_density[s] = 0;
+        for (int j = 0; j < D; j++) job->log_density[s] += job->density[s * D + j];
     }
 }
 
 static jsp_status run(draw_job *job, int n_threads, jsp_error *error) {
-    const long n_tasks = (job->n + GROUP - 1) / GROUP;
-    job->error = jsp_memory_alloc((size_t)n_tasks, sizeof *job->error);
-    if (!job->error) {
-        return jsp_status_no_memory(error, sizeof *job->error, "draws of parameters");
-    }
-    jsp_status status = JSP_OK;
-    jsp_parallel_for(n_threads, (int)n_tasks, draw_group, job);
-    for (long task = 0; task < n_tasks && status == JSP_OK; task++) {
-        status = job->error[task].code;
-        if (status != JSP_OK) {
-            jsp_status_set(error, status, "%s", job->error[task].message);
+    jsp_status status = share_work(job, error);
+    if (status == JSP_OK) {
+        jsp_parallel_for(n_threads, (int)job->n_tasks,
+                         job->members ? draw_members : draw_graphs, job);
+        for (long task = 0; task < job->n_tasks && status == JSP_OK; task++) {
+            status = job->error[task].code;
+            if (status != JSP_OK) {
+                jsp_status_set(error, status, "%s", job->error[task].message);
+            }
         }
+        add_densities(job);
     }
+    jsp_memory_free(job->density);
+    jsp_memory_free(job->members);
+    jsp_memory_free(job->first);
     jsp_memory_free(job->error);
     return status;
 }
@@ -107,9 +218,8 @@ static jsp_status run(draw_job *job, int n_threads, jsp_error *error) {
 jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
                                 const uint8_t *graphs, uint64_t seed, long first_draw,
                                 int n_threads, const long *first_edge, double *weights,
-                                double *intercepts, double *noise_scales,
-                                double *feature_weights, double *log_density,
-                                jsp_error *error) {
+                                double *intercepts, double *noise_scales, double *extra,
+                                double *log_density, jsp_error *error) {
     draw_job job = {.setup = setup,
                     .n = n,
                     .graphs = graphs,
@@ -119,8 +229,8 @@ jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
                     .weights = weights,
                     .intercepts = intercepts,
                     .noise_scales = noise_scales,
-                    .feature_weights = feature_weights,
-                    .n_features = jsp_model_n_features(setup),
+                    .extra = extra,
+                    .n_extra = jsp_model_n_extra(setup),
                     .log_density = log_density};
     return run(&job, n_threads, error);
 }

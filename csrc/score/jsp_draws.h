@@ -10,13 +10,12 @@
  *   first_edge [n + 1] index of the first edge of every graph in `weights`
  *   weights [first_edge[n]] in the order (s, i, j) of the edges
  *   intercepts, noise_scales [n, D]; log_density [n] of (weights, noise variances)
- *   feature_weights [n, D, M] for models with M random features, else NULL */
+ *   extra [n, D, jsp_model_n_extra] or NULL when that is 0 */
 jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
                                 const uint8_t *graphs, uint64_t seed, long first_draw,
                                 int n_threads, const long *first_edge, double *weights,
-                                double *intercepts, double *noise_scales,
-                                double *feature_weights, double *log_density,
-                                jsp_error *error);
+                                double *intercepts, double *noise_scales, double *extra,
+                                double *log_density, jsp_error *error);
 
 /* The same for models of discrete data: conditional probability tables.
  *   first_cell [n, D] index of the first number of the table of node j in graph s

@@ -20,6 +20,19 @@ const jsp_model *jsp_model_at(int k) {
     return k >= 0 && k < N_MODELS ? MODELS[k] : NULL;
 }
 
-int jsp_model_n_features(const jsp_model_setup *setup) {
-    return setup->model->has_features ? (int)setup->field[0] : 0;
+int jsp_model_n_extra(const jsp_model_setup *setup) {
+    return setup->model->n_extra ? setup->model->n_extra(setup) : 0;
+}
+
+jsp_status jsp_model_draw_alone(const jsp_model_setup *setup, int node, int n_parents,
+                                const int *parents, jsp_rng *rng, jsp_model_draw *out,
+                                jsp_error *error) {
+    void *prepared = NULL;
+    jsp_status status =
+        setup->model->prepare(setup, node, n_parents, parents, &prepared, error);
+    if (status != JSP_OK) return status;
+    status = setup->model->draw_prepared(setup, node, n_parents, parents, prepared, rng,
+                                         out, error);
+    setup->model->release(prepared);
+    return status;
 }

@@ -40,9 +40,11 @@ typedef struct jsp_model_draw {
     double *weight;     /* [n_parents], caller's memory, in the order of `parents` */
     double intercept;   /* 0 when the model has none */
     double noise_scale; /* standard deviation */
-    /* models with random features: [n_features] weight of each, caller's memory, zeros
-     * where the mechanism is linear; in the density they count only where they are not */
-    double *feature_weight;
+    /* [jsp_model_n_extra] what else there is, zeros included, caller's memory: weights of
+     * random features, zeros (which do not count in the density) where the mechanism is
+     * linear; or all parameters of a node's network as log_joint lists them, with a row of
+     * w1 for every variable */
+    double *extra;
     /* models of discrete data: [q, r] P(state | configuration of the parents), caller's
      * memory of jsp_data_table_size numbers. Configurations are numbered like the digits
      * of a number, the last parent fastest. */
@@ -53,7 +55,7 @@ struct jsp_model {
     const char *name; /* "linear", "nig", "bge", "bdeu", "features", "mlp" */
     int is_discrete;  /* works on codes of states, not on numbers */
     int needs_rows;   /* wants data with kept rows */
-    int has_features; /* field 0 is the number of random features */
+    int is_costly;    /* a parent set takes milliseconds */
     int n_fields;
     jsp_model_field fields[JSP_MODEL_MAX_FIELDS];
 
@@ -76,6 +78,16 @@ struct jsp_model {
     jsp_status (*draw)(const jsp_model_setup *setup, int node, int n_parents,
                        const int *parents, jsp_rng *rng, jsp_model_draw *out,
                        jsp_error *error);
+
+    /* What many draws given one parent set share: `prepare` computes it, `draw_prepared`
+     * takes it (and may use it as scratch: one thread at a time), `release` frees it. NULL,
+     * all three, where a draw alone costs as little; draw is then what there is. */
+    jsp_status (*prepare)(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, void **prepared, jsp_error *error);
+    jsp_status (*draw_prepared)(const jsp_model_setup *setup, int node, int n_parents,
+                                const int *parents, void *prepared, jsp_rng *rng,
+                                jsp_model_draw *out, jsp_error *error);
+    void (*release)(void *prepared);
 
     /* Mean and variance of every weight given parents and data, noise integrated out,
      * in the order of `parents`; *noise = mean of the noise variance. NULL when the
@@ -105,6 +117,9 @@ struct jsp_model {
                        const int *parents, int K, const double *theta,
                        const double *d_slope, double *d_theta);
 
+    /* Numbers in `extra` of a draw; NULL = none. */
+    int (*n_extra)(const jsp_model_setup *setup);
+
     /* Hidden units per node, whose weights theta holds; NULL = none. */
     int (*n_units)(const jsp_model_setup *setup);
 
@@ -113,8 +128,7 @@ struct jsp_model {
                      const int *parents, jsp_rng *rng, jsp_model_draw *out);
 };
 
-/* The models, each in the file of its name. `mlp` has no closed form: its tabulate,
- * evidence and draw are NULL. */
+/* The models, each in the file of its name. */
 extern const jsp_model jsp_model_linear;
 extern const jsp_model jsp_model_nig;
 extern const jsp_model jsp_model_bge;
@@ -125,11 +139,18 @@ extern const jsp_model jsp_model_mlp;
 /* The model called `name`, or NULL. */
 const jsp_model *jsp_model_find(const char *name);
 
-/* Random features per parent set; 0 for models without. */
-int jsp_model_n_features(const jsp_model_setup *setup);
+/* Numbers in `extra` of a draw. */
+int jsp_model_n_extra(const jsp_model_setup *setup);
 
-/* What features they are: a jsp_features_kind. */
-int jsp_model_features_kind(const jsp_model_setup *setup);
+/* The random features of a parent set, which must not be empty; model features only.
+ *   direction [M, n_parents], offset [M] out */
+void jsp_model_features_map(const jsp_model_setup *setup, int node, int n_parents,
+                            const int *parents, double *direction, double *offset);
+
+/* `draw` of models that prepare, for a single draw. */
+jsp_status jsp_model_draw_alone(const jsp_model_setup *setup, int node, int n_parents,
+                                const int *parents, jsp_rng *rng, jsp_model_draw *out,
+                                jsp_error *error);
 
 /* k-th model of the library, NULL after the last. */
 const jsp_model *jsp_model_at(int k);

@@ -226,15 +226,28 @@ static double draw_row(double prior, size_t r, double *row, jsp_rng *rng) {
     return density - (total - (double)r) * (max + log(sum));
 }
 
-static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
-                       const int *parents, jsp_rng *rng, jsp_model_draw *out,
-                       jsp_error *error) {
+/* The counts of a parent set. */
+static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, void **prepared, jsp_error *error) {
+    *prepared = NULL;
     if (n_parents > JSP_MAX_CANDIDATES) return refuse_size(node, n_parents, error);
+    size_t size = jsp_data_table_size(setup->data, node, n_parents, parents);
+    double *counts = jsp_memory_alloc(size, sizeof *counts);
+    if (!counts) return jsp_status_no_memory(error, size * sizeof *counts, "counts");
+    count_table(setup->data, node, n_parents, parents, counts);
+    *prepared = counts;
+    return JSP_OK;
+}
+
+static jsp_status draw_prepared(const jsp_model_setup *setup, int node, int n_parents,
+                                const int *parents, void *prepared, jsp_rng *rng,
+                                jsp_model_draw *out, jsp_error *error) {
+    (void)error;
+    const double *counts = prepared;
     size_t r = (size_t)jsp_data_n_states(setup->data, node);
     size_t size = jsp_data_table_size(setup->data, node, n_parents, parents);
     double prior = setup->field[SAMPLE_SIZE] / (double)size;
-    for (size_t k = 0; k < size; k++) out->table[k] = 0;
-    count_table(setup->data, node, n_parents, parents, out->table);
+    for (size_t k = 0; k < size; k++) out->table[k] = counts[k];
     out->log_density = 0;
     for (size_t k = 0; k < size; k += r) {
         out->log_density += draw_row(prior, r, out->table + k, rng);
@@ -250,5 +263,8 @@ const jsp_model jsp_model_bdeu = {
     .check = check,
     .tabulate = tabulate,
     .evidence = evidence,
-    .draw = draw,
+    .draw = jsp_model_draw_alone,
+    .prepare = prepare,
+    .draw_prepared = draw_prepared,
+    .release = jsp_memory_free,
 };

@@ -53,8 +53,14 @@ typedef struct bench {
     double *column;    /* [Q + 1] */
 } bench;
 
-int jsp_model_features_kind(const jsp_model_setup *setup) {
+static jsp_features_kind kind_of(const jsp_model_setup *setup) {
     return setup->field[FOURIER] != 0 ? JSP_FEATURES_FOURIER : JSP_FEATURES_RELU;
+}
+
+void jsp_model_features_map(const jsp_model_setup *setup, int node, int n_parents,
+                            const int *parents, double *direction, double *offset) {
+    jsp_features_draw(kind_of(setup), setup->data, node, n_parents, parents,
+                      (int)setup->field[N_FEATURES], direction, offset);
 }
 
 static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
@@ -117,8 +123,8 @@ static void fill_row(const bench *b, const int *parents, int r, double *row) {
     const jsp_data *data = b->setup->data;
     for (int i = 0; i < b->p; i++) row[i] = jsp_data_values(data, parents[i])[r];
     if (b->q > b->p) {
-        jsp_features_evaluate(jsp_model_features_kind(b->setup), b->p, b->M,
-                              b->direction, b->offset, row, row + b->p);
+        jsp_features_evaluate(kind_of(b->setup), b->p, b->M, b->direction, b->offset,
+                              row, row + b->p);
     }
     row[b->q] = jsp_data_values(data, b->node)[r];
 }
@@ -170,8 +176,8 @@ static void choose_set(bench *b, int n_parents, const int *parents) {
     b->p = n_parents;
     b->q = n_parents ? n_parents + b->M : 0;
     if (n_parents) {
-        jsp_features_draw(jsp_model_features_kind(b->setup), b->setup->data, b->node,
-                          n_parents, parents, b->M, b->direction, b->offset);
+        jsp_features_draw(kind_of(b->setup), b->setup->data, b->node, n_parents,
+                          parents, b->M, b->direction, b->offset);
     }
     find_means(b, parents);
     find_gram(b, parents);
@@ -359,34 +365,62 @@ static jsp_status draw_given_scale(bench *b, int scale, jsp_rng *rng,
     for (int k = 0; k < n; k++) out->intercept -= z[k] * b->mean[k];
     if (!b->setup->intercept || b->n_rows == 0) out->intercept = 0;
     memcpy(out->weight, z, (size_t)b->p * sizeof(double));
-    memset(out->feature_weight, 0, (size_t)b->M * sizeof(double));
-    if (n > b->p) memcpy(out->feature_weight, z + b->p, (size_t)b->M * sizeof(double));
+    memset(out->extra, 0, (size_t)b->M * sizeof(double));
+    if (n > b->p) memcpy(out->extra, z + b->p, (size_t)b->M * sizeof(double));
     return JSP_OK;
 }
 
-static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
-                       const int *parents, jsp_rng *rng, jsp_model_draw *out,
-                       jsp_error *error) {
+/* A bench with its set chosen and the evidence given each scale. */
+typedef struct prepared_set {
     bench b;
     double by_scale[N_SCALES];
-    jsp_status status = open_bench(&b, setup, node, n_parents, error);
-    if (status != JSP_OK) return status;
-    choose_set(&b, n_parents, parents);
-    status = weigh_scales(&b, by_scale, error);
+} prepared_set;
+
+static void release(void *prepared) {
+    prepared_set *set = prepared;
+    if (!set) return;
+    close_bench(&set->b);
+    jsp_memory_free(set);
+}
+
+static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, void **prepared, jsp_error *error) {
+    prepared_set *set = jsp_memory_alloc(1, sizeof *set);
+    *prepared = NULL;
+    if (!set) return jsp_status_no_memory(error, sizeof *set, "features");
+    jsp_status status = open_bench(&set->b, setup, node, n_parents, error);
     if (status == JSP_OK) {
-        int n = n_scales(&b), scale = choose_scale(n, by_scale, jsp_rng_uniform(rng));
-        double log_probability = by_scale[scale] - log_mean(n, by_scale) - log(n);
-        status = draw_given_scale(&b, scale, rng, out, error);
-        out->log_density += log_probability;
+        choose_set(&set->b, n_parents, parents);
+        status = weigh_scales(&set->b, set->by_scale, error);
+        if (status != JSP_OK) close_bench(&set->b);
     }
-    close_bench(&b);
+    if (status != JSP_OK) {
+        jsp_memory_free(set);
+        return status;
+    }
+    *prepared = set;
+    return JSP_OK;
+}
+
+static jsp_status draw_prepared(const jsp_model_setup *setup, int node, int n_parents,
+                                const int *parents, void *prepared, jsp_rng *rng,
+                                jsp_model_draw *out, jsp_error *error) {
+    (void)setup, (void)node, (void)n_parents, (void)parents;
+    prepared_set *set = prepared;
+    const double *by_scale = set->by_scale;
+    int n = n_scales(&set->b), scale = choose_scale(n, by_scale, jsp_rng_uniform(rng));
+    jsp_status status = draw_given_scale(&set->b, scale, rng, out, error);
+    out->log_density += by_scale[scale] - log_mean(n, by_scale) - log(n);
     return status;
+}
+
+static int n_features(const jsp_model_setup *setup) {
+    return (int)setup->field[N_FEATURES];
 }
 
 const jsp_model jsp_model_features = {
     .name = "features",
     .needs_rows = 1,
-    .has_features = 1,
     .n_fields = 6,
     .fields = {{"n_features", 50},
                {"noise_scale", NAN},
@@ -397,5 +431,9 @@ const jsp_model jsp_model_features = {
     .check = check,
     .tabulate = tabulate,
     .evidence = evidence,
-    .draw = draw,
+    .draw = jsp_model_draw_alone,
+    .prepare = prepare,
+    .draw_prepared = draw_prepared,
+    .release = release,
+    .n_extra = n_features,
 };

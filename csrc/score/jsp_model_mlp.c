@@ -3,18 +3,24 @@
  *     x_j = b2 + sum_u w2_u relu(b1_u + sum_{p in S} w1_pu x_p) + e,   e ~ N(0, s^2)
  *     every parameter ~ N(0, 1)
  *
- * U units, s known. theta of a node lists b1 [U], w1 [parents, U], b2, w2 [U]: U (p + 2) + 1
- * numbers. There is no closed form: only what is needed at given parameters exists here.
- * It works in the kernels' precision on setup->rows, whose sums are collected in double. */
+ * U units; s known, or learned with log s ~ N(-1, 1). theta of a node lists b1 [U], w1
+ * [parents, U], b2, w2 [U]: U (p + 2) + 1 numbers. There is no closed form. Evidence and
+ * draws come from jsp_units.h, by Monte Carlo with a stream named by (node, parent set), so
+ * they are the same wherever they are asked for. What is needed at given parameters works in
+ * the kernels' precision on setup->rows, whose sums are collected in double; s is known
+ * there. */
 #include <math.h>
+#include <string.h>
 
 #include "jsp_kernels.h"
+#include "jsp_memory.h"
 #include "jsp_model.h"
 #include "jsp_rows.h"
+#include "jsp_units.h"
 
 #define LOG_TWO_PI 1.8378770664093454836
 
-enum { NOISE_SCALE, HIDDEN };
+enum { NOISE_SCALE, HIDDEN, EFFORT };
 
 /* Numbers of a group of samples that are worked on at once; at least one sample. */
 #define GROUP_NUMBERS 8192
@@ -25,17 +31,23 @@ static int n_units(const jsp_model_setup *setup) {
 
 static jsp_status check(const jsp_model_setup *setup, jsp_error *error) {
     const double s = setup->field[NOISE_SCALE], U = setup->field[HIDDEN];
-    if (!(s > 0 && isfinite(s) && isfinite(1 / (s * s)))) {
+    if (!isnan(s) && !(s > 0 && isfinite(s) && isfinite(1 / (s * s)))) {
         return jsp_status_set(
             error, JSP_ERROR_VALUE,
             "noise_scale of the mlp model must be a finite number above 1e-154, got %g",
             s);
     }
-    if (U >= 1 && U <= JSP_KERNELS_MAX_UNITS && U == floor(U)) return JSP_OK;
-    return jsp_status_set(
-        error, JSP_ERROR_VALUE,
-        "hidden of the mlp model must be an integer from 1 to %d, got %g",
-        JSP_KERNELS_MAX_UNITS, U);
+    if (!(U >= 1 && U <= JSP_KERNELS_MAX_UNITS && U == floor(U))) {
+        return jsp_status_set(
+            error, JSP_ERROR_VALUE,
+            "hidden of the mlp model must be an integer from 1 to %d, got %g",
+            JSP_KERNELS_MAX_UNITS, U);
+    }
+    const double effort = setup->field[EFFORT];
+    if (effort >= 0.01 && effort <= 1000) return JSP_OK;
+    return jsp_status_set(error, JSP_ERROR_VALUE,
+                          "effort of the mlp model must be 0.01 to 1000, got %g",
+                          effort);
 }
 
 /* One group of samples: [P, K] in the callers' arrays, [n, P] here. */
@@ -126,12 +138,169 @@ static void complete(const jsp_model_setup *setup, int node, int n_parents,
     out->noise_scale = setup->field[NOISE_SCALE];
 }
 
+/* ---- evidence and draws ---------------------------------------------------------- */
+
+/* Columns of the rows that count for a node, and the sampler of its networks. */
+typedef struct node_sampler {
+    jsp_units *units;
+    double *value; /* [most + 1, n] parents, then the node */
+    const double *column[JSP_MAX_VARIABLES];
+    double log_evidence; /* of a prepared set */
+} node_sampler;
+
+static void release(void *prepared) {
+    node_sampler *sampler = prepared;
+    if (!sampler) return;
+    jsp_units_destroy(sampler->units);
+    jsp_memory_free(sampler->value);
+    jsp_memory_free(sampler);
+}
+
+/* Rows of a column that count, in order; returns their number. */
+static int gather_rows(const jsp_data *data, int node, int variable, double *out) {
+    const uint8_t *mask = jsp_data_mask(data, node);
+    const double *value = jsp_data_values(data, variable);
+    int n = 0;
+    for (int r = 0; r < jsp_data_n_rows(data); r++) {
+        if (!mask || !mask[r]) out[n++] = value[r];
+    }
+    return n;
+}
+
+/* For parent sets of at most `most` of n_variables candidates. */
+static jsp_status open_sampler(const jsp_model_setup *setup, int node, int n_variables,
+                               int most, node_sampler **out, jsp_error *error) {
+    const size_t n = (size_t)jsp_data_node(setup->data, node).n_rows;
+    const size_t numbers = ((size_t)n_variables + 1) * n;
+    node_sampler *sampler = jsp_memory_alloc(1, sizeof *sampler);
+    *out = NULL;
+    if (!sampler) return jsp_status_no_memory(error, sizeof *sampler, "networks");
+    sampler->value = jsp_memory_alloc(numbers, sizeof(double));
+    jsp_status status = JSP_OK;
+    if (!sampler->value) {
+        status = jsp_status_no_memory(error, numbers * sizeof(double), "networks");
+    } else {
+        status = jsp_units_create((int)n, most, n_units(setup), setup->field[EFFORT],
+                                  &sampler->units, error);
+    }
+    if (status != JSP_OK) {
+        release(sampler);
+        return status;
+    }
+    *out = sampler;
+    return JSP_OK;
+}
+
+static void run_set(const jsp_model_setup *setup, int node, int n_parents,
+                    const int *parents, node_sampler *sampler, const double *y,
+                    double *log_evidence) {
+    const jsp_units_problem problem = {.n =
+                                           (int)jsp_data_node(setup->data, node).n_rows,
+                                       .p = n_parents,
+                                       .U = n_units(setup),
+                                       .z = sampler->column,
+                                       .y = y,
+                                       .noise_scale = setup->field[NOISE_SCALE]};
+    jsp_units_run(sampler->units, &problem, jsp_rng_hash(n_parents, parents),
+                  (uint32_t)node, log_evidence);
+}
+
+static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, void **prepared, jsp_error *error) {
+    node_sampler *sampler;
+    *prepared = NULL;
+    jsp_status status =
+        open_sampler(setup, node, n_parents, n_parents, &sampler, error);
+    if (status != JSP_OK) return status;
+    const size_t n = (size_t)jsp_data_node(setup->data, node).n_rows;
+    for (int k = 0; k <= n_parents; k++) {
+        double *column = sampler->value + (size_t)k * n;
+        gather_rows(setup->data, node, k < n_parents ? parents[k] : node, column);
+        if (k < n_parents) sampler->column[k] = column;
+    }
+    run_set(setup, node, n_parents, parents, sampler,
+            sampler->value + (size_t)n_parents * n, &sampler->log_evidence);
+    *prepared = sampler;
+    return JSP_OK;
+}
+
+static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents,
+                           const int *parents, double *log_evidence, jsp_error *error) {
+    void *prepared;
+    jsp_status status = prepare(setup, node, n_parents, parents, &prepared, error);
+    if (status != JSP_OK) return status;
+    *log_evidence = ((node_sampler *)prepared)->log_evidence;
+    release(prepared);
+    return JSP_OK;
+}
+
+static jsp_status tabulate(const jsp_model_setup *setup, int node, int K,
+                           const int *candidates, int max_parents, double *log_evidence,
+                           jsp_error *error) {
+    const int most = max_parents < K ? max_parents : K;
+    const size_t n = (size_t)jsp_data_node(setup->data, node).n_rows;
+    node_sampler *sampler;
+    jsp_status status = open_sampler(setup, node, K, most, &sampler, error);
+    if (status != JSP_OK) return status;
+    for (int k = 0; k <= K; k++) {
+        gather_rows(setup->data, node, k < K ? candidates[k] : node,
+                    sampler->value + (size_t)k * n);
+    }
+    for (size_t S = 0; S < (size_t)1 << K; S++) {
+        int parents[JSP_MAX_CANDIDATES], p = 0;
+        for (int k = 0; k < K; k++) {
+            if (!(S >> k & 1)) continue;
+            sampler->column[p] = sampler->value + (size_t)k * n;
+            parents[p++] = candidates[k];
+        }
+        log_evidence[S] = -INFINITY;
+        if (p > most) continue;
+        run_set(setup, node, p, parents, sampler, sampler->value + (size_t)K * n,
+                &log_evidence[S]);
+    }
+    release(sampler);
+    return JSP_OK;
+}
+
+static int n_extra(const jsp_model_setup *setup) {
+    return n_units(setup) * (jsp_data_n_variables(setup->data) + 2) + 1;
+}
+
+/* The density is that of the posterior with the evidence as estimated. */
+static jsp_status draw_prepared(const jsp_model_setup *setup, int node, int n_parents,
+                                const int *parents, void *prepared, jsp_rng *rng,
+                                jsp_model_draw *out, jsp_error *error) {
+    (void)node, (void)error;
+    node_sampler *sampler = prepared;
+    const int U = n_units(setup), D = jsp_data_n_variables(setup->data);
+    double w1[JSP_UNITS_MOST * JSP_MAX_VARIABLES], log_joint;
+    double *b1 = out->extra, *rows = b1 + U, *b2 = rows + (size_t)U * D;
+    memset(out->extra, 0, (size_t)n_extra(setup) * sizeof(double));
+    jsp_units_draw(sampler->units, rng, w1, b1, b2 + 1, b2, &out->noise_scale,
+                   &log_joint);
+    for (int k = 0; k < n_parents; k++) {
+        for (int u = 0; u < U; u++) rows[parents[k] * U + u] = w1[u * n_parents + k];
+        out->weight[k] = 0;
+    }
+    out->intercept = 0;
+    out->log_density = log_joint - sampler->log_evidence;
+    return JSP_OK;
+}
+
 const jsp_model jsp_model_mlp = {
     .name = "mlp",
     .needs_rows = 1,
-    .n_fields = 2,
-    .fields = {{"noise_scale", 0.31622776601683794}, {"hidden", 5}},
+    .is_costly = 1,
+    .n_fields = 3,
+    .fields = {{"noise_scale", 0.31622776601683794}, {"hidden", 5}, {"effort", 1}},
     .check = check,
+    .tabulate = tabulate,
+    .evidence = evidence,
+    .draw = jsp_model_draw_alone,
+    .prepare = prepare,
+    .draw_prepared = draw_prepared,
+    .release = release,
+    .n_extra = n_extra,
     .log_joint = log_joint,
     .pull_slope = pull_slope,
     .n_units = n_units,

@@ -145,48 +145,36 @@ static void activate(const jsp_units_problem *q, const double *w,
     for (int r = 0; r < q->n; r++) out[r] = out[r] > 0 ? out[r] : 0;
 }
 
-/* Eliminates the output weights. G [m + 1, m + 1] gets the Cholesky factor of
- * I + Phi'Phi / s^2 with y as last row; returns log L. m = number of output weights. */
+/* Eliminates the m = U + 1 output weights: G [m + 1, m + 1] gets the Cholesky factor of
+ * I + Phi'Phi / s^2 with y as last row. Returns log L. */
 static double eliminate(const jsp_units_problem *q, const double *moment,
-                        double log_noise, double *G, int *n_weights) {
-    const int U = q->U, S = U + 2, m = q->intercept ? U : U + 1;
-    const double precision = exp(-2 * log_noise), n = q->n;
+                        double log_noise, double *G) {
+    const int m = q->U + 1, S = m + 1;
+    const double precision = exp(-2 * log_noise);
     for (int i = 0; i <= m; i++) {
-        const int I = i < m ? i : U + 1; /* column of the moments */
         for (int k = 0; k <= i; k++) {
-            const int K = k < m ? k : U + 1;
-            double value = moment[I * S + K];
-            if (q->intercept && n > 0) {
-                value -= moment[U * S + I] * (moment[U * S + K] / n);
-            }
-            G[i * (m + 1) + k] = value * precision + (i == k && i < m);
+            G[i * S + k] = moment[i * S + k] * precision + (i == k && i < m);
         }
     }
     double log_det = 0;
     for (int k = 0; k < m; k++) {
-        double root = sqrt(G[k * (m + 1) + k]);
+        double root = sqrt(G[k * S + k]);
         log_det += log(root);
-        G[k * (m + 1) + k] = root;
-        for (int i = k + 1; i <= m; i++) G[i * (m + 1) + k] /= root;
+        G[k * S + k] = root;
+        for (int i = k + 1; i <= m; i++) G[i * S + k] /= root;
         for (int i = k + 1; i <= m; i++) {
-            const double value = G[i * (m + 1) + k];
-            for (int j = k + 1; j <= i; j++) {
-                G[i * (m + 1) + j] -= value * G[j * (m + 1) + k];
-            }
+            const double value = G[i * S + k];
+            for (int j = k + 1; j <= i; j++) G[i * S + j] -= value * G[j * S + k];
         }
     }
-    *n_weights = m;
-    const double rows = q->intercept && n > 0 ? n - 1 : n;
-    const double residual = G[m * (m + 1) + m];
-    return -rows * (0.5 * LOG_2PI + log_noise) - log_det -
-           0.5 * (residual > 0 ? residual : 0);
+    const double residual = G[m * S + m] > 0 ? G[m * S + m] : 0;
+    return -q->n * (0.5 * LOG_2PI + log_noise) - log_det - 0.5 * residual;
 }
 
 static double log_l_of(const jsp_units_problem *q, const double *moment,
                        double log_noise) {
     double G[(JSP_UNITS_MOST + 2) * (JSP_UNITS_MOST + 2)];
-    int m;
-    return eliminate(q, moment, log_noise, G, &m);
+    return eliminate(q, moment, log_noise, G);
 }
 
 /* Columns of the moments: units, ones, y. */
@@ -393,63 +381,43 @@ static void draw_output(const double *G, int m, double *z) {
     }
 }
 
-/* sum over rows of (y - fit)^2, columns centred when there is an intercept. */
-static double squares_left(const jsp_units_problem *q, const double *moment, int m,
+/* sum over rows of (y - fit)^2 */
+static double squares_left(const jsp_units_problem *q, const double *moment,
                            const double *weight) {
-    const int U = q->U, S = U + 2;
+    const int m = q->U + 1, S = m + 1;
     double total = 0;
     for (int i = 0; i <= m; i++) {
-        const int I = i < m ? i : U + 1;
-        const double a = i < m ? -weight[i] : 1;
         for (int k = 0; k <= m; k++) {
-            const int K = k < m ? k : U + 1;
-            double value = moment[I * S + K];
-            if (q->intercept && q->n > 0) {
-                value -= moment[U * S + I] * (moment[U * S + K] / q->n);
-            }
-            total += a * (k < m ? -weight[k] : 1) * value;
+            total +=
+                (i < m ? -weight[i] : 1) * (k < m ? -weight[k] : 1) * moment[i * S + k];
         }
     }
     return total > 0 ? total : 0;
 }
 
-void jsp_units_draw(const jsp_units *units, jsp_rng *rng, double *w1, double *b1,
-                    double *w2, double *b2, double *noise_scale, double *log_joint) {
-    const jsp_units *s = units;
+void jsp_units_draw(jsp_units *units, jsp_rng *rng, double *w1, double *b1, double *w2,
+                    double *b2, double *noise_scale, double *log_joint) {
+    jsp_units *s = units;
     const jsp_units_problem *q = &s->problem;
-    const int U = s->U, S = U + 2, p = q->p;
-    double G[(JSP_UNITS_MOST + 2) * (JSP_UNITS_MOST + 2)], z[JSP_UNITS_MOST + 1],
-        prior = 0;
-    int m;
-    chain c = s->now; /* its memory is scratch between runs */
-    restore(s, &c, 0, (size_t)(jsp_rng_uniform(rng) * (double)n_states(s)));
-    eliminate(q, c.moment, c.log_noise, G, &m);
-    for (int k = 0; k < U + 2; k++) {
-        const double value = jsp_rng_normal(rng); /* always as many */
-        if (k < m) z[k] = value;
-        if (k == U + 1) *b2 = value;
-    }
-    draw_output(G, m, z);
-    for (int k = 0; k < U * (p + 1); k++)
-        prior -= 0.5 * (c.weight[k] * c.weight[k] + LOG_2PI);
-    for (int k = 0; k < m; k++) prior -= 0.5 * (z[k] * z[k] + LOG_2PI);
-    if (learns_noise(s)) prior += log_noise_prior(c.log_noise) - 0.5 * LOG_2PI;
+    const int U = s->U, p = q->p, n_hidden = U * (p + 1);
+    double G[(JSP_UNITS_MOST + 2) * (JSP_UNITS_MOST + 2)], z[JSP_UNITS_MOST + 1];
+    double squares = 0;
+    chain *c = &s->now; /* scratch between runs */
+    restore(s, c, 0, (size_t)(jsp_rng_uniform(rng) * (double)n_states(s)));
+    eliminate(q, c->moment, c->log_noise, G);
+    for (int k = 0; k <= U; k++) z[k] = jsp_rng_normal(rng);
+    draw_output(G, U + 1, z);
+    for (int k = 0; k < n_hidden; k++) squares += c->weight[k] * c->weight[k];
+    for (int k = 0; k <= U; k++) squares += z[k] * z[k];
     for (int u = 0; u < U; u++) {
-        memcpy(w1 + u * p, c.weight + u * (p + 1), (size_t)p * sizeof(double));
-        b1[u] = c.weight[u * (p + 1) + p];
+        memcpy(w1 + u * p, c->weight + u * (p + 1), (size_t)p * sizeof(double));
+        b1[u] = c->weight[u * (p + 1) + p];
         w2[u] = z[u];
     }
-    *noise_scale = exp(c.log_noise);
-    const double n = q->n, rows = q->intercept && n > 0 ? n - 1 : n;
-    *log_joint = prior - rows * (0.5 * LOG_2PI + c.log_noise) -
-                 0.5 * squares_left(q, c.moment, m, z) * exp(-2 * c.log_noise);
-    if (!q->intercept) {
-        *b2 = z[U];
-    } else if (n > 0) {
-        double centre = c.moment[U * S + U + 1] / n;
-        for (int u = 0; u < U; u++) centre -= z[u] * c.moment[U * S + u] / n;
-        *b2 = centre + *b2 * *noise_scale / sqrt(n);
-    } else {
-        *b2 = 0;
-    }
+    *b2 = z[U];
+    *noise_scale = exp(c->log_noise);
+    *log_joint = -0.5 * (squares + (n_hidden + U + 1) * LOG_2PI) -
+                 q->n * (0.5 * LOG_2PI + c->log_noise) -
+                 0.5 * squares_left(q, c->moment, z) * exp(-2 * c->log_noise);
+    if (learns_noise(s)) *log_joint += log_noise_prior(c->log_noise) - 0.5 * LOG_2PI;
 }

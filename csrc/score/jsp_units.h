@@ -1,12 +1,11 @@
 /* jsp_units.h - evidence of a node that is a network with one hidden layer, and draws of
  * its parameters, by sequential Monte Carlo over the hidden layer.
  *
- *     y = c + b2 + sum_u w2_u relu(b1_u + w1_u . z) + e,  e ~ N(0, s^2), all others ~ N(0, 1)
+ *     y = b2 + sum_u w2_u relu(b1_u + w1_u . z) + e,  e ~ N(0, s^2), all others ~ N(0, 1)
  *
  * Given the hidden layer, output weights are those of a linear model: they are integrated
- * out in closed form, as is a flat intercept c (there is no b2 then). What remains is the
- * prior mean of
- *     L(w1, b1, s) = N(y; 0, s^2 I + Phi Phi'),  Phi = hidden activations (and ones for b2),
+ * out in closed form. What remains is the prior mean of
+ *     L(w1, b1, s) = N(y; 0, s^2 I + Phi Phi'),  Phi = hidden activations and ones for b2,
  * an integral over U (p + 1) numbers. Permuted units are no difficulty here: the sampler
  * starts at the prior, which is symmetric in them. */
 #ifndef JSP_UNITS_H
@@ -15,14 +14,13 @@
 #include "jsp_rng.h"
 #include "jsp_status.h"
 
-#define JSP_UNITS_MOST 16 /* hidden units */
+#define JSP_UNITS_MOST 32 /* hidden units */
 
 /* Data of one node and parent set: only rows that count. Borrowed. */
 typedef struct jsp_units_problem {
     int n, p, U;
     const double *const *z; /* [p] columns [n] */
     const double *y;        /* [n] */
-    int intercept;          /* 1 = flat intercept c instead of b2 */
     double noise_scale;     /* s; NaN = learned, log s ~ N(-1, 1) */
 } jsp_units_problem;
 
@@ -41,9 +39,9 @@ void jsp_units_run(jsp_units *units, const jsp_units_problem *problem, uint64_t 
                    uint32_t node, double *log_evidence);
 
 /* One draw of all parameters given the data of the last run.
- *   w1 [U, p], b1 [U], w2 [U], *b2 (or c), *noise_scale out
- *   *log_joint = log P(y | theta) + log P(theta), c integrated out */
-void jsp_units_draw(const jsp_units *units, jsp_rng *rng, double *w1, double *b1,
-                    double *w2, double *b2, double *noise_scale, double *log_joint);
+ *   w1 [U, p], b1 [U], w2 [U], *b2, *noise_scale out
+ *   *log_joint = log P(y | theta) + log P(theta) */
+void jsp_units_draw(jsp_units *units, jsp_rng *rng, double *w1, double *b1, double *w2,
+                    double *b2, double *noise_scale, double *log_joint);
 
 #endif

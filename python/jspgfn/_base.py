@@ -29,7 +29,14 @@ from ._config import check_n_jobs
 from ._constraints import Rules, check_constraints
 from ._mechanisms import make_feature_networks
 from ._mechanisms_mlp import make_mlp_networks
-from ._models import BDeu, Model, ModelSettings, check_model, is_discrete
+from ._models import (
+    BDeu,
+    Model,
+    ModelSettings,
+    RandomFeatures,
+    check_model,
+    is_discrete,
+)
 from ._networks import DiscreteNetworks, LinearNetworks, Networks
 from ._posterior import Posterior
 from ._preprocess import Preprocessing, check_preprocess, warn_about_noise_scale
@@ -83,6 +90,7 @@ class Problem:
     rules: Rules
     candidates: CandidatePlan
     n_threads: int
+    has_tables: bool = True  # else the sampler learns parameters of the model itself
 
     @property
     def n_variables(self) -> int:
@@ -91,7 +99,7 @@ class Problem:
     @property
     def n_bytes(self) -> float:
         """Memory of the score tables."""
-        if not self.model.has_closed_form:
+        if not self.has_tables:
             return 0.0
         counts = self.candidates.counts
         return sum(2.0**count for count in counts) * BYTES_PER_PARENT_SET
@@ -118,6 +126,7 @@ class Problem:
             "edge_log_odds": self.edge_log_odds,
             "required": required.astype(np.uint8) if required.any() else None,
             "n_states": self.table.n_states,
+            "tabulate": self.has_tables,
         }
 
 
@@ -180,18 +189,16 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         mask = check_interventions(interventions, table)
         check_verbose(self.verbose)
         model = check_model(self.model, table.n_variables)
-        if self._integrates_parameters() and not model.has_closed_form:
-            raise ValueError(
-                f"the model {model.name!r} has no closed form: its parameters must be "
-                "learned too, by JSPGFN(generator='gnn', head='mlp')"
-            )
+        has_tables = self._integrates_parameters() or not model.is_costly
         graph_prior = check_graph_prior(self.graph_prior, table.names)
         rules = check_constraints(
             self.constraints,
             table.names,
             table.labelled,
             check_max_parents(
-                model.max_parents if self.max_parents is None else self.max_parents,
+                model.max_parents
+                if self.max_parents is None and has_tables
+                else self.max_parents,
                 table.n_variables,
             ),
             graph_prior.probability,
@@ -203,8 +210,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             preprocessing=check_preprocess(self.preprocess, model, table.values),
             graph_prior=graph_prior,
             rules=rules,
-            candidates=plan_candidates(self.candidates, table, rules, model),
+            candidates=plan_candidates(self.candidates, table, rules, has_tables),
             n_threads=check_n_jobs(self.n_jobs),
+            has_tables=has_tables,
         )
         check_memory(
             problem.n_bytes,
@@ -236,7 +244,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         self.preprocess_ = problem.preprocessing.kind
         self.candidates_ = select_candidates(x, problem)
         of_tables = self.candidates_
-        if not problem.model.has_closed_form:  # there are no tables
+        if not problem.has_tables:
             of_tables = [[] for _ in self.candidates_]
         self._labelled = problem.table.labelled
         self._names = problem.table.names
@@ -279,7 +287,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
                 f"{int(problem.rules.required.sum())} edges required, "
                 f"{int(problem.rules.forbidden.sum())} forbidden"
             )
-        if min(counts) < most and problem.model.has_closed_form:
+        if min(counts) < most and problem.has_tables:
             lost = self.discarded_mass_
             worst = int(np.argmax(lost))
             lines["discarded"] = (
@@ -370,13 +378,17 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         with log_reward_joint.
         """
         scores = self._tables.scores
-        has_tables = self._tables.settings["model"] != "mlp"
+        has_tables = self._tables.settings["tabulate"]
         if log_reward is None and has_tables:
             log_reward = scores.log_reward(graphs)
         stream = stream_seed(seed, STREAM_PARAMETERS)
         networks: Networks
-        if not has_tables and parameters is not None:
-            theta, _, noise_scale, log_prob_theta = parameters
+        if parameters is None and self._states is None:
+            parameters = scores.draw_parameters(graphs, stream, first_draw)
+        if parameters is not None and self._tables.settings["model"] == "mlp":
+            theta, _, noise_scale, log_prob_theta = parameters[:4]
+            if has_tables:
+                theta = parameters[4]
             networks = make_mlp_networks(
                 graphs.view(np.bool_),
                 theta,
@@ -384,15 +396,13 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
                 self._preprocessing.shift,
                 self._preprocessing.scale,
             )
-        elif self._states is None:
-            if parameters is None:
-                parameters = scores.draw_parameters(graphs, stream, first_draw)
+        elif parameters is not None:
             *drawn, log_prob_theta = parameters[:4]
             networks = LinearNetworks(
                 graphs.view(np.bool_),
                 *self._preprocessing.to_units_of_x(graphs, *drawn),
             )
-            if len(parameters) > 4:
+            if self._tables.settings["model"] == "features":
                 networks = make_feature_networks(
                     networks,
                     parameters[4],
@@ -520,16 +530,16 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 def plan_candidates(
-    candidates: Any, table: Table, rules: Rules, model: ModelSettings
+    candidates: Any, table: Table, rules: Rules, has_tables: bool
 ) -> CandidatePlan:
-    if model.has_closed_form:
+    if has_tables:
         return check_candidates(
             candidates, table.names, table.labelled, rules.forbidden, rules.required
         )
     if candidates is not None and not isinstance(candidates, Mapping):
         raise ValueError(
-            f"candidates must be None or a dict for the model {model.name!r}, whose parent "
-            f"sets have no scores to choose by, got {describe(candidates)}"
+            "candidates must be None or a dict where parameters are learned by the sampler "
+            f"and parent sets have no scores to choose by, got {describe(candidates)}"
         )
     plan = check_candidates(
         candidates or {}, table.names, table.labelled, rules.forbidden, rules.required
@@ -549,11 +559,22 @@ def select_candidates(x: NDArray[Any], problem: Problem) -> list[list[int]]:
     allowed = ~(problem.rules.forbidden | np.eye(n_variables, dtype=bool))
     lists = [np.flatnonzero(allowed[:, j]).tolist() for j in range(n_variables)]
     if plan.n_selected < n_variables - 1 and len(plan.named) < n_variables:
+        settings = problem.scores_settings()
+        del settings["tabulate"]
+        if problem.model.is_costly:
+            settings.update(surrogate(problem.model))
         lists = _core.select_candidates(
             x,
             problem.mask,
             n_candidates=plan.n_selected,
             n_threads=problem.n_threads,
-            **problem.scores_settings(),
+            **settings,
         )
     return [plan.named.get(node, lists[node]) for node in range(n_variables)]
+
+
+def surrogate(model: ModelSettings) -> dict[str, Any]:
+    """Settings of a fast non-linear model that chooses candidates for a costly one."""
+    fields = check_model(RandomFeatures(n_features=30), 1).fields
+    fields["noise_scale"] = model.fields["noise_scale"]
+    return {"model": "features", "model_fields": fields}

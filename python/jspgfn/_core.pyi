@@ -30,12 +30,12 @@ class Scores:
         required: NDArray[np.uint8] | None,
         n_states: list[int] | None,
         keep_rows: bool = False,
+        tabulate: bool = True,
     ) -> Scores:
         """edge_log_odds (D, D): added to the log weight of every set with the edge
         i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required. Models
-        of discrete data take int32 codes 0 .. n_states[j] - 1 as x. Models without
-        closed form have no tables: what needs them raises ValueError. keep_rows: for
-        minibatches."""
+        of discrete data take int32 codes 0 .. n_states[j] - 1 as x. keep_rows: for
+        minibatches. tabulate=False: no tables, what needs them raises ValueError."""
     @property
     def n_variables(self) -> int: ...
     @property
@@ -52,8 +52,9 @@ class Scores:
     ) -> tuple[NDArray[np.float64], ...]:
         """Weights, one per edge in the order of np.nonzero(graphs); intercepts (n, D) and
         noise standard deviations (n, D) in preprocessed units; log density (n,) of
-        (weights, noise variances). For models with random features also their weights
-        (n, D, M); the scale of these counts in the density.
+        (weights, noise variances). Models with more parameters add an array (n, D, M):
+        "features" the weights of the features, whose scale counts in the density; "mlp"
+        all parameters of each network: b1 (U), w1 (D, U), b2, w2 (U).
         """
     def feature_map(
         self, node: int, parents: list[int]
@@ -61,7 +62,8 @@ class Scores:
         """Directions (M, p) and offsets (M,) of the random features of a parent set."""
     @property
     def discarded(self) -> NDArray[np.float64]:
-        """(D,): estimated share of each node's mass outside its candidates."""
+        """(D,): estimated share of each node's mass outside its candidates; NaN where
+        that would cost too much."""
     def table_sizes(self, graphs: NDArray[np.uint8]) -> NDArray[np.int64]:
         """(n, D): numbers in the conditional probability table of every node."""
     def draw_tables(

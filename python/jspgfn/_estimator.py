@@ -64,7 +64,7 @@ class JSPGFN(ScoreEstimator):
 
     Parameters
     ----------
-    model : {"bge", "nig", "linear", "bdeu", "features"} or an object
+    model : {"bge", "nig", "linear", "bdeu", "features", "mlp"} or an object
         How a variable depends on its parents; with settings of its own as `BGe`,
         `NormalInverseGamma`, `LinearGaussian`, `BDeu` or `RandomFeatures`. "bge" and
         "nig" learn the noise, "linear" fixes it; "bdeu" is for discrete columns

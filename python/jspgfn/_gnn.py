@@ -131,6 +131,10 @@ def check_gnn(
             "the generator 'gnn' needs a model with densities at given parameters, "
             f"'linear' or 'mlp', got {problem.model.name!r}"
         )
+    if np.isnan(problem.model.fields["noise_scale"]):
+        raise ValueError(
+            "the generator 'gnn' needs a known noise: set MLPGaussian(noise_scale=...)"
+        )
     if problem.rules.required.any():
         raise ValueError("the generator 'gnn' cannot require edges yet")
     n_rows = float(problem.table.n_rows)
@@ -153,7 +157,7 @@ def check_gnn(
         "residual_scale": n_rows,
         **check_options(options),
     }
-    if not problem.model.has_closed_form:  # no tables, so no lists of candidates
+    if not problem.has_tables:  # no tables, so no lists of candidates
         allowed = ~(problem.rules.forbidden | np.eye(problem.n_variables, dtype=bool))
         for child, parents in problem.candidates.named.items():
             allowed[:, child] = False

@@ -17,6 +17,8 @@ from ._validation import Floats, Table, check_choice, join_names
 # give.
 NOISE_FACTOR = 2.0
 
+NON_LINEAR = ("features", "mlp")
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -110,7 +112,7 @@ def warn_about_noise_scale(
         )
         return
     low, high = residual_range(preprocessing.apply(table.values), mask)
-    if not model.has_closed_form:
+    if model.name in NON_LINEAR:
         low = np.zeros_like(low)  # other than linear mechanisms may leave less
     far = np.flatnonzero(
         (noise_scale * NOISE_FACTOR < low) | (noise_scale > NOISE_FACTOR * high)

@@ -81,7 +81,7 @@ def check_fit(est: ScoreEstimator, fitted: dict[str, Any]) -> None:
     need(type(fitted["_labelled"]) is bool, "names of variables")
     need(fitted["n_features_in_"] == len(names), "names of variables")
     need(is_count(fitted["random_seed_"]) and is_count(fitted["_n_drawn"]), "seed")
-    if tables.settings["model"] != "mlp":  # has no tables
+    if tables.settings["tabulate"]:
         same = fitted["candidates_"] == tables.settings["candidates"]
         need(same, "list of candidates")
     check_preprocessing(fitted["_preprocessing"], len(names))
@@ -126,6 +126,7 @@ def check_data(tables: ScoreTables, n_variables: int) -> None:
 def check_settings(settings: dict[str, Any], n_variables: int) -> None:
     square = (n_variables, n_variables)
     need(settings.get("model") in MODEL_NAMES, "model")
+    need(type(settings.get("tabulate")) is bool, "tables")
     fields = settings["model_fields"]
     need(isinstance(fields, dict), "fields of the model")
     need(
