@@ -20,12 +20,12 @@ def label_matrix(matrix: NDArray[Any], names: list[str], labelled: bool) -> Any:
 
 
 def import_extra(name: str) -> Any:
-    """pandas, networkx or matplotlib, or an error that says how to get them."""
+    """pandas, networkx, matplotlib or arviz, or an error that says how to get them."""
     from importlib import import_module
 
     try:
         return import_module(name)
     except ImportError as error:
-        raise ImportError(
-            f"this needs {name.partition('.')[0]}: pip install 'jspgfn[plot]'"
-        ) from error
+        package = name.partition(".")[0]
+        source = "arviz" if package == "arviz" else "'jspgfn[plot]'"
+        raise ImportError(f"this needs {package}: pip install {source}") from error

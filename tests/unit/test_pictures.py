@@ -144,7 +144,7 @@ def test_density_integrates_to_one(rng):
     for values in (rng.normal(size=300), np.array([2.0]), np.array([0.0, 0.0])):
         weights = rng.random(len(values))
         at = np.linspace(-6, 6, 20_001)
-        area = np.trapezoid(_plots.density(values, weights, at), at)
+        area = _plots.density(values, weights, at).sum() * (at[1] - at[0])
         assert area == pytest.approx(1, abs=1e-3)
 
 
