@@ -45,6 +45,12 @@ def test_head_starts_in_units_of_the_data(head):
     assert 0.95 < z.std() < 1.05
 
 
+def test_units_of_the_data_are_for_linear_heads():
+    settings = {**MLP, "n_iter": 1, "gnn_options": {"head_spread": 3.0}}
+    with pytest.raises(ValueError, match="head_spread is for"):
+        jspgfn.JSPGFN(**settings).fit(np.random.default_rng(0).normal(size=(20, 3)))
+
+
 def test_history(fit):
     _, est = fit
     assert est.n_iter_ == 20
@@ -205,6 +211,7 @@ def test_all_options_arrive(fit):
         "logit_scale": 2.0,
         "residual_scale": 2.0,
         "init_scale": 0.5,
+        "head_spread": 2.0,
         "delta": 0.01,
         "penalty_weight": 0.5,
         "exploration_start": 0.0,
