@@ -195,13 +195,51 @@ static void forward_hidden(const jsp_linear *layer, const jsp_real *params, int 
                                         params + layer->bias, NULL, 1, NULL, y);
 }
 
+/* Row of end s (0 = sender) of the edge action[b] */
+static size_t row_of_end(int D, const int *action, size_t b, int s) {
+    return (b * (size_t)D + (size_t)(s ? action[b] % D : action[b] / D)) * H;
+}
+
+/* y [2 B, H] = the rows of both ends in x [B D, H] */
+static void gather_ends(int B, int D, const int *action, const jsp_real *x,
+                        jsp_real *y) {
+    for (size_t e = 0; e < 2 * (size_t)B; e++) {
+        memcpy(y + e * H, x + row_of_end(D, action, e / 2, e % 2), H * sizeof *y);
+    }
+}
+
+/* Queries, keys and values: those of base but for the ends of the new edge. */
+static void forward_ends(const jsp_gnn *gnn, const jsp_gnn_maps *maps,
+                         const jsp_gnn_shard *base, const int *action,
+                         jsp_gnn_shard *shard) {
+    const int B = shard->B, D = gnn->D;
+    const jsp_real *map[3] = {maps->query, maps->key, maps->value};
+    const jsp_real *source[3] = {base->query, base->key, base->value};
+    jsp_real *result[3] = {shard->query, shard->key, shard->value};
+    gather_ends(B, D, action, shard->graphnet.node_hidden, shard->work[0]);
+    for (int t = 0; t < 3; t++) {
+        memcpy(result[t], source[t], (size_t)(B * D) * H * sizeof(jsp_real));
+        apply_map(2 * B, shard->work[0], map[t], shard->work[1]);
+        for (size_t e = 0; e < 2 * (size_t)B; e++) {
+            memcpy(result[t] + row_of_end(D, action, e / 2, e % 2),
+                   shard->work[1] + e * H, H * sizeof(jsp_real));
+        }
+    }
+}
+
+/* base NULL = no copies */
 static void forward_nodes(const jsp_gnn *gnn, const jsp_real *params,
-                          const jsp_gnn_maps *maps, jsp_gnn_shard *shard) {
+                          const jsp_gnn_maps *maps, const jsp_gnn_shard *base,
+                          const int *action, jsp_gnn_shard *shard) {
     const int rows = shard->B * gnn->D;
     const jsp_real *hidden = shard->graphnet.node_hidden;
-    apply_map(rows, hidden, maps->query, shard->query);
-    apply_map(rows, hidden, maps->key, shard->key);
-    apply_map(rows, hidden, maps->value, shard->value);
+    if (base) {
+        forward_ends(gnn, maps, base, action, shard);
+    } else {
+        apply_map(rows, hidden, maps->query, shard->query);
+        apply_map(rows, hidden, maps->key, shard->key);
+        apply_map(rows, hidden, maps->value, shard->value);
+    }
     jsp_attention_forward(shard->B, gnn->D, H, JSP_GNN_HEADS, shard->query, shard->key,
                           shard->value, shard->weights, shard->mixed,
                           shard->attention_work);
@@ -247,19 +285,26 @@ static void forward_globals(const jsp_gnn *gnn, const jsp_real *params,
     jsp_linear_forward(&gnn->stop[1], params, B, shard->stop, shard->stop_logit);
 }
 
-void jsp_gnn_shard_forward(const jsp_gnn *gnn, const jsp_real *params,
-                           const jsp_gnn_shared *shared, jsp_gnn_shard *shard, int B,
-                           const uint8_t *adjacency, const uint8_t *mask,
-                           double logit_scale) {
+static void forward_shard(const jsp_gnn *gnn, const jsp_real *params,
+                          const jsp_gnn_shared *shared, const jsp_gnn_shard *base,
+                          const int *action, jsp_gnn_shard *shard, int B,
+                          const uint8_t *adjacency, const uint8_t *mask,
+                          double logit_scale) {
     const size_t cells = (size_t)gnn->D * (size_t)gnn->D;
     assert(B <= shard->capacity);
     shard->B = B;
     shard->adjacency = adjacency;
     shard->mask = mask;
     shard->logit_scale = logit_scale;
-    jsp_graphnet_forward(&gnn->graphnet, params, &shared->pairs, &shared->tables, B,
-                         adjacency, &shard->graphnet);
-    forward_nodes(gnn, params, &shared->maps, shard);
+    if (base) {
+        jsp_graphnet_forward_next(&gnn->graphnet, params, &shared->pairs,
+                                  &shared->tables, B, adjacency, action,
+                                  &base->graphnet, &shard->graphnet);
+    } else {
+        jsp_graphnet_forward(&gnn->graphnet, params, &shared->pairs, &shared->tables, B,
+                             adjacency, &shard->graphnet);
+    }
+    forward_nodes(gnn, params, &shared->maps, base, action, shard);
     forward_logits(gnn, params, &shared->maps, shard);
     forward_globals(gnn, params, shard);
     for (size_t b = 0; b < (size_t)B; b++) {
@@ -267,6 +312,23 @@ void jsp_gnn_shard_forward(const jsp_gnn *gnn, const jsp_real *params,
                                logit_scale * (double)shard->stop_logit[b],
                                mask + b * cells, shard->log_pi + b * (cells + 1));
     }
+}
+
+void jsp_gnn_shard_forward(const jsp_gnn *gnn, const jsp_real *params,
+                           const jsp_gnn_shared *shared, jsp_gnn_shard *shard, int B,
+                           const uint8_t *adjacency, const uint8_t *mask,
+                           double logit_scale) {
+    forward_shard(gnn, params, shared, NULL, NULL, shard, B, adjacency, mask,
+                  logit_scale);
+}
+
+void jsp_gnn_shard_forward_next(const jsp_gnn *gnn, const jsp_real *params,
+                                const jsp_gnn_shared *shared, const jsp_gnn_shard *base,
+                                jsp_gnn_shard *shard, const uint8_t *adjacency,
+                                const uint8_t *mask, const int *action,
+                                double logit_scale) {
+    forward_shard(gnn, params, shared, base, action, shard, base->B, adjacency, mask,
+                  logit_scale);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
@@ -334,26 +396,29 @@ static void backward_logits(const jsp_gnn *gnn, const jsp_gnn_maps *maps,
     kernels->product(rows, 1, H, d_term, 1, 1, maps->pair_sender, H, 1, d_sender, H);
 }
 
-/* Node features to the hidden layer of the node update, work[0]. */
-static void backward_nodes(const jsp_gnn *gnn, const jsp_real *params,
-                           const jsp_gnn_maps *maps, jsp_gnn_shard *shard,
-                           jsp_real *d_params, const jsp_gnn_maps *d_maps) {
+/* Node features to queries, keys and values: work[1], work[2], work[3]. */
+static void backward_attention(const jsp_gnn *gnn, const jsp_real *params,
+                               jsp_gnn_shard *shard, jsp_real *d_params) {
     const int rows = shard->B * gnn->D;
-    const jsp_real *hidden = shard->graphnet.node_hidden;
     jsp_real *d_attention = shard->d_node_features, *d_mixed = shard->work[0];
-    jsp_real *d_query = shard->work[1], *d_key = shard->work[2];
-    jsp_real *d_value = shard->work[3], *d_hidden = shard->work[0];
     jsp_layernorm_backward(&gnn->node_norm, params, rows, shard->attention,
                            shard->node_moments, shard->d_node_features, d_attention,
                            d_params);
     jsp_linear_backward(&gnn->attention, params, rows, shard->mixed, d_attention,
                         d_mixed, d_params);
     jsp_attention_backward(shard->B, gnn->D, H, JSP_GNN_HEADS, shard->query, shard->key,
-                           shard->value, shard->weights, d_mixed, d_query, d_key,
-                           d_value, shard->attention_work);
-    backward_map(rows, hidden, maps->query, d_query, 0, d_hidden, d_maps->query);
-    backward_map(rows, hidden, maps->key, d_key, 1, d_hidden, d_maps->key);
-    backward_map(rows, hidden, maps->value, d_value, 1, d_hidden, d_maps->value);
+                           shard->value, shard->weights, d_mixed, shard->work[1],
+                           shard->work[2], shard->work[3], shard->attention_work);
+}
+
+/* Gradients of queries, keys and values, rows each, to that of the hidden layer of the
+ * node update. */
+static void backward_maps(const jsp_gnn_maps *maps, int rows, const jsp_real *hidden,
+                          jsp_real *const d[3], jsp_real *d_hidden,
+                          const jsp_gnn_maps *d_maps) {
+    backward_map(rows, hidden, maps->query, d[0], 0, d_hidden, d_maps->query);
+    backward_map(rows, hidden, maps->key, d[1], 1, d_hidden, d_maps->key);
+    backward_map(rows, hidden, maps->value, d[2], 1, d_hidden, d_maps->value);
 }
 
 /* Stop logits and global features to the graph's vector, d_global_features. */
@@ -369,24 +434,68 @@ static void backward_globals(const jsp_gnn *gnn, const jsp_real *params,
                            shard->global_moments, d_features, d_features, d_params);
 }
 
-void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
-                            const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
-                            jsp_real *d_params, jsp_real *d_shared) {
+/* Outputs to queries, keys and values (work) and to the graphs' vectors
+ * (d_global_features). */
+static void backward_outputs(const jsp_gnn *gnn, const jsp_real *params,
+                             const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
+                             jsp_real *d_params, const jsp_gnn_maps *d_maps) {
     const int rows = shard->B * gnn->D;
-    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
-    const jsp_graphnet_tables d_tables =
-        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
-                                  d_shared + jsp_gnn_maps_size());
     backward_policy(gnn, shard);
-    backward_logits(gnn, &shared->maps, shard, &d_maps);
+    backward_logits(gnn, &shared->maps, shard, d_maps);
     backward_hidden(&gnn->sender[0], params, rows, shard->node_features, shard->sender,
                     shard->work[0], shard->d_node_features, d_params);
     backward_hidden(&gnn->receiver[0], params, rows, shard->node_features,
                     shard->receiver, shard->work[1], shard->d_node_features, d_params);
-    backward_nodes(gnn, params, &shared->maps, shard, d_params, &d_maps);
+    backward_attention(gnn, params, shard, d_params);
     backward_globals(gnn, params, shard, d_params);
+}
+
+void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
+                            const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
+                            jsp_real *d_params, jsp_real *d_shared) {
+    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
+    const jsp_graphnet_tables d_tables =
+        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
+                                  d_shared + jsp_gnn_maps_size());
+    backward_outputs(gnn, params, shared, shard, d_params, &d_maps);
+    backward_maps(&shared->maps, shard->B * gnn->D, shard->graphnet.node_hidden,
+                  shard->work + 1, shard->work[0], &d_maps);
     jsp_graphnet_backward(&gnn->graphnet, params, &shared->pairs, shard->B,
                           shard->adjacency, &shard->graphnet, shard->work[0],
                           shard->d_global_features, &d_tables, d_params,
                           shard->global_work);
+}
+
+void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
+                                 const jsp_gnn_shared *shared, jsp_gnn_shard *base,
+                                 jsp_gnn_shard *next, const int *action,
+                                 jsp_real *d_params, jsp_real *d_shared) {
+    const int B = base->B, D = gnn->D;
+    const size_t numbers = (size_t)(B * D) * H;
+    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
+    const jsp_graphnet_tables d_tables =
+        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
+                                  d_shared + jsp_gnn_maps_size());
+    backward_outputs(gnn, params, shared, base, d_params, &d_maps);
+    backward_outputs(gnn, params, shared, next, d_params, &d_maps);
+    /* activations of `next` that nobody reads any more take the rows of the ends */
+    jsp_real *hidden = next->query, *d_ends = next->attention;
+    jsp_real *const d[3] = {next->key, next->value, next->mixed};
+    gather_ends(B, D, action, next->graphnet.node_hidden, hidden);
+    for (int t = 0; t < 3; t++) {
+        jsp_real *rows = next->work[t + 1];
+        gather_ends(B, D, action, rows, d[t]);
+        for (size_t e = 0; e < 2 * (size_t)B; e++) {
+            memset(rows + row_of_end(D, action, e / 2, e % 2), 0, H * sizeof *rows);
+        }
+        jsp_kernels_active()->add(numbers, rows, base->work[t + 1]);
+    }
+    backward_maps(&shared->maps, 2 * B, hidden, d, d_ends, &d_maps);
+    backward_maps(&shared->maps, B * D, base->graphnet.node_hidden, base->work + 1,
+                  base->work[0], &d_maps);
+    jsp_graphnet_backward_pair(
+        &gnn->graphnet, params, &shared->pairs, B, base->adjacency, action,
+        &base->graphnet, &next->graphnet, base->work[0], d_ends,
+        (jsp_real *const[]){base->d_global_features, next->d_global_features},
+        &d_tables, d_params, (jsp_real *const[]){base->global_work, next->global_work});
 }

@@ -121,6 +121,21 @@ void jsp_gnn_shard_forward(const jsp_gnn *gnn, const jsp_real *params,
                            const uint8_t *adjacency, const uint8_t *mask,
                            double logit_scale);
 
+/* The same for the graphs of `base`, after its forward pass, each with one more edge:
+ * action[b] = i * D + j, adjacency has it. What i and j do not change is not computed
+ * again: queries, keys and values of all other nodes are copies. */
+void jsp_gnn_shard_forward_next(const jsp_gnn *gnn, const jsp_real *params,
+                                const jsp_gnn_shared *shared, const jsp_gnn_shard *base,
+                                jsp_gnn_shard *shard, const uint8_t *adjacency,
+                                const uint8_t *mask, const int *action,
+                                double logit_scale);
+
+/* The backward pass of both. */
+void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
+                                 const jsp_gnn_shared *shared, jsp_gnn_shard *base,
+                                 jsp_gnn_shard *next, const int *action,
+                                 jsp_real *d_params, jsp_real *d_shared);
+
 /* Gradients accumulate into d_params (block of the parameters) and d_shared (block of
  * shared->size numbers). Of the activations only outputs survive: one backward pass per
  * forward pass. */

@@ -45,13 +45,27 @@ void jsp_gnn_side_destroy(jsp_gnn_side *side) {
     *side = (jsp_gnn_side){0};
 }
 
+static void forward_head(const jsp_gnn_net *net, const jsp_real *params,
+                         jsp_gnn_side *side) {
+    jsp_head_forward(&net->head, params, net->head_shared, &side->head, side->shard.B,
+                     side->adjacency, side->is_partial ? side->only : NULL,
+                     side->shard.node_features, side->shard.global_features);
+}
+
 void jsp_gnn_side_forward(const jsp_gnn_net *net, const jsp_real *params,
                           jsp_gnn_side *side, int B, double logit_scale) {
     jsp_gnn_shard_forward(&net->gnn, params, &net->shared, &side->shard, B,
                           side->adjacency, side->mask, logit_scale);
-    jsp_head_forward(&net->head, params, net->head_shared, &side->head, B,
-                     side->adjacency, side->is_partial ? side->only : NULL,
-                     side->shard.node_features, side->shard.global_features);
+    forward_head(net, params, side);
+}
+
+void jsp_gnn_side_forward_next(const jsp_gnn_net *net, const jsp_real *params,
+                               const jsp_gnn_side *base, jsp_gnn_side *side,
+                               const int *action, double logit_scale) {
+    jsp_gnn_shard_forward_next(&net->gnn, params, &net->shared, &base->shard,
+                               &side->shard, side->adjacency, side->mask, action,
+                               logit_scale);
+    forward_head(net, params, side);
 }
 
 void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
@@ -80,9 +94,10 @@ void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
     jsp_head_normal_slope(&net->head, &side->head, K, side->eps, side->slope);
 }
 
-void jsp_gnn_side_backward(const jsp_gnn_net *net, const jsp_gnn_target *target,
-                           const jsp_real *params, jsp_gnn_side *side,
-                           const jsp_gnn_net_gradient *gradient) {
+/* Densities and head, to the gradients of the shard's outputs. */
+static void backward_head(const jsp_gnn_net *net, const jsp_gnn_target *target,
+                          const jsp_real *params, jsp_gnn_side *side,
+                          const jsp_gnn_net_gradient *gradient) {
     const int K = side->K;
     for (int n = 0; n < side->head.n_rows; n++) {
         const int parents = side->head.parent_first[n];
@@ -100,6 +115,23 @@ void jsp_gnn_side_backward(const jsp_gnn_net *net, const jsp_gnn_target *target,
     jsp_head_backward(&net->head, params, net->head_shared, &side->head,
                       side->shard.d_node_features, side->shard.d_global_features,
                       gradient->params, gradient->head_shared);
+}
+
+void jsp_gnn_side_backward(const jsp_gnn_net *net, const jsp_gnn_target *target,
+                           const jsp_real *params, jsp_gnn_side *side,
+                           const jsp_gnn_net_gradient *gradient) {
+    backward_head(net, target, params, side, gradient);
     jsp_gnn_shard_backward(&net->gnn, params, &net->shared, &side->shard,
                            gradient->params, gradient->shared);
+}
+
+void jsp_gnn_side_backward_pair(const jsp_gnn_net *net, const jsp_gnn_target *target,
+                                const jsp_real *params, jsp_gnn_side *before,
+                                jsp_gnn_side *after, const int *action,
+                                const jsp_gnn_net_gradient *gradient) {
+    backward_head(net, target, params, before, gradient);
+    backward_head(net, target, params, after, gradient);
+    jsp_gnn_shard_backward_pair(&net->gnn, params, &net->shared, &before->shard,
+                                &after->shard, action, gradient->params,
+                                gradient->shared);
 }

@@ -39,10 +39,22 @@ void jsp_gnn_side_forward(const jsp_gnn_net *net, const jsp_real *params,
 void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
                          jsp_gnn_side *side);
 
+/* The same for the graphs of `base`, after its forward pass, each plus the edge action[b];
+ * side->adjacency has it. */
+void jsp_gnn_side_forward_next(const jsp_gnn_net *net, const jsp_real *params,
+                               const jsp_gnn_side *base, jsp_gnn_side *side,
+                               const int *action, double logit_scale);
+
 /* Given d_log_prob, the gradient of slopes in `slope`, and shard.d_log_pi: adds to the
  * gradients; theta is fixed in log_prob and moves with the head's outputs in slopes. */
 void jsp_gnn_side_backward(const jsp_gnn_net *net, const jsp_gnn_target *target,
                            const jsp_real *params, jsp_gnn_side *side,
                            const jsp_gnn_net_gradient *gradient);
+
+/* Both sides, the second from jsp_gnn_side_forward_next. */
+void jsp_gnn_side_backward_pair(const jsp_gnn_net *net, const jsp_gnn_target *target,
+                                const jsp_real *params, jsp_gnn_side *before,
+                                jsp_gnn_side *after, const int *action,
+                                const jsp_gnn_net_gradient *gradient);
 
 #endif

@@ -522,8 +522,13 @@ static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
     for (int s = 0; s < 2; s++) {
         const int is_frozen = s == 1 && trainer->frozen;
         const jsp_gnn_net *net = is_frozen ? &trainer->frozen_net : &trainer->net;
-        jsp_gnn_side_forward(net, is_frozen ? trainer->frozen : trainer->params,
-                             side[s], n, config->logit_scale);
+        if (s == 1 && !trainer->frozen) {
+            jsp_gnn_side_forward_next(net, trainer->params, side[0], side[1],
+                                      trainer->action + first, config->logit_scale);
+        } else {
+            jsp_gnn_side_forward(net, is_frozen ? trainer->frozen : trainer->params,
+                                 side[s], n, config->logit_scale);
+        }
         note_time(work, FORWARD);
         fill_noise(trainer, side[s], first, s);
         jsp_gnn_side_sample(net, &trainer->batch_target, side[s]);
@@ -533,9 +538,13 @@ static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
                              trainer->action + first, side[0], side[1], work->scratch,
                              sums);
     note_time(work, LOSS);
-    for (int s = 0; s < (trainer->frozen ? 1 : 2); s++) {
+    if (trainer->frozen) {
         jsp_gnn_side_backward(&trainer->net, &trainer->batch_target, trainer->params,
-                              side[s], gradient);
+                              side[0], gradient);
+    } else {
+        jsp_gnn_side_backward_pair(&trainer->net, &trainer->batch_target,
+                                   trainer->params, side[0], side[1],
+                                   trainer->action + first, gradient);
     }
     note_time(work, BACKWARD);
 }

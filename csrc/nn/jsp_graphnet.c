@@ -229,6 +229,25 @@ static void add_edges(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
     }
 }
 
+/* From hidden_sum, and the edges' part that waits in `globals`, to the graphs' vectors. */
+static void forward_globals(const jsp_graphnet *net, const jsp_real *params, int B,
+                            const jsp_graphnet_state *state) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = net->D;
+    const size_t H = (size_t)net->H;
+    const jsp_linear *node = net->node, *global = net->global;
+    kernels->dense_forward(B, net->H, net->H, state->hidden_sum,
+                           params + node[1].weight, NULL, NULL, 0, NULL,
+                           state->node_sum);
+    for (size_t k = 0; k < (size_t)B * H; k++) {
+        state->node_sum[k] += (jsp_real)D * params[node[1].bias + k % H];
+    }
+    kernels->dense_forward(B, net->H, net->H, state->node_sum,
+                           params + global[0].weight, params + global[0].bias,
+                           state->globals, 1, NULL, state->global_hidden);
+    jsp_linear_forward(&global[1], params, B, state->global_hidden, state->globals);
+}
+
 void jsp_graphnet_forward(const jsp_graphnet *net, const jsp_real *params,
                           const jsp_graphnet_pairs *pairs,
                           const jsp_graphnet_tables *tables, int B,
@@ -236,7 +255,6 @@ void jsp_graphnet_forward(const jsp_graphnet *net, const jsp_real *params,
     const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D;
     const size_t H = (size_t)net->H, nodes = (size_t)D * H;
-    const jsp_linear *node = net->node, *global = net->global;
     /* the edges' part of the global update waits in `globals` */
     memset(state->globals, 0, (size_t)B * H * sizeof(jsp_real));
     memset(state->hidden_sum, 0, (size_t)B * H * sizeof(jsp_real));
@@ -250,16 +268,57 @@ void jsp_graphnet_forward(const jsp_graphnet *net, const jsp_real *params,
             kernels->add(H, hidden + v * H, state->hidden_sum + b * H);
         }
     }
-    kernels->dense_forward(B, net->H, net->H, state->hidden_sum,
-                           params + node[1].weight, NULL, NULL, 0, NULL,
-                           state->node_sum);
-    for (size_t k = 0; k < (size_t)B * H; k++) {
-        state->node_sum[k] += (jsp_real)D * params[node[1].bias + k % H];
+    forward_globals(net, params, B, state);
+}
+
+/* What the edges of node v and its embedding add inside its ReLU, [H] */
+static void fill_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+                      const jsp_graphnet_tables *tables, const uint8_t *adjacency,
+                      int v, jsp_real *hidden) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = net->D;
+    const size_t H = (size_t)net->H;
+    memcpy(hidden, tables->node + (size_t)v * H, H * sizeof *hidden);
+    for (int u = 0; u < D; u++) {
+        if (adjacency[v * D + u]) {
+            kernels->add(H, tables->out + (size_t)pairs->row[v * D + u] * H, hidden);
+        }
+        if (adjacency[u * D + v]) {
+            kernels->add(H, tables->in + (size_t)pairs->row[u * D + v] * H, hidden);
+        }
     }
-    kernels->dense_forward(B, net->H, net->H, state->node_sum,
-                           params + global[0].weight, params + global[0].bias,
-                           state->globals, 1, NULL, state->global_hidden);
-    jsp_linear_forward(&global[1], params, B, state->global_hidden, state->globals);
+    apply_relu(H, hidden);
+}
+
+void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
+                               const jsp_graphnet_pairs *pairs,
+                               const jsp_graphnet_tables *tables, int B,
+                               const uint8_t *adjacency, const int *action,
+                               const jsp_graphnet_state *base,
+                               const jsp_graphnet_state *state) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = net->D;
+    const size_t H = (size_t)net->H, nodes = (size_t)D * H;
+    memset(state->globals, 0, (size_t)B * H * sizeof(jsp_real));
+    memset(state->hidden_sum, 0, (size_t)B * H * sizeof(jsp_real));
+    memcpy(state->node_hidden, base->node_hidden, (size_t)B * nodes * sizeof(jsp_real));
+    for (size_t b = 0; b < (size_t)B; b++, adjacency += D * D) {
+        const int end[2] = {action[b] / D, action[b] % D};
+        jsp_real *hidden = state->node_hidden + b * nodes;
+        for (int s = 0; s < 2; s++) {
+            fill_node(net, pairs, tables, adjacency, end[s],
+                      hidden + (size_t)end[s] * H);
+        }
+        for (int k = 0; k < D * D; k++) {
+            if (!adjacency[k]) continue;
+            kernels->add(H, tables->global + (size_t)pairs->row[k] * H,
+                         state->globals + b * H);
+        }
+        for (size_t v = 0; v < (size_t)D; v++) {
+            kernels->add(H, hidden + v * H, state->hidden_sum + b * H);
+        }
+    }
+    forward_globals(net, params, B, state);
 }
 
 /* The reverse of add_edges: d_hidden [D, H], d_global [H] before their ReLUs. */
@@ -327,5 +386,70 @@ void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params,
                                d_hidden);
         scatter_edges(net, pairs, adjacency + b * D * D, d_hidden, d_globals + b * H,
                       d_tables);
+    }
+}
+
+/* The gradient d [H] of node v before its ReLU to the tables. */
+static void scatter_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+                         const uint8_t *adjacency, int v, const jsp_real *d,
+                         const jsp_graphnet_tables *d_tables) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = net->D;
+    const size_t H = (size_t)net->H;
+    kernels->add(H, d, d_tables->node + (size_t)v * H);
+    for (int u = 0; u < D; u++) {
+        if (adjacency[v * D + u]) {
+            kernels->add(H, d, d_tables->out + (size_t)pairs->row[v * D + u] * H);
+        }
+        if (adjacency[u * D + v]) {
+            kernels->add(H, d, d_tables->in + (size_t)pairs->row[u * D + v] * H);
+        }
+    }
+}
+
+void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params,
+                                const jsp_graphnet_pairs *pairs, int B,
+                                const uint8_t *adjacency, const int *action,
+                                const jsp_graphnet_state *base,
+                                const jsp_graphnet_state *next, jsp_real *d_node_hidden,
+                                jsp_real *d_ends, jsp_real *const d_globals[2],
+                                const jsp_graphnet_tables *d_tables, jsp_real *d_params,
+                                jsp_real *const scratch[2]) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = net->D;
+    const size_t H = (size_t)net->H, nodes = (size_t)D * H;
+    pull_globals(net, params, B, base, d_globals[0], d_params, scratch[0]);
+    pull_globals(net, params, B, next, d_globals[1], d_params, scratch[1]);
+    for (size_t b = 0; b < (size_t)B; b++, adjacency += D * D) {
+        const int end[2] = {action[b] / D, action[b] % D};
+        const size_t new_pair = (size_t)pairs->row[action[b]] * H;
+        jsp_real *d_sum = scratch[0] + b * H, *d_next_sum = scratch[1] + b * H;
+        jsp_real *d_global = d_globals[0] + b * H,
+                 *d_next_global = d_globals[1] + b * H;
+        jsp_real *d_hidden = d_node_hidden + b * nodes;
+        for (int s = 0; s < 2; s++) {
+            jsp_real *d = d_ends + (2 * b + (size_t)s) * H;
+            kernels->add(H, d_next_sum, d);
+            kernels->relu_backward(H,
+                                   next->node_hidden + b * nodes + (size_t)end[s] * H,
+                                   NULL, d, d);
+            scatter_node(net, pairs, adjacency, end[s], d, d_tables);
+            /* of the copies' sum, what the two that are no copies must not get */
+            kernels->add(H, d_sum, d_hidden + (size_t)end[s] * H);
+        }
+        /* the new edge, which `adjacency` lacks */
+        kernels->add(H, d_ends + 2 * b * H, d_tables->out + new_pair);
+        kernels->add(H, d_ends + (2 * b + 1) * H, d_tables->in + new_pair);
+        kernels->add(H, d_next_global, d_tables->global + new_pair);
+        kernels->add(H, d_next_sum, d_sum);
+        kernels->add(H, d_next_global, d_global);
+        for (int v = 0; v < D; v++) {
+            if (v != end[0] && v != end[1]) {
+                kernels->add(H, d_sum, d_hidden + (size_t)v * H);
+            }
+        }
+        kernels->relu_backward(nodes, base->node_hidden + b * nodes, NULL, d_hidden,
+                               d_hidden);
+        scatter_edges(net, pairs, adjacency, d_hidden, d_global, d_tables);
     }
 }

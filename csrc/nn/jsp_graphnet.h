@@ -95,6 +95,16 @@ void jsp_graphnet_forward(const jsp_graphnet *net, const jsp_real *params,
                           const jsp_graphnet_tables *tables, int B,
                           const uint8_t *adjacency, const jsp_graphnet_state *state);
 
+/* The same for graphs that are those of `before` plus the edge action[b] = i * D + j, whose
+ * state is base: only the nodes i and j differ, all others are copies. `adjacency` has the
+ * edge. */
+void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
+                               const jsp_graphnet_pairs *pairs,
+                               const jsp_graphnet_tables *tables, int B,
+                               const uint8_t *adjacency, const int *action,
+                               const jsp_graphnet_state *base,
+                               const jsp_graphnet_state *state);
+
 /* Given d_globals [B, H] and d_node_hidden [B, D, H], the gradient that reaches
  * node_hidden from outside (both destroyed, and so is state->node_sum): gradients of the tables accumulate into
  * d_tables, those of the global update and of node[1] (its use in the sum) into d_params.
@@ -105,5 +115,18 @@ void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params,
                            jsp_real *d_node_hidden, jsp_real *d_globals,
                            const jsp_graphnet_tables *d_tables, jsp_real *d_params,
                            jsp_real *scratch);
+
+/* Both passes at once for graphs and their next ones. d_node_hidden [B, D, H] of the graphs
+ * includes what reaches the copies in the next ones; d_ends [B, 2, H] are gradients of the
+ * two nodes of the next graphs that are no copies, i first. d_globals and scratch of both,
+ * first the graphs', then the next ones'. */
+void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params,
+                                const jsp_graphnet_pairs *pairs, int B,
+                                const uint8_t *adjacency, const int *action,
+                                const jsp_graphnet_state *base,
+                                const jsp_graphnet_state *next, jsp_real *d_node_hidden,
+                                jsp_real *d_ends, jsp_real *const d_globals[2],
+                                const jsp_graphnet_tables *d_tables, jsp_real *d_params,
+                                jsp_real *const scratch[2]);
 
 #endif

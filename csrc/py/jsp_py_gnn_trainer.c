@@ -481,15 +481,20 @@ static PyObject *compute_loss(jsp_py_gnn_trainer *self, int B, jsp_gnn_side side
     jsp_gnn_net_forward(net, view.params);
     const jsp_gnn_net_gradient gradient = jsp_gnn_net_gradient_place(net, block);
     for (int s = 0; s < 2; s++) {
-        jsp_gnn_side_forward(net, view.params, &side[s], B, view.config->logit_scale);
+        if (s == 0) {
+            jsp_gnn_side_forward(net, view.params, &side[0], B,
+                                 view.config->logit_scale);
+        } else {
+            jsp_gnn_side_forward_next(net, view.params, &side[0], &side[1], action,
+                                      view.config->logit_scale);
+        }
         fill_noise(net, &side[s], PyArray_DATA((PyArrayObject *)noise[s]));
         jsp_gnn_side_sample(net, &self->target, &side[s]);
     }
     jsp_gnn_loss_transitions(&view.config->loss, net, 1.0 / B, action, &side[0],
                              &side[1], scratch, &sums);
-    for (int s = 0; s < 2; s++) {
-        jsp_gnn_side_backward(net, &self->target, view.params, &side[s], &gradient);
-    }
+    jsp_gnn_side_backward_pair(net, &self->target, view.params, &side[0], &side[1],
+                               action, &gradient);
     jsp_gnn_net_backward(net, view.params, &gradient);
     return Py_BuildValue("{sdsdsdsd}N", "huber", sums.huber / B, "penalty",
                          sums.penalty / B, "residual", sums.residual / B,

@@ -212,6 +212,50 @@ static void destroy_batch(batch *f) {
     free(f->gradient);
 }
 
+/* Both sides at once, where G' copies from G what the new edge leaves alone, against each
+ * side by itself: the same loss and the same gradient. */
+static int test_next(void) {
+    const jsp_head_spec head = {JSP_HEAD_DIAG, 0, 0};
+    problem p;
+    batch f;
+    jsp_gnn_loss_sums sums = {0};
+    config = (jsp_gnn_loss_config){2.0, 1.0, 0.5};
+    CHECK(create_problem(&p, 0, 0) == 0);
+    CHECK(create_batch(&f, &p, head, 0) == 0);
+    const double loss = compute_loss(&f, &p);
+    const size_t size = jsp_gnn_net_gradient_size(&f.net), n = f.net.layout.size;
+    jsp_real *alone = malloc(n * sizeof *alone);
+    const jsp_gnn_net_gradient g = jsp_gnn_net_gradient_place(&f.net, f.gradient);
+    for (int s = 0; s < 2; s++) {
+        jsp_gnn_side_backward(&f.net, &p.target, f.params, &f.side[s], &g);
+    }
+    jsp_gnn_net_backward(&f.net, f.params, &g);
+    memcpy(alone, f.gradient, n * sizeof *alone);
+    memset(f.gradient, 0, size * sizeof *f.gradient);
+    jsp_gnn_net_forward_all(&f.net, f.params);
+    jsp_gnn_side_forward(&f.net, f.params, &f.side[0], 2, 3.0);
+    jsp_gnn_side_forward_next(&f.net, f.params, &f.side[0], &f.side[1], f.action, 3.0);
+    for (int s = 0; s < 2; s++) jsp_gnn_side_sample(&f.net, &p.target, &f.side[s]);
+    jsp_gnn_loss_transitions(&config, &f.net, 0.5, f.action, &f.side[0], &f.side[1],
+                             f.scratch, &sums);
+    const double exact = 1e-11;
+    CHECK_NEAR(0.5 * (sums.huber + config.penalty_weight * sums.penalty), loss,
+               exact * fabs(loss));
+    jsp_gnn_side_backward_pair(&f.net, &p.target, f.params, &f.side[0], &f.side[1],
+                               f.action, &g);
+    jsp_gnn_net_backward(&f.net, f.params, &g);
+    double error = 0, norm = 0;
+    for (size_t k = 0; k < n; k++) {
+        error += pow((double)(f.gradient[k] - alone[k]), 2);
+        norm += pow((double)alone[k], 2);
+    }
+    CHECK(norm > 0 && sqrt(error) < exact * sqrt(norm));
+    free(alone);
+    destroy_batch(&f);
+    destroy_problem(&p);
+    return 0;
+}
+
 /* The penalty alone: in the first term theta is a constant, which differences cannot see
  * (the golden numbers can). Policies: weight 0 of the penalty, parameters of the policy. */
 static int test_gradients(void) {
@@ -423,7 +467,7 @@ static int test_faults(void) {
 int main(void) {
     static const check_test tests[] = {
 #ifdef JSP_REAL_DOUBLE
-        {"gradients", test_gradients},
+        {"gradients", test_gradients}, {"next graphs", test_next},
 #endif
         {"pairs", test_pairs},         {"model at theta", test_model},
         {"replay", test_replay},       {"normals", test_normals},
