@@ -22,6 +22,7 @@ from ._labels import label_matrix
 from ._models import Model
 from ._posterior import Posterior
 from ._predict import read_rows
+from ._progress import progress_bar
 from ._validation import (
     Table,
     check_candidates,
@@ -252,7 +253,7 @@ class ExactPosterior(ScoreEstimator):
             exact = _core.Exact(
                 self._tables.scores, posterior=True, n_threads=self._tables.n_threads
             )
-            run_to_end(exact)
+            run_to_end(exact, verbose=bool(self.verbose))
             self._exact = exact
         return self._exact  # type: ignore[no-any-return]
 
@@ -692,13 +693,15 @@ class ExactPosterior(ScoreEstimator):
         return label_matrix(matrix, self._names, self._labelled)
 
 
-def run_to_end(exact: _core.Exact) -> None:
+def run_to_end(exact: _core.Exact, verbose: bool = False) -> None:
     """Calls of about a tenth of a second, so that Ctrl-C works."""
     n_units = 1
-    with held_interrupts() as interrupt:
+    with held_interrupts() as interrupt, progress_bar(100, "%", verbose) as bar:
         while True:
             begin = time.perf_counter()
-            if exact.step(n_units) >= 1:
+            done = exact.step(n_units)
+            bar.show(100 * done, {})
+            if done >= 1:
                 return
             if interrupt.is_set:
                 raise KeyboardInterrupt

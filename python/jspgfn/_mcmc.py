@@ -19,6 +19,7 @@ from ._exceptions import NotMixedWarning
 from ._labels import label_matrix
 from ._models import Model
 from ._posterior import Posterior
+from ._progress import progress_bar
 from ._validation import check_integer, check_memory, check_real
 
 Floats = NDArray[np.float64]
@@ -404,12 +405,20 @@ class StructureMCMC(ScoreEstimator):
     def _run(self, n_rounds: int, deadline: float | None) -> None:
         """Rounds until n_rounds more are made or the deadline has passed."""
         chunk, left = 1, n_rounds
-        with held_interrupts() as interrupt:
+        started = time.perf_counter()
+        is_timed = deadline is not None and n_rounds == UNLIMITED
+        total = (deadline or 0.0) - started if is_timed else n_rounds
+        unit = "s" if is_timed else "rounds"
+        with (
+            held_interrupts() as interrupt,
+            progress_bar(max(total, 0.0), unit, bool(self.verbose)) as bar,
+        ):
             while True:
                 begin = time.perf_counter()
                 self._chains.step(chunk)
                 left -= chunk
                 now = time.perf_counter()
+                bar.show(now - started if is_timed else n_rounds - left, {})
                 wanted = SECONDS_PER_CALL
                 if deadline is not None:
                     wanted = min(wanted, deadline - now)

@@ -198,7 +198,7 @@ def test_draws_go_on(fitted):
 def test_interrupted_refit_shows_no_older_results(table, monkeypatch):
     exact = jspgfn.ExactPosterior(random_state=0).fit(table)
 
-    def press_ctrl_c(exact):
+    def press_ctrl_c(exact, verbose):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_exact, "run_to_end", press_ctrl_c)

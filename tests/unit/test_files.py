@@ -85,6 +85,24 @@ def test_what_training_has_left(fitted, path):
         np.testing.assert_array_equal(again.history_[name], values)
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.JspgfnWarning")
+def test_other_models_and_what_sampling_has_left(sim, path):
+    mlp = {**SMALL_GNN, "model": "mlp", "head": "mlp", "n_iter": 2}
+    for est in (
+        jspgfn.JSPGFN(**mlp, random_state=0),
+        jspgfn.JSPGFN("features", n_iter=5, random_state=0),
+    ):
+        post = est.fit(sim.X).sample(9)
+        assert_same_draws(post, through_a_file(post, path))
+        again = through_a_file(est, path)
+        assert_same_draws(est.sample(9), again.sample(9))
+    est = jspgfn.JSPGFN(n_iter=100, warm_start=True, random_state=0)
+    est.fit(sim.X).fit(sim.X).sample(5, refine=True)
+    again = through_a_file(est, path)
+    assert again.refinement_ == est.refinement_
+    assert again.warm_start_ == est.warm_start_
+
+
 def test_interventions_and_discrete_data(sim, path):
     est = jspgfn.JSPGFN(n_iter=5, random_state=0)
     again = through_a_file(est.fit(sim.X, interventions=sim.interventions), path)

@@ -126,6 +126,18 @@ def test_bar_on_a_terminal(sim, monkeypatch):
     assert fit_on_a_terminal(silent, sim.X, monkeypatch) == ""
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.NotMixedWarning")
+def test_bars_of_the_other_estimators(sim, monkeypatch):
+    chain = jspgfn.StructureMCMC(n_moves=10**6, n_chains=2, random_state=0, verbose=1)
+    shown = fit_on_a_terminal(chain, sim.X, monkeypatch)
+    assert "100%" in shown
+    assert "rounds" in shown
+    chain.set_params(max_time=0.2, n_moves=None)
+    assert "/0 s" in fit_on_a_terminal(chain, sim.X, monkeypatch)
+    exact = jspgfn.ExactPosterior(random_state=0, verbose=1)
+    assert "100/100 %" in fit_on_a_terminal(exact, sim.X, monkeypatch)
+
+
 def test_expected_time(sim, monkeypatch, capfd):
     monkeypatch.setattr(_engine, "time", Clock())
     monkeypatch.setattr(_engine, "SECONDS_PER_CALL", 0.0)  # one update per call
