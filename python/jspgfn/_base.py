@@ -15,8 +15,9 @@ and draws of graphs become a posterior with `self._make_posterior`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,23 @@ N_SCORE_DRAWS = 1000
 
 # Bytes of tables per parent set: a double and two floats (csrc/score/jsp_scores.h).
 BYTES_PER_PARENT_SET = 16
+
+
+# Draws per call of the core: between two calls Ctrl-C is heard.
+DRAWS_PER_CALL = 10_000
+
+
+def in_pieces(
+    n: int,
+    draw: Callable[[int, int], tuple[NDArray[Any], ...]],
+    n_per_call: int | None = None,
+) -> tuple[NDArray[Any], ...]:
+    """The arrays that draw(first, last) makes for draws 0 to n, joined along axis 0."""
+    cuts = [*range(0, n, n_per_call or DRAWS_PER_CALL), n]
+    pieces = [draw(*ends) for ends in pairwise(cuts)]
+    if len(pieces) == 1:
+        return pieces[0]
+    return tuple(np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
 
 
 def stream_seed(seed: int, stream: int) -> int:
@@ -384,7 +402,15 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         stream = stream_seed(seed, STREAM_PARAMETERS)
         networks: Networks
         if parameters is None and self._states is None:
-            parameters = scores.draw_parameters(graphs, stream, first_draw)
+            # the models that take long per parent set share it among all draws
+            shares = self._tables.settings["model"] in ("features", "mlp")
+            parameters = in_pieces(
+                len(graphs),
+                lambda first, last: scores.draw_parameters(
+                    graphs[first:last], stream, first_draw + first
+                ),
+                len(graphs) if shares else None,
+            )
         if parameters is not None and self._tables.settings["model"] == "mlp":
             theta, _, noise_scale, log_prob_theta = parameters[:4]
             if has_tables:
@@ -417,8 +443,8 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
                 f"the conditional probability tables of {len(graphs)} draws",
                 "draw fewer, or limit max_parents",
             )
-            cells, offset, log_prob_theta = scores.draw_tables(
-                graphs, stream, first_draw
+            cells, offset, log_prob_theta = draw_tables(
+                scores, graphs, stream, first_draw
             )
             n_states = np.array(self._tables.settings["n_states"], dtype=np.int64)
             tables = {"table": cells, "offset": offset, "n_states": n_states}
@@ -550,6 +576,24 @@ def plan_candidates(
         for j in range(table.n_variables)
     ]
     return CandidatePlan(counts, plan.named, table.n_variables - 1)
+
+
+def draw_tables(
+    scores: _core.Scores, graphs: NDArray[np.uint8], stream: int, first_draw: int
+) -> tuple[NDArray[Any], ...]:
+    """Scores.draw_tables in pieces; offsets count through all of them."""
+    n_cells = 0
+
+    def draw(first: int, last: int) -> tuple[NDArray[Any], ...]:
+        nonlocal n_cells
+        cells, offset, log_density = scores.draw_tables(
+            graphs[first:last], stream, first_draw + first
+        )
+        offset += n_cells
+        n_cells += len(cells)
+        return cells, offset, log_density
+
+    return in_pieces(len(graphs), draw)
 
 
 def select_candidates(x: NDArray[Any], problem: Problem) -> list[list[int]]:

@@ -12,7 +12,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._base import ScoreTables
+from ._base import ScoreTables, in_pieces
 from ._progress import Bar, duration, progress_bar
 
 SECONDS_PER_CALL = 0.1
@@ -49,6 +49,26 @@ UNLIMITED = 10**9
 def default_n_iter(n_variables: int) -> int:
     """Updates when neither n_iter nor max_time is given; an early stop may come first."""
     return 4000 + 100 * n_variables
+
+
+# Bytes that one option of a recorded walk takes: 24 inputs, 2 x 32 activations, slope,
+# number of the walk (csrc/gfn/jsp_edges_rollout.c); bytes of the cache of odds per thread.
+BYTES_PER_OPTION = 4 * (24 + 2 * 32 + 1) + 2
+BYTES_OF_CACHE = 2**23
+SHARDS = 8  # of an update, each with a gradient of its own
+
+
+def training_bytes(
+    candidates: Sequence[Sequence[int]], batch_size: int, n_threads: int
+) -> float:
+    """Memory of the trainer of "edges", about: walks, network with gradients, caches."""
+    D = len(candidates)
+    directed = sum(map(len, candidates))
+    pairs = {frozenset((i, j)) for j, parents in enumerate(candidates) for i in parents}
+    n_parameters = len(pairs) * 2 * (2 * 32 + 1) + 64 * D + 2000
+    state = D * (16 * max(map(len, candidates), default=0) + 200)
+    walks = 2 * batch_size * (directed * BYTES_PER_OPTION + state + 8 * len(pairs))
+    return walks + 4 * (SHARDS + 5) * n_parameters + n_threads * BYTES_OF_CACHE
 
 
 @dataclass
@@ -125,7 +145,14 @@ class Engine:
         )
 
     def draw(self, n: int, seed: int, first_draw: int) -> Draws:
-        return Draws(*self.trainer.sample(n, seed, self.tables.n_threads, first_draw))
+        threads = self.tables.n_threads
+        graphs, log_prob, log_reward = in_pieces(
+            n,
+            lambda first, last: self.trainer.sample(
+                last - first, seed, threads, first_draw + first
+            ),
+        )
+        return Draws(graphs, log_prob, log_reward)
 
     def log_prob(
         self, graphs: NDArray[np.uint8]

@@ -32,6 +32,7 @@ from ._engine import (
     default_n_iter,
     first_good,
     train,
+    training_bytes,
 )
 from ._exceptions import NotMixedWarning, TimeBudgetWarning, WarmStartWarning
 from ._gnn import PAPER, GnnEngine, check_gnn
@@ -45,6 +46,7 @@ from ._validation import (
     check_integer,
     check_real,
     check_seed,
+    count_bytes,
 )
 
 # The walks of a training shard, a quarter of these, are numbered by 16-bit integers.
@@ -518,9 +520,14 @@ class JSPGFN(ScoreEstimator):
         batch = f"{training.batch_size} + {training.batch_size}"
         if training.engine is not Engine:
             batch = f"{training.batch_size} transitions"
+        n_threads = self._tables.n_threads
+        memory = ""
+        if training.engine is Engine:
+            n_bytes = training_bytes(self.candidates_, training.batch_size, n_threads)
+            memory = f"; about {count_bytes(n_bytes)}"
         return (
             f"{updates}; batches of {batch}; "
-            f"{self._tables.n_threads} threads; seed {self.random_seed_}"
+            f"{n_threads} threads; seed {self.random_seed_}{memory}"
         )
 
     # --- draws and densities ---------------------------------------------------------

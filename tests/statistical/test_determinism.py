@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import jspgfn
 from checks import as_bytes, make_scores, make_trainer, simulate
 from reference import dags
 
@@ -38,6 +39,20 @@ def plain():
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_number_of_threads(plain, n_threads):
     same(plain, fitted(n_threads))
+
+
+def test_number_of_threads_with_many_variables():
+    """Sets of two words and candidate lists."""
+    data = jspgfn.simulate.linear_gaussian(n_variables=70, n_samples=50, random_state=0)
+    est = [
+        jspgfn.JSPGFN("linear", candidates=4, n_iter=12, n_jobs=k, random_state=0)
+        for k in (1, 2)
+    ]
+    one, two = [e.fit(data.X).sample(100, random_state=1) for e in est]
+    np.testing.assert_array_equal(est[0].history_["loss"], est[1].history_["loss"])
+    for name in ("graphs", "log_prob", "log_reward", "coef"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    np.testing.assert_array_equal(est[1].log_prob(one.graphs), one.log_prob)
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 8])

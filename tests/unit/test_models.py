@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 import jspgfn
 from checks import ERROR_RATE, as_bytes, make_scores, simulate, uniform_p
+from jspgfn import _base
 from reference import cases, dags, local_scores
 from reference.exact_posterior import ExactPosterior
 
@@ -315,6 +316,36 @@ def test_tables_of_tiny_priors_are_finite():
     tables, _, log_density = scores.draw_tables(graph, 1)
     assert np.isfinite(tables).all()
     assert np.isfinite(log_density).all()
+
+
+def test_tables_do_not_depend_on_the_graphs_beside_them():
+    """Rows are counted once for all graphs with the same parents; the twin is one call
+    per graph."""
+    n_states = [2, 3, 4, 2]
+    mask = np.zeros((40, 4), np.uint8)
+    mask[:5, 3] = 1
+    scores = make_scores(
+        random_states(40, n_states, 5), mask, model="bdeu", n_states=n_states
+    )
+    rng = np.random.default_rng(0)
+    graphs = np.triu(rng.integers(0, 2, (60, 4, 4)), 1).astype(np.uint8)
+    tables, offset, log_density = scores.draw_tables(graphs, 3)
+    ends = np.append(offset.ravel(), len(tables))[1:].reshape(offset.shape)
+    for s in range(len(graphs)):
+        alone, first, density = scores.draw_tables(graphs[s : s + 1], 3, s)
+        assert np.array_equal(tables[offset[s, 0] : ends[s, -1]], alone)
+        assert np.array_equal(offset[s] - offset[s, 0], first[0])
+        assert log_density[s] == density[0]
+
+
+def test_draws_in_pieces_are_the_same(monkeypatch, states):
+    est = fit(states)
+    whole = est.sample(50, random_state=1)
+    monkeypatch.setattr(_base, "DRAWS_PER_CALL", 7)
+    pieces = est.sample(50, random_state=1)
+    assert np.array_equal(whole.graphs, pieces.graphs)
+    for name in whole.theta:
+        assert np.array_equal(whole.theta[name], pieces.theta[name])
 
 
 # --- the estimator with discrete data ------------------------------------------------
