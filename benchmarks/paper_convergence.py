@@ -156,6 +156,22 @@ def log_density(rows, coef):
     return (np.logaddexp.reduce(log_p, axis=0) - np.log(len(coef))).mean()
 
 
+def compare_edges(rows, truth, probability):
+    """Edge probabilities of the draws and the true graph against the exact posterior."""
+    exact = jspgfn.ExactPosterior(
+        model="linear", graph_prior="uniform", preprocess=None, n_jobs=1
+    )
+    edges = exact.fit(rows).edge_probabilities()
+    off = ~np.eye(len(edges), dtype=bool)
+    error = probability[off] - edges[off]
+    print(
+        f"    exact posterior: {edges.sum():.1f} edges, AUROC "
+        f"{auroc(edges[off], truth[off]):.3f}; edges of the draws have RMSE "
+        f"{np.sqrt((error**2).mean()):.3f} and correlation "
+        f"{np.corrcoef(probability[off], edges[off])[0, 1]:.3f} with it"
+    )
+
+
 def complete(n_variables, seed, settings, seconds):
     """A run whose plan is cut to the processor time given."""
     sim = jspgfn.simulate.linear_gaussian(
@@ -190,6 +206,8 @@ def complete(n_variables, seed, settings, seconds):
         f"finite: {finite}; peak memory {(peak_bytes() - before) / 1e6:.0f} MB above the "
         f"imported interpreter"
     )
+    if n_variables <= 20:
+        compare_edges(rows, sim.graph, draws.graphs.mean(axis=0))
 
 
 def read_option(text):
