@@ -438,6 +438,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
                     self._preprocessing.scale,
                 )
         else:
+            assert self._states is not None  # what has no other parameters is discrete
             check_memory(
                 8.0 * scores.table_sizes(graphs).sum(dtype=np.float64),
                 f"the conditional probability tables of {len(graphs)} draws",
