@@ -32,28 +32,27 @@ def refine(n_variables, n_updates):
     sim = jspgfn.simulate.linear_gaussian(
         n_variables=n_variables, n_samples=100, random_state=1
     )
-    for n_iter in (1, n_updates):
-        est = jspgfn.JSPGFN(n_iter=n_iter, random_state=0, n_jobs=1)
-        _, seconds = timed(lambda est=est: est.fit(sim.X))
-        print(f"\n{n_variables} variables, {n_iter} updates, {seconds:.1f} s")
-        report, seconds = timed(lambda est=est: est.diagnose(n_draws=4000))
-        print(f"{report}\ndiagnosed in {seconds:.1f} s")
-        raw = est.sample(2000)
-        refined, seconds = timed(lambda est=est: est.sample(2000, refine=True))
-        known = est.refinement_
-        shares = ", ".join(f"{m}: {a:.3f}" for m, a in known.acceptance.items())
-        print(
-            f"{known.n_sweeps} sweeps, distance {known.distance:.3f}, {seconds:.1f} s; "
-            f"accepted by size {shares}"
-        )
-        edges = report.edges_reference
-        floor = np.sqrt(np.mean(edges * (1 - edges)) / 2000)
-        print(
-            f"RMS error of edges: raw {rms(raw.edge_probabilities(), edges):.5f}, "
-            f"weighted {rms(raw.edge_probabilities(weighted=True), edges):.5f}, "
-            f"refined {rms(refined.edge_probabilities(), edges):.5f}, "
-            f"2,000 exact draws {floor:.5f}"
-        )
+    est = jspgfn.JSPGFN(n_iter=n_updates, random_state=0, n_jobs=1)
+    _, seconds = timed(lambda: est.fit(sim.X))
+    print(f"\n{n_variables} variables, {n_updates} updates, {seconds:.1f} s")
+    report, seconds = timed(lambda: est.diagnose(n_draws=4000))
+    print(f"{report}\ndiagnosed in {seconds:.1f} s")
+    raw = est.sample(2000)
+    refined, seconds = timed(lambda: est.sample(2000, refine=True))
+    known = est.refinement_
+    shares = ", ".join(f"{m}: {a:.3f}" for m, a in known.acceptance.items())
+    print(
+        f"{known.n_sweeps} sweeps, distance {known.distance:.3f}, {seconds:.1f} s; "
+        f"accepted by size {shares}"
+    )
+    edges = report.edges_reference
+    floor = np.sqrt(np.mean(edges * (1 - edges)) / 2000)
+    print(
+        f"RMS error of edges: raw {rms(raw.edge_probabilities(), edges):.5f}, "
+        f"weighted {rms(raw.edge_probabilities(weighted=True), edges):.5f}, "
+        f"refined {rms(refined.edge_probabilities(), edges):.5f}, "
+        f"2,000 exact draws {floor:.5f}"
+    )
 
 
 def warm(n_variables):
