@@ -94,7 +94,7 @@ static int make_table(table *t, int N, int D, uint64_t seed, int with_mask) {
 }
 
 static jsp_model_setup setup_of(const char *name, const jsp_data *data, int intercept) {
-    jsp_model_setup setup = {jsp_model_find(name), data, {0}, intercept};
+    jsp_model_setup setup = {jsp_model_find(name), data, {0}, intercept, NULL};
     for (int f = 0; f < setup.model->n_fields; f++) {
         setup.field[f] = setup.model->fields[f].default_value;
     }
@@ -722,7 +722,7 @@ static int test_discrete(void) {
     for (int k = 0; k < 4; k++) {
         jsp_data *data = make_states(n_rows[k], NULL);
         CHECK(data && jsp_data_is_discrete(data) && jsp_data_n_states(data, 2) == 5);
-        jsp_model_setup setup = {jsp_model_find("bdeu"), data, {2.0}, 0};
+        jsp_model_setup setup = {jsp_model_find("bdeu"), data, {2.0}, 0, NULL};
         CHECK(setup.model->is_discrete && setup.model->check(&setup, NULL) == JSP_OK);
         for (int limit = 0; limit <= 3; limit++) {
             double table[8];
@@ -779,7 +779,7 @@ static int test_discrete_refusals(void) {
           data == NULL);
     CHECK(jsp_data_create_discrete(codes, NULL, 2, 2, n_states, &data, &error) ==
           JSP_OK);
-    jsp_model_setup setup = {jsp_model_find("bdeu"), data, {0}, 0};
+    jsp_model_setup setup = {jsp_model_find("bdeu"), data, {0}, 0, NULL};
     CHECK(setup.model->check(&setup, &error) == JSP_ERROR_VALUE);
     CHECK(strstr(error.message, "equivalent_sample_size"));
     const int *lists[2] = {NULL, NULL}, counts[2] = {0, 0};
@@ -804,7 +804,7 @@ static int test_discrete_faults(void) {
         jsp_data *data = make_states(20, &error);
         jsp_status status = error.code;
         if (data) {
-            jsp_model_setup setup = {jsp_model_find("bdeu"), data, {2.0}, 0};
+            jsp_model_setup setup = {jsp_model_find("bdeu"), data, {2.0}, 0, NULL};
             status = setup.model->tabulate(&setup, 3, 3, candidates, 3, table, &error);
         }
         jsp_memory_fail_at(0);

@@ -102,7 +102,7 @@ static int test_create(void) {
     l.n[4] = 0;
     jsp_data *data;
     CHECK(jsp_data_create(x, mask, N, D, 1, &data, NULL) == JSP_OK);
-    jsp_model_setup setup = {jsp_model_find("bge"), data, {1, NAN}, 0};
+    jsp_model_setup setup = {jsp_model_find("bge"), data, {1, NAN}, 0, NULL};
     int limit[D] = {3, 3, 3, 3, 3, 3};
     for (int prior = 0; prior < 2; prior++) {
         jsp_scores *scores, *others;
@@ -213,7 +213,7 @@ static int test_config(void) {
     all_others(D, &l);
     jsp_error error = {0};
     CHECK(jsp_data_create(x, NULL, N, D, 1, &data, NULL) == JSP_OK);
-    jsp_model_setup setup = {jsp_model_find("nig"), data, {1, 1, 1}, 1};
+    jsp_model_setup setup = {jsp_model_find("nig"), data, {1, 1, 1}, 1, NULL};
     jsp_scores_config config = {.edge_log_odds = odds,
                                 .required = required,
                                 .max_parents = limit,
@@ -476,7 +476,7 @@ static int test_faults(void) {
     for (int k = 0; k < N * D; k++) x[k] = jsp_rng_normal(&rng);
     jsp_data *data;
     CHECK(jsp_data_create(x, NULL, N, D, 1, &data, NULL) == JSP_OK);
-    jsp_model_setup setup = {jsp_model_find("linear"), data, {0.3, 1}, 0};
+    jsp_model_setup setup = {jsp_model_find("linear"), data, {0.3, 1}, 0, NULL};
     lists l;
     all_others(D, &l);
     double table[16] = {0};
