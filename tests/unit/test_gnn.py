@@ -223,7 +223,6 @@ def test_all_options_arrive(fit):
         "n_environments": 3,
         "replay_capacity": 50,
         "n_prefill": 20,
-        "head_spread": 2.0,
         "minibatch_rows": 20,
         "target_period": 2,
     }
