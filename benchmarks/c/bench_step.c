@@ -154,7 +154,7 @@ static double measure(void (*run)(parts *), parts *p) {
 
 static void prepare(parts *p, jsp_trainer *trainer) {
     jsp_error error;
-    p->view = jsp_trainer_open(trainer);
+    p->view = jsp_trainer_state_open(trainer);
     const jsp_scores *scores = p->view.scores;
     require(jsp_edges_create(scores, &p->edges, &error), &error);
     require(jsp_edges_rollout_create(p->edges, T, 1, &p->rollout, &error), &error);
@@ -196,6 +196,7 @@ int main(int argc, char **argv) {
         .seed = 3,
         .n_threads = 1,
     };
+    jsp_trainer_tuning_default(CHAINS, &config.tuning);
     require(jsp_trainer_create(scores, &config, &trainer, &error), &error);
     require(jsp_trainer_step(trainer, n_updates, 0, metrics, &n_done, &error), &error);
     double whole = INFINITY;

@@ -18,7 +18,7 @@ double jsp_loss_likelihood(int T, const double *log_q, double *weight) {
     return -sum / T;
 }
 
-static double robust_centre(int T, const double *log_q, const double *log_reward) {
+double jsp_loss_centre(int T, const double *log_q, const double *log_reward) {
     double centre = 0;
     for (int t = 0; t < T; t++) centre += (log_q[t] - log_reward[t]) / T;
     for (int round = 0; round < 3; round++) {
@@ -30,13 +30,14 @@ static double robust_centre(int T, const double *log_q, const double *log_reward
 }
 
 double jsp_loss_balance(int T, const double *log_q, const double *log_reward,
-                        double *weight, double *centre) {
+                        double centre, double low, double high, int total,
+                        double *weight) {
     double loss = 0;
-    *centre = robust_centre(T, log_q, log_reward);
     for (int t = 0; t < T; t++) {
-        double residual = clip(log_q[t] - log_reward[t] - *centre);
-        weight[t] = residual / T;
-        loss += 0.5 * residual * residual / T;
+        double residual = log_q[t] - log_reward[t] - centre;
+        residual = fmin(high, fmax(low, residual));
+        weight[t] = residual / total;
+        loss += 0.5 * residual * residual / total;
     }
     return loss;
 }

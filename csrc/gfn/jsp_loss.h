@@ -11,10 +11,13 @@ double jsp_loss_likelihood(int T, const double *log_q, double *weight);
 /* Trajectory balance with the optimal constant (VarGrad; Richter et al., NeurIPS 2020):
  *   loss = 1/2 mean Huber-like (delta - m)^2,  delta = log q - log R,
  * m the robust centre of delta (an estimate of - log Z): the mean, then three means of
- * residuals clipped to +-10. The backward probability is 1, so no other term appears.
- * weight[t] = clip(delta[t] - m, +-10) / T. Returns the loss with the residuals
- * clipped. */
+ * residuals clipped to +-10. The backward probability is 1, so no other term appears. */
+double jsp_loss_centre(int T, const double *log_q, const double *log_reward);
+
+/* weight[t] = clip(delta[t] - m, low, high) / total. Returns 1/2 of the sum of squares
+ * of the clipped residuals over total. */
 double jsp_loss_balance(int T, const double *log_q, const double *log_reward,
-                        double *weight, double *centre);
+                        double centre, double low, double high, int total,
+                        double *weight);
 
 #endif

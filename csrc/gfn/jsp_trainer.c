@@ -7,109 +7,62 @@
 #include "jsp_kernels.h"
 #include "jsp_loss.h"
 #include "jsp_memory.h"
-#include "jsp_parallel.h"
-
-/* Chains start by annealing: 20 temperatures 0.7^19 .. 1 with 2,000 moves each. */
-#define ANNEAL_TEMPERATURES 20
-#define ANNEAL_MOVES 2000
-
-/* Damps the steps of a policy that is nearly exact: gradients are tiny there, and a rare
- * walk would move every parameter by a full learning rate at once. With 1e-8 and a peak
- * rate of 5e-3 some fits of 50,000 updates at 5 variables diverged. */
-#define ADAM_EPSILON 1e-5
-
-/* Moves of every chain per update. */
-#define CHAIN_MOVES 200
-
-/* Memory of the cache of odds, per worker: rows of 20 variables need it. */
-#define CACHE_BYTES ((size_t)1 << 23)
-
-/* Walks per task when sampling or evaluating. */
-#define GROUP 32
-
-typedef struct shard {
-    jsp_edges_rollout *rollout;
-    jsp_real *d_params;   /* [P] gradient block */
-    jsp_edges_walk *walk; /* [2 n] own draws, then chain states */
-    double *uniform;      /* [n, slots] */
-    int first, n;         /* its chains: first .. first + n - 1 */
-} shard;
-
-struct jsp_trainer {
-    const jsp_scores *scores;
-    jsp_trainer_config config;
-    jsp_edges *edges;
-    jsp_adam adam;
-    jsp_real *params; /* [P] */
-    long update;
-    jsp_chain_moves moves;
-    jsp_chain_state *chain;  /* [batch] */
-    uint32_t *chain_local;   /* [batch, D] */
-    jsp_bits *chain_parents; /* [batch, D] */
-    jsp_edges_cache *cache;  /* [n_threads] */
-    shard shards[JSP_TRAINER_SHARDS];
-    /* per walk of an update, shard by shard: the shard's own draws, then its chain
-     * states */
-    double *log_q, *log_reward, *weight; /* [2 batch] */
-    double *sorted;                      /* [batch] scratch of the metrics */
-    jsp_parallel_team *team; /* threads of the present call of jsp_trainer_step */
-    int has_own;             /* 1 when the present update has own draws */
-    uint64_t n_options;
-};
+#include "jsp_trainer_inner.h"
 
 /* ---- creation -------------------------------------------------------------------- */
 
+/* Part s of n things dealt to all shards. */
+static int share_of(long n, int s) {
+    return (int)(n * (s + 1) / JSP_TRAINER_SHARDS - n * s / JSP_TRAINER_SHARDS);
+}
+
 static jsp_status create_shard(jsp_trainer *trainer, int s, jsp_error *error) {
-    shard *part = &trainer->shards[s];
+    jsp_trainer_shard *part = &trainer->shards[s];
     const long batch = trainer->config.batch_size;
     part->first = (int)(batch * s / JSP_TRAINER_SHARDS);
-    part->n = (int)(batch * (s + 1) / JSP_TRAINER_SHARDS) - part->first;
+    part->n = share_of(batch, s);
+    const jsp_trainer_tuning *tuning = &trainer->config.tuning;
+    const double n_hard[JSP_TRAINER_LISTS] = {tuning->n_missed, tuning->n_wild};
+    for (int k = 0; k < JSP_TRAINER_LISTS; k++)
+        part->n_hard[k] = share_of((long)n_hard[k], s);
     size_t n = (size_t)part->n, slots = (size_t)trainer->edges->n_slots;
+    size_t extra =
+        (size_t)(part->n_hard[JSP_TRAINER_MISSED] + part->n_hard[JSP_TRAINER_WILD]);
     part->d_params = jsp_memory_alloc(trainer->edges->layout.size, sizeof(jsp_real));
-    part->walk = jsp_memory_alloc(2 * n, sizeof *part->walk);
+    part->walk = jsp_memory_alloc(2 * n + extra, sizeof *part->walk);
     part->uniform = jsp_memory_alloc(n * slots, sizeof *part->uniform);
-    if (!part->d_params || !part->walk || !part->uniform) {
+    part->weight = jsp_memory_alloc(2 * n + extra, sizeof *part->weight);
+    part->extra_log_q = jsp_memory_alloc(3 * extra, sizeof *part->extra_log_q);
+    part->place = jsp_memory_alloc(extra, sizeof *part->place);
+    if (!part->d_params || !part->walk || !part->uniform || !part->weight ||
+        !part->extra_log_q || !part->place) {
         return jsp_status_no_memory(error, n * slots * sizeof(double),
                                     "a training shard");
     }
-    return jsp_edges_rollout_create(trainer->edges, 2 * part->n, 1, &part->rollout,
-                                    error);
-}
-
-static jsp_status create_caches(jsp_edges_cache **out, int n_workers,
-                                const jsp_scores *scores, jsp_error *error) {
-    jsp_edges_cache *cache = jsp_memory_alloc((size_t)n_workers, sizeof *cache);
-    *out = cache;
-    if (!cache) return jsp_status_no_memory(error, sizeof *cache, "caches of odds");
-    for (int k = 0; k < n_workers; k++) {
+    part->extra_log_reward = part->extra_log_q + extra;
+    part->extra_weight = part->extra_log_reward + extra;
+    for (int k = 0; k < JSP_TRAINER_LISTS; k++) {
         jsp_status status =
-            jsp_edges_cache_create(&cache[k], scores, CACHE_BYTES, error);
+            jsp_hard_create(&part->hard[k], trainer->scores,
+                            share_of((long)tuning->hard_capacity, s), error);
         if (status != JSP_OK) return status;
     }
-    return JSP_OK;
-}
-
-static void destroy_caches(jsp_edges_cache *cache, int n_workers) {
-    if (!cache) return;
-    for (int k = 0; k < n_workers; k++) jsp_edges_cache_destroy(&cache[k]);
-    jsp_memory_free(cache);
+    return jsp_edges_rollout_create(trainer->edges, (int)(2 * n + extra), 1,
+                                    &part->rollout, error);
 }
 
 static jsp_status create_chains(jsp_trainer *trainer, jsp_error *error) {
-    size_t batch = (size_t)trainer->config.batch_size;
-    size_t D = (size_t)trainer->scores->n_variables;
-    trainer->chain = jsp_memory_alloc(batch, sizeof *trainer->chain);
-    trainer->chain_local = jsp_memory_alloc(batch * D, sizeof *trainer->chain_local);
-    trainer->chain_parents =
-        jsp_memory_alloc(batch * D, sizeof *trainer->chain_parents);
-    if (!trainer->chain || !trainer->chain_local || !trainer->chain_parents) {
-        return jsp_status_no_memory(error, batch * D * sizeof(jsp_bits), "the chains");
-    }
-    for (size_t c = 0; c < batch; c++) {
-        trainer->chain[c].local = trainer->chain_local + c * D;
-        trainer->chain[c].parents = trainer->chain_parents + c * D;
-    }
-    return jsp_chain_moves_create(&trainer->moves, trainer->scores, error);
+    const jsp_trainer_tuning *tuning = &trainer->config.tuning;
+    const jsp_feed_config config = {
+        .n_chains = trainer->config.batch_size,
+        .n_ensembles = (int)tuning->n_ensembles,
+        .n_temperatures = (int)tuning->n_temperatures,
+        .temperature_ratio = tuning->temperature_ratio,
+        .moves = (long)tuning->chain_moves,
+        .hot_moves = (long)tuning->hot_moves,
+        .seed = trainer->config.seed,
+    };
+    return jsp_feed_create(&trainer->feed, trainer->scores, &config, error);
 }
 
 static jsp_status create_network(jsp_trainer *trainer, jsp_error *error) {
@@ -123,7 +76,8 @@ static jsp_status create_network(jsp_trainer *trainer, jsp_error *error) {
     }
     jsp_params_fill(layout, trainer->config.seed, trainer->params);
     status = jsp_adam_create(&trainer->adam, layout->size, trainer->params, error);
-    trainer->adam.epsilon = ADAM_EPSILON;
+    trainer->adam.epsilon = trainer->config.tuning.epsilon;
+    trainer->adam.average_decay = trainer->config.tuning.average_decay;
     return status;
 }
 
@@ -141,8 +95,9 @@ static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {
     jsp_status status = create_network(trainer, error);
     if (status == JSP_OK) status = create_chains(trainer, error);
     if (status == JSP_OK) {
-        status = create_caches(&trainer->cache, trainer->config.n_threads,
-                               trainer->scores, error);
+        status =
+            jsp_trainer_draws_caches_create(&trainer->cache, trainer->config.n_threads,
+                                            trainer->scores, error);
     }
     for (int s = 0; s < JSP_TRAINER_SHARDS && status == JSP_OK; s++) {
         status = create_shard(trainer, s, error);
@@ -152,13 +107,8 @@ static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {
 
 static void anneal_chain(void *context, int c, int worker) {
     jsp_trainer *trainer = context;
-    jsp_rng rng;
     (void)worker;
-    jsp_chain_reset(trainer->scores, &trainer->chain[c]);
-    /* step 0 is the annealing; update u uses step u + 1 */
-    jsp_rng_init(&rng, trainer->config.seed, 0, (uint32_t)c, JSP_RNG_CHAIN);
-    jsp_chain_anneal(trainer->scores, &trainer->moves, ANNEAL_TEMPERATURES,
-                     ANNEAL_MOVES, &rng, &trainer->chain[c]);
+    jsp_feed_start(&trainer->feed, c);
 }
 
 jsp_status jsp_trainer_create(const jsp_scores *scores,
@@ -188,12 +138,14 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
         jsp_memory_free(trainer->shards[s].d_params);
         jsp_memory_free(trainer->shards[s].walk);
         jsp_memory_free(trainer->shards[s].uniform);
+        jsp_memory_free(trainer->shards[s].weight);
+        jsp_memory_free(trainer->shards[s].extra_log_q);
+        jsp_memory_free(trainer->shards[s].place);
+        for (int k = 0; k < JSP_TRAINER_LISTS; k++)
+            jsp_hard_destroy(&trainer->shards[s].hard[k]);
     }
-    destroy_caches(trainer->cache, trainer->config.n_threads);
-    jsp_chain_moves_destroy(&trainer->moves);
-    jsp_memory_free(trainer->chain);
-    jsp_memory_free(trainer->chain_local);
-    jsp_memory_free(trainer->chain_parents);
+    jsp_trainer_draws_caches_destroy(trainer->cache, trainer->config.n_threads);
+    jsp_feed_destroy(&trainer->feed);
     jsp_memory_free(trainer->log_q);
     jsp_memory_free(trainer->log_reward);
     jsp_memory_free(trainer->weight);
@@ -206,12 +158,12 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
 
 /* ---- one update ------------------------------------------------------------------ */
 
-static int count_own(const jsp_trainer *trainer, const shard *part) {
+static int count_own(const jsp_trainer *trainer, const jsp_trainer_shard *part) {
     return trainer->has_own ? part->n : 0;
 }
 
 /* Where the walks of a shard begin in the arrays over all walks of an update. */
-static int first_walk(const jsp_trainer *trainer, const shard *part) {
+static int first_walk(const jsp_trainer *trainer, const jsp_trainer_shard *part) {
     return trainer->has_own ? 2 * part->first : part->first;
 }
 
@@ -220,7 +172,7 @@ static uint32_t stream_step(const jsp_trainer *trainer) {
     return (uint32_t)trainer->update + 1;
 }
 
-static void start_own_walk(jsp_trainer *trainer, shard *part, int k) {
+static void start_own_walk(jsp_trainer *trainer, jsp_trainer_shard *part, int k) {
     const int n_slots = trainer->edges->n_slots;
     double *uniform = part->uniform + (size_t)k * (size_t)n_slots;
     jsp_rng rng;
@@ -230,40 +182,64 @@ static void start_own_walk(jsp_trainer *trainer, shard *part, int k) {
     part->walk[k] = (jsp_edges_walk){.uniform = uniform};
 }
 
-static void start_chain_walk(jsp_trainer *trainer, shard *part, int k) {
-    jsp_chain_state *chain = &trainer->chain[part->first + k];
-    jsp_rng rng;
-    jsp_rng_init(&rng, trainer->config.seed, stream_step(trainer),
-                 (uint32_t)(part->first + k), JSP_RNG_CHAIN);
-    jsp_chain_step(trainer->scores, &trainer->moves, 1.0, CHAIN_MOVES, &rng, chain);
-    part->walk[count_own(trainer, part) + k] = (jsp_edges_walk){.target = chain->local};
+static void start_chain_walk(jsp_trainer *trainer, jsp_trainer_shard *part, int k) {
+    const int c = part->first + k;
+    jsp_feed_step(&trainer->feed, c, stream_step(trainer));
+    part->walk[count_own(trainer, part) + k] =
+        (jsp_edges_walk){.target = jsp_feed_state(&trainer->feed, c)};
+}
+
+/* Walks along hard graphs. */
+static void start_hard_walks(jsp_trainer *trainer, jsp_trainer_shard *part) {
+    const size_t D = (size_t)trainer->scores->n_variables;
+    jsp_edges_walk *walk = part->walk + 2 * part->n;
+    part->n_extra = 0;
+    for (int kind = 0; kind < JSP_TRAINER_LISTS && trainer->has_own; kind++) {
+        jsp_hard *hard = &part->hard[kind];
+        int *place = part->place + part->n_extra;
+        part->n_shown[kind] = jsp_hard_take(hard, part->n_hard[kind], place);
+        for (int k = 0; k < part->n_shown[kind]; k++) {
+            const uint32_t *graph = hard->local + (size_t)place[k] * D;
+            walk[part->n_extra++] = (jsp_edges_walk){.target = graph};
+        }
+    }
 }
 
 /* Moves the chains of one shard and runs its walks. */
 static void forward_shard(void *context, int s, int worker) {
     jsp_trainer *trainer = context;
-    shard *part = &trainer->shards[s];
+    jsp_trainer_shard *part = &trainer->shards[s];
     const int n_own = count_own(trainer, part), first = first_walk(trainer, part);
     for (int k = 0; k < n_own; k++) start_own_walk(trainer, part, k);
     for (int k = 0; k < part->n; k++) start_chain_walk(trainer, part, k);
+    start_hard_walks(trainer, part);
     jsp_edges_rollout_forward(part->rollout, trainer->params, &trainer->cache[worker],
-                              n_own + part->n, part->walk);
+                              n_own + part->n + part->n_extra, part->walk);
     for (int k = 0; k < n_own + part->n; k++) {
         trainer->log_q[first + k] = part->walk[k].log_q;
         trainer->log_reward[first + k] =
             jsp_scores_log_reward(trainer->scores, part->walk[k].chosen);
     }
+    for (int k = 0; k < part->n_extra; k++) {
+        const jsp_edges_walk *walk = &part->walk[n_own + part->n + k];
+        part->extra_log_q[k] = walk->log_q;
+        part->extra_log_reward[k] =
+            jsp_scores_log_reward(trainer->scores, walk->chosen);
+    }
 }
 
 static void backward_shard(void *context, int s, int worker) {
     jsp_trainer *trainer = context;
-    shard *part = &trainer->shards[s];
+    jsp_trainer_shard *part = &trainer->shards[s];
+    const size_t n = (size_t)(count_own(trainer, part) + part->n);
+    const size_t extra = (size_t)part->n_extra;
     (void)worker;
     memset(part->d_params, 0, trainer->edges->layout.size * sizeof(jsp_real));
-    jsp_edges_rollout_backward(part->rollout, trainer->params,
-                               count_own(trainer, part) + part->n,
-                               trainer->weight + first_walk(trainer, part),
-                               part->d_params);
+    memcpy(part->weight, trainer->weight + first_walk(trainer, part),
+           n * sizeof *part->weight);
+    memcpy(part->weight + n, part->extra_weight, extra * sizeof *part->weight);
+    jsp_edges_rollout_backward(part->rollout, trainer->params, (int)(n + extra),
+                               part->weight, part->d_params);
 }
 
 /* Adds the gradient blocks of all shards into the first, pairwise in a fixed tree. */
@@ -300,7 +276,7 @@ static void measure_gap(jsp_trainer *trainer, jsp_trainer_metrics *metrics) {
     double own = 0, chain = 0;
     double *sorted = trainer->sorted;
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
-        const shard *part = &trainer->shards[s];
+        const jsp_trainer_shard *part = &trainer->shards[s];
         const double *log_q = trainer->log_q + first_walk(trainer, part);
         const double *log_reward = trainer->log_reward + first_walk(trainer, part);
         for (int k = 0; k < part->n; k++) {
@@ -319,12 +295,15 @@ static void measure_chains(jsp_trainer *trainer, jsp_trainer_metrics *metrics) {
     const int batch = trainer->config.batch_size;
     metrics->chain_log_q = 0;
     metrics->n_edges = 0;
+    trainer->mean_log_reward = 0;
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
-        const shard *part = &trainer->shards[s];
+        const jsp_trainer_shard *part = &trainer->shards[s];
         const int n_own = count_own(trainer, part);
         for (int k = n_own; k < n_own + part->n; k++) {
             metrics->chain_log_q +=
                 trainer->log_q[first_walk(trainer, part) + k] / batch;
+            trainer->mean_log_reward +=
+                trainer->log_reward[first_walk(trainer, part) + k] / batch;
             metrics->n_edges += (double)part->walk[k].n_edges / batch;
         }
     }
@@ -335,7 +314,7 @@ static void measure_chains(jsp_trainer *trainer, jsp_trainer_metrics *metrics) {
 static double propose_to_chains(jsp_trainer *trainer) {
     int accepted = 0;
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
-        shard *part = &trainer->shards[s];
+        jsp_trainer_shard *part = &trainer->shards[s];
         const double *log_q = trainer->log_q + first_walk(trainer, part);
         const double *log_reward = trainer->log_reward + first_walk(trainer, part);
         for (int k = 0; k < part->n; k++) {
@@ -345,8 +324,7 @@ static double propose_to_chains(jsp_trainer *trainer) {
             jsp_rng_init(&rng, trainer->config.seed, stream_step(trainer),
                          (uint32_t)(part->first + k), JSP_RNG_ACCEPT);
             if (log(jsp_rng_uniform(&rng)) >= log_ratio) continue;
-            jsp_chain_set(trainer->scores, part->walk[k].chosen,
-                          &trainer->chain[part->first + k]);
+            jsp_feed_replace(&trainer->feed, part->first + k, part->walk[k].chosen);
             accepted++;
         }
     }
@@ -380,6 +358,73 @@ static jsp_status descend(jsp_trainer *trainer, jsp_trainer_metrics *metrics,
         trainer->update, metrics->gradient_norm);
 }
 
+/* Remembers graphs of a shard that the policy gets wrong and that matter: chain states
+ * it draws far too rarely, own draws that come far too often. Exempt are chain states so
+ * improbable that their whole mode hardly counts. */
+static void keep_hard(jsp_trainer *trainer, jsp_trainer_shard *part, double centre,
+                      double bad) {
+    const jsp_trainer_tuning *tuning = &trainer->config.tuning;
+    const int n_own = count_own(trainer, part);
+    const double *log_q = trainer->log_q + first_walk(trainer, part);
+    const double *log_reward = trainer->log_reward + first_walk(trainer, part);
+    const double least = trainer->mean_log_reward - tuning->missed_depth;
+    for (int k = 0; k < n_own && part->n_hard[JSP_TRAINER_WILD]; k++) {
+        if (log_q[k] - log_reward[k] - centre < tuning->wild_residual) continue;
+        jsp_hard_offer(&part->hard[JSP_TRAINER_WILD], part->walk[k].chosen,
+                       (int)tuning->wild_turns);
+    }
+    for (int k = n_own; k < n_own + part->n && part->n_hard[JSP_TRAINER_MISSED]; k++) {
+        if (log_q[k] - log_reward[k] - centre > -bad || log_reward[k] < least) continue;
+        jsp_hard_offer(&part->hard[JSP_TRAINER_MISSED], part->walk[k].chosen,
+                       JSP_HARD_FOREVER);
+    }
+}
+
+/* Mean size of the clipped residuals. */
+static double typical_residual(const jsp_trainer *trainer, int T, double centre) {
+    double sum = 0;
+    for (int t = 0; t < T; t++) {
+        sum += fmin(10, fabs(trainer->log_q[t] - trainer->log_reward[t] - centre));
+    }
+    return sum / T;
+}
+
+/* Size of a residual above which a graph counts as hard. */
+static double bad_residual(const jsp_trainer *trainer, int T, double centre) {
+    const jsp_trainer_tuning *tuning = &trainer->config.tuning;
+    return fmax(tuning->missed_residual,
+                tuning->missed_ratio * typical_residual(trainer, T, centre));
+}
+
+/* Weights of all walks in the balance phase; returns the loss of T regular ones. */
+static double balance(jsp_trainer *trainer, int T) {
+    const jsp_trainer_tuning *tuning = &trainer->config.tuning;
+    const double centre = jsp_loss_centre(T, trainer->log_q, trainer->log_reward);
+    int total = T;
+    const double bad = bad_residual(trainer, T, centre);
+    for (int s = 0; s < JSP_TRAINER_SHARDS; s++) total += trainer->shards[s].n_extra;
+    double loss =
+        jsp_loss_balance(T, trainer->log_q, trainer->log_reward, centre,
+                         tuning->clip_low, tuning->clip_high, total, trainer->weight);
+    for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
+        jsp_trainer_shard *part = &trainer->shards[s];
+        loss += jsp_loss_balance(part->n_extra, part->extra_log_q,
+                                 part->extra_log_reward, centre, tuning->clip_low,
+                                 tuning->clip_high, total, part->extra_weight);
+        double *chain = trainer->weight + first_walk(trainer, part) + part->n;
+        for (int k = 0; k < part->n; k++) {
+            chain[k] -= tuning->likelihood_weight / trainer->config.batch_size;
+        }
+        for (int k = 0; k < part->n_extra; k++) {
+            part->extra_weight[k] *= k < part->n_shown[JSP_TRAINER_MISSED]
+                                         ? tuning->missed_weight
+                                         : tuning->wild_weight;
+        }
+        keep_hard(trainer, part, centre, bad);
+    }
+    return loss;
+}
+
 static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
                              jsp_trainer_metrics *metrics, jsp_error *error) {
     const jsp_schedule *schedule = &trainer->config.schedule;
@@ -402,16 +447,19 @@ static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
     if (status != JSP_OK) return status;
     measure_chains(trainer, metrics);
     if (trainer->has_own) {
-        double centre;
-        metrics->loss = jsp_loss_balance(T, trainer->log_q, trainer->log_reward,
-                                         trainer->weight, &centre);
+        metrics->loss = balance(trainer, T);
         measure_gap(trainer, metrics);
     } else {
         metrics->loss = jsp_loss_likelihood(T, trainer->log_q, trainer->weight);
+        const double centre = jsp_loss_centre(T, trainer->log_q, trainer->log_reward);
+        const double bad = bad_residual(trainer, T, centre);
+        for (int s = 0; s < JSP_TRAINER_SHARDS; s++)
+            keep_hard(trainer, &trainer->shards[s], centre, bad);
     }
     status = descend(trainer, metrics, error);
     if (status != JSP_OK) return status;
-    if (trainer->has_own) metrics->acceptance = propose_to_chains(trainer);
+    if (trainer->has_own && trainer->config.tuning.proposals)
+        metrics->acceptance = propose_to_chains(trainer);
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
         trainer->n_options +=
             (uint64_t)jsp_edges_rollout_n_options(trainer->shards[s].rollout);
@@ -450,139 +498,54 @@ jsp_status jsp_trainer_step(jsp_trainer *trainer, long n_updates, double time_fr
     return job.status;
 }
 
-/* ---- using the averaged policy --------------------------------------------------- */
-
-typedef struct walk_job {
-    const jsp_trainer *trainer;
-    jsp_edges_rollout **rollout; /* [workers] */
-    jsp_edges_cache *cache;      /* [workers] */
-    double *uniform;             /* [workers, GROUP, slots] */
-    long n;
-    uint64_t seed;
-    long first_draw;
-    const uint32_t *target; /* [n, D] or NULL to sample */
-    uint32_t *parents;      /* [n, D] or NULL */
-    double *log_q;          /* [n] */
-    double *log_reward;     /* [n] or NULL */
-} walk_job;
-
-static void run_group(void *context, int task, int worker) {
-    walk_job *job = context;
-    const jsp_trainer *trainer = job->trainer;
-    const size_t D = (size_t)trainer->scores->n_variables;
-    const int n_slots = trainer->edges->n_slots;
-    const long first = (long)task * GROUP;
-    const int n = (int)(job->n - first < GROUP ? job->n - first : GROUP);
-    jsp_edges_walk walk[GROUP];
-    for (int k = 0; k < n; k++) {
-        walk[k] = (jsp_edges_walk){0};
-        if (job->target) {
-            walk[k].target = job->target + (size_t)(first + k) * D;
-            continue;
-        }
-        double *uniform = job->uniform + (size_t)(worker * GROUP + k) * (size_t)n_slots;
-        jsp_rng rng;
-        jsp_rng_init(&rng, job->seed, 0, (uint32_t)(job->first_draw + first + k),
-                     JSP_RNG_SAMPLE);
-        jsp_rng_fill_uniform(&rng, n_slots, uniform);
-        walk[k].uniform = uniform;
-    }
-    jsp_edges_rollout_forward(job->rollout[worker], trainer->adam.average,
-                              &job->cache[worker], n, walk);
-    for (int k = 0; k < n; k++) {
-        job->log_q[first + k] = walk[k].log_q;
-        if (!job->parents) continue;
-        memcpy(job->parents + (size_t)(first + k) * D, walk[k].chosen,
-               D * sizeof(uint32_t));
-        job->log_reward[first + k] =
-            jsp_scores_log_reward(trainer->scores, walk[k].chosen);
-    }
-}
-
-/* Runs the walks of a job in groups, with memory of its own for every worker. */
-static jsp_status run_job(walk_job *job, int n_threads, jsp_error *error) {
-    const jsp_trainer *trainer = job->trainer;
-    const long n_tasks = (job->n + GROUP - 1) / GROUP;
-    const int workers = n_threads < 1         ? 1
-                        : n_threads > n_tasks ? (int)n_tasks
-                                              : n_threads;
-    if (job->n < 1) return JSP_OK;
-    size_t slots = (size_t)trainer->edges->n_slots;
-    jsp_status status = create_caches(&job->cache, workers, trainer->scores, error);
-    job->rollout = jsp_memory_alloc((size_t)workers, sizeof *job->rollout);
-    job->uniform = jsp_memory_alloc((size_t)workers * GROUP * slots, sizeof(double));
-    if (status == JSP_OK && (!job->rollout || !job->uniform)) {
-        status = jsp_status_no_memory(error, slots * GROUP * sizeof(double),
-                                      "random numbers");
-    }
-    for (int k = 0; k < workers && status == JSP_OK; k++) {
-        status =
-            jsp_edges_rollout_create(trainer->edges, GROUP, 0, &job->rollout[k], error);
-    }
-    if (status == JSP_OK) jsp_parallel_for(workers, (int)n_tasks, run_group, job);
-    for (int k = 0; k < workers && job->rollout; k++) {
-        jsp_edges_rollout_destroy(job->rollout[k]);
-    }
-    jsp_memory_free(job->rollout);
-    jsp_memory_free(job->uniform);
-    destroy_caches(job->cache, workers);
-    return status;
-}
-
-jsp_status jsp_trainer_sample(const jsp_trainer *trainer, long n, uint64_t seed,
-                              long first_draw, int n_threads, uint32_t *parents,
-                              double *log_q, double *log_reward, jsp_error *error) {
-    walk_job job = {
-        .trainer = trainer,
-        .n = n,
-        .seed = seed,
-        .first_draw = first_draw,
-        .parents = parents,
-        .log_q = log_q,
-        .log_reward = log_reward,
-    };
-    return run_job(&job, n_threads, error);
-}
-
-jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n,
-                                const uint32_t *parents, int n_threads, double *log_q,
-                                jsp_error *error) {
-    walk_job job = {.trainer = trainer, .n = n, .target = parents, .log_q = log_q};
-    return run_job(&job, n_threads, error);
-}
-
-/* ---- looking inside -------------------------------------------------------------- */
-
-jsp_trainer_view jsp_trainer_open(jsp_trainer *trainer) {
-    return (jsp_trainer_view){
-        .scores = trainer->scores,
-        .edges = trainer->edges,
-        .layout = &trainer->edges->layout,
-        .schedule = &trainer->config.schedule,
-        .seed = &trainer->config.seed,
-        .params = trainer->params,
-        .average = trainer->adam.average,
-        .first_moment = trainer->adam.first,
-        .second_moment = trainer->adam.second,
-        .update = &trainer->update,
-        .adam_steps = &trainer->adam.t,
-        .gradient_norm_mean = &trainer->adam.norm_mean,
-        .n_chains = trainer->config.batch_size,
-        .chain_parents = trainer->chain_local,
-    };
-}
-
-void jsp_trainer_sync_chains(jsp_trainer *trainer) {
-    for (int c = 0; c < trainer->config.batch_size; c++) {
-        jsp_chain_set(trainer->scores, trainer->chain[c].local, &trainer->chain[c]);
-    }
-}
+/* ---- names and settings --------------------------------------------------------------- */
 
 const char *jsp_trainer_metric_name(int k) {
     static const char *const names[] = {
         "phase",         "loss",       "gap",         "own_gap_median",
         "own_ess",       "acceptance", "chain_log_q", "gradient_norm",
         "learning_rate", "progress",   "n_edges",
+    };
+    int n = (int)(sizeof names / sizeof *names);
+    return k >= 0 && k < n ? names[k] : NULL;
+}
+
+void jsp_trainer_tuning_default(int batch_size, jsp_trainer_tuning *tuning) {
+    /* a quarter of the batch, up to the size that was measured */
+    const int quarter = batch_size < 32 ? batch_size / 4 : 8;
+    *tuning = (jsp_trainer_tuning){
+        .n_ensembles = quarter,
+        .n_missed = quarter,
+        .n_wild = quarter,
+        .n_temperatures = 20,
+        .temperature_ratio = 0.7,
+        .chain_moves = 200,
+        .hot_moves = 50,
+        .hard_capacity = 256,
+        .missed_depth = 12,
+        .missed_residual = 2,
+        .missed_ratio = 3,
+        .missed_weight = 1,
+        .wild_residual = 10,
+        .wild_turns = 10,
+        .wild_weight = 0.3,
+        .clip_low = -10,
+        .clip_high = 10,
+        .proposals = 1,
+        .epsilon = 1e-5,
+        .average_decay = 0.995,
+    };
+}
+
+const char *jsp_trainer_tuning_name(int k) {
+    static const char *const names[] = {
+        "n_ensembles",     "n_temperatures", "temperature_ratio",
+        "chain_moves",     "hot_moves",      "n_missed",
+        "n_wild",          "hard_capacity",  "missed_depth",
+        "missed_residual", "missed_ratio",   "missed_weight",
+        "wild_residual",   "wild_turns",     "wild_weight",
+        "clip_low",        "clip_high",      "likelihood_weight",
+        "proposals",       "epsilon",        "average_decay",
     };
     int n = (int)(sizeof names / sizeof *names);
     return k >= 0 && k < n ? names[k] : NULL;

@@ -20,18 +20,53 @@
 #define JSP_TRAINER_H
 
 #include "jsp_adam.h"
-#include "jsp_chain.h"
 #include "jsp_edges_rollout.h"
+#include "jsp_feed.h"
+#include "jsp_hard.h"
 #include "jsp_schedule.h"
 
 /* Shards of one update: more balance the load better, fewer make larger batches. */
 #define JSP_TRAINER_SHARDS 8
+
+/* The ingredients of training, each a number so that it can be varied in measurements;
+ * in the order of the names in jsp_trainer_tuning_name. */
+typedef struct jsp_trainer_tuning {
+    double n_ensembles;       /* chains fed by tempered ensembles */
+    double n_temperatures;    /* of an ensemble */
+    double temperature_ratio; /* of neighbours */
+    double chain_moves;       /* of a plain chain or cold replica per update */
+    double hot_moves;         /* of another replica per update */
+    double n_missed;          /* walks along missed graphs per update */
+    double n_wild;            /* walks along wild own draws per update */
+    double hard_capacity;     /* graphs of each kind that are kept */
+    double missed_depth;      /* how far log R may lie below its mean over the chains */
+    double missed_residual;   /* missed: log q - log R - centre is below minus this, */
+    double missed_ratio;      /* and below minus this times its mean size */
+    double missed_weight;     /* of the gradient */
+    double wild_residual;     /* wild: log q - log R - centre is above this */
+    double wild_turns;        /* updates that show a wild draw */
+    double wild_weight;       /* of the gradient */
+    double clip_low, clip_high; /* bounds of residuals log q - log R - centre */
+    double likelihood_weight; /* of maximum likelihood on chains in the balance phase */
+    double proposals;         /* 1 = own draws are proposed to the chains */
+    double epsilon;           /* of Adam */
+    double average_decay;     /* of the averaged parameters */
+} jsp_trainer_tuning;
+
+#define JSP_TRAINER_TUNINGS ((int)(sizeof(jsp_trainer_tuning) / sizeof(double)))
+
+/* Entries that are numbers of walks suit this batch size. */
+void jsp_trainer_tuning_default(int batch_size, jsp_trainer_tuning *tuning);
+
+/* Name of entry k, NULL after the last. */
+const char *jsp_trainer_tuning_name(int k);
 
 typedef struct jsp_trainer_config {
     jsp_schedule schedule;
     int batch_size; /* chains, and own draws per update */
     uint64_t seed;
     int n_threads;
+    jsp_trainer_tuning tuning;
 } jsp_trainer_config;
 
 /* What one update reports, as doubles in the order of the names in
@@ -72,14 +107,15 @@ jsp_status jsp_trainer_step(jsp_trainer *trainer, long n_updates, double time_fr
 
 /* Independent draws of the averaged policy; draw k depends on (seed, first_draw + k).
  *   parents [n, D] local masks  log_q [n]  log_reward [n] */
-jsp_status jsp_trainer_sample(const jsp_trainer *trainer, long n, uint64_t seed,
-                              long first_draw, int n_threads, uint32_t *parents,
-                              double *log_q, double *log_reward, jsp_error *error);
+jsp_status jsp_trainer_draws_sample(const jsp_trainer *trainer, long n, uint64_t seed,
+                                    long first_draw, int n_threads, uint32_t *parents,
+                                    double *log_q, double *log_reward,
+                                    jsp_error *error);
 
 /* log q of acyclic graphs under the averaged policy; parents [n, D], log_q [n]. */
-jsp_status jsp_trainer_log_prob(const jsp_trainer *trainer, long n,
-                                const uint32_t *parents, int n_threads, double *log_q,
-                                jsp_error *error);
+jsp_status jsp_trainer_draws_log_prob(const jsp_trainer *trainer, long n,
+                                      const uint32_t *parents, int n_threads,
+                                      double *log_q, jsp_error *error);
 
 /* State that an owner may read or write between steps, e.g. to save it. */
 typedef struct jsp_trainer_view {
@@ -94,13 +130,25 @@ typedef struct jsp_trainer_view {
     double *gradient_norm_mean;
     int n_chains;
     uint32_t
-        *chain_parents; /* [n_chains, D]; after writing call jsp_trainer_sync_chains */
+        *chain_parents; /* [n_chains, D]; after writing call jsp_trainer_state_sync */
+    int n_kept;         /* graphs of jsp_trainer_state_get_kept */
+    int n_counts;       /* numbers of jsp_trainer_state_get_kept */
 } jsp_trainer_view;
 
-jsp_trainer_view jsp_trainer_open(jsp_trainer *trainer);
+jsp_trainer_view jsp_trainer_state_open(jsp_trainer *trainer);
 
-/* Makes the chains' inner sets agree with chain_parents. */
-void jsp_trainer_sync_chains(jsp_trainer *trainer);
+/* Makes the chains' inner sets agree with chain_parents, and all streams with the seed. */
+void jsp_trainer_state_sync(jsp_trainer *trainer);
+
+/* What the chains and the lists of hard graphs hold besides: states of all replicas and
+ * hard graphs (allowed, without cycles, also in free places), and the lists' counts.
+ *   graphs [n_kept, D] local masks    counts [n_counts]
+ * Sources of a set must come from a get of a trainer with the same settings; counts out
+ * of range are refused with 0, and nothing is changed. */
+void jsp_trainer_state_get_kept(const jsp_trainer *trainer, uint32_t *graphs,
+                                int32_t *counts);
+int jsp_trainer_state_set_kept(jsp_trainer *trainer, const uint32_t *graphs,
+                               const int32_t *counts);
 
 /* Name of metric k, NULL after the last. */
 const char *jsp_trainer_metric_name(int k);

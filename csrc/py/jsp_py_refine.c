@@ -92,7 +92,7 @@ PyObject *jsp_py_refine_run(PyObject *object, PyObject *args, PyObject *kwargs) 
     } else if (jsp_py_busy_enter(&self->busy) == 0) {
         jsp_error error;
         jsp_status status;
-        jsp_trainer_view view = jsp_trainer_open(self->trainer);
+        jsp_trainer_view view = jsp_trainer_state_open(self->trainer);
         Py_BEGIN_ALLOW_THREADS
         status = jsp_refine_run(view.edges, view.average, &config, (long)n, masks,
                                 accepted, &error);
@@ -118,8 +118,8 @@ PyObject *jsp_py_refine_start_from(PyObject *object, PyObject *other) {
         if (self == source) Py_RETURN_NONE;
         return NULL;
     }
-    jsp_trainer_view to = jsp_trainer_open(self->trainer);
-    jsp_trainer_view from = jsp_trainer_open(source->trainer);
+    jsp_trainer_view to = jsp_trainer_state_open(self->trainer);
+    jsp_trainer_view from = jsp_trainer_state_open(source->trainer);
     const int fits = to.scores->n_variables == from.scores->n_variables;
     if (fits) {
         jsp_edges_transfer(from.edges, from.average, to.edges, to.params);

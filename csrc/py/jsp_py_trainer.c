@@ -40,25 +40,55 @@ static int check_rates(double learning_rate, double likelihood_fraction) {
     return 0;
 }
 
+/* Overwrites the entries that a dict names. */
+static int read_tuning(PyObject *dict, jsp_trainer_tuning *tuning) {
+    PyObject *key, *value;
+    Py_ssize_t place = 0;
+    if (!PyDict_Check(dict)) {
+        PyErr_SetString(PyExc_TypeError, "tuning must be a dict");
+        return -1;
+    }
+    while (PyDict_Next(dict, &place, &key, &value)) {
+        const char *name = PyUnicode_AsUTF8(key);
+        int k = 0;
+        if (!name) return -1;
+        while (k < JSP_TRAINER_TUNINGS && strcmp(name, jsp_trainer_tuning_name(k))) k++;
+        if (k == JSP_TRAINER_TUNINGS) {
+            PyErr_Format(PyExc_ValueError, "tuning has no entry '%s'", name);
+            return -1;
+        }
+        ((double *)tuning)[k] = PyFloat_AsDouble(value);
+        if (PyErr_Occurred()) return -1;
+    }
+    return 0;
+}
+
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {
-        "scores", "n_iter",    "batch_size", "learning_rate", "likelihood_fraction",
-        "seed",   "n_threads", NULL};
+    static char *names[] = {"scores",
+                            "n_iter",
+                            "batch_size",
+                            "learning_rate",
+                            "likelihood_fraction",
+                            "seed",
+                            "n_threads",
+                            "tuning",
+                            NULL};
     jsp_trainer_config config = {0};
-    uint64_t seed;
-    PyObject *scores;
+    uint64_t seed = 0;
+    PyObject *scores, *tuning = NULL;
     jsp_error error;
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!$liddO&i:Trainer", names,
-                                     state->scores_type, &scores,
-                                     &config.schedule.n_updates, &config.batch_size,
-                                     &config.schedule.learning_rate,
-                                     &config.schedule.likelihood_fraction,
-                                     jsp_py_convert_seed, &seed, &config.n_threads)) {
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "O!|$liddO&iO:Trainer", names, state->scores_type, &scores,
+            &config.schedule.n_updates, &config.batch_size,
+            &config.schedule.learning_rate, &config.schedule.likelihood_fraction,
+            jsp_py_convert_seed, &seed, &config.n_threads, &tuning)) {
         return NULL;
     }
     config.seed = seed;
+    jsp_trainer_tuning_default(config.batch_size, &config.tuning);
+    if (tuning && read_tuning(tuning, &config.tuning) < 0) return NULL;
     if (check_rates(config.schedule.learning_rate,
                     config.schedule.likelihood_fraction) < 0 ||
         check_positive("n_iter", config.schedule.n_updates) < 0 ||
@@ -130,7 +160,7 @@ static PyObject *trainer_set_schedule(PyObject *object, PyObject *args,
         check_positive("n_iter", n_updates) < 0 || enter(self) < 0) {
         return NULL;
     }
-    jsp_schedule *schedule = jsp_trainer_open(self->trainer).schedule;
+    jsp_schedule *schedule = jsp_trainer_state_open(self->trainer).schedule;
     schedule->first = first;
     schedule->n_updates = n_updates;
     schedule->likelihood_fraction = fraction;
@@ -164,9 +194,11 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
         jsp_error error;
         jsp_status status;
         Py_BEGIN_ALLOW_THREADS
-        status = jsp_trainer_sample(self->trainer, (long)n, seed, first_draw, n_threads,
-                                    parents, PyArray_DATA((PyArrayObject *)log_q),
-                                    PyArray_DATA((PyArrayObject *)log_reward), &error);
+        status =
+            jsp_trainer_draws_sample(self->trainer, (long)n, seed, first_draw,
+                                     n_threads, parents,
+                                     PyArray_DATA((PyArrayObject *)log_q),
+                                     PyArray_DATA((PyArrayObject *)log_reward), &error);
         Py_END_ALLOW_THREADS
         leave(self);
         graphs = status == JSP_OK
@@ -207,8 +239,8 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
         jsp_error error;
         jsp_status status;
         Py_BEGIN_ALLOW_THREADS
-        status = jsp_trainer_log_prob(self->trainer, (long)n, masks, n_threads, log_q,
-                                      &error);
+        status = jsp_trainer_draws_log_prob(self->trainer, (long)n, masks, n_threads,
+                                            log_q, &error);
         Py_END_ALLOW_THREADS
         leave(self);
         if (status != JSP_OK) {
@@ -228,7 +260,7 @@ static PyObject *trainer_chain_graphs(PyObject *object, PyObject *unused) {
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     (void)unused;
     if (enter(self) < 0) return NULL;
-    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    jsp_trainer_view view = jsp_trainer_state_open(self->trainer);
     PyObject *graphs =
         jsp_py_convert_graphs(view.scores, view.n_chains, view.chain_parents);
     leave(self);
@@ -263,7 +295,7 @@ static PyObject *trainer_parameters(PyObject *object, PyObject *unused) {
         Py_XDECREF(dict);
         return NULL;
     }
-    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    jsp_trainer_view view = jsp_trainer_state_open(self->trainer);
     int failed = 0;
     for (int k = 0; k < view.layout->n_tensors && !failed; k++) {
         const jsp_params_tensor *tensor = &view.layout->tensor[k];
@@ -286,7 +318,7 @@ static PyObject *trainer_perturb(PyObject *object, PyObject *args, PyObject *kwa
         enter(self) < 0) {
         return NULL;
     }
-    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    jsp_trainer_view view = jsp_trainer_state_open(self->trainer);
     for (int k = 0; k < view.layout->n_tensors; k++) {
         const jsp_params_tensor *tensor = &view.layout->tensor[k];
         jsp_rng rng;
@@ -312,6 +344,21 @@ static void list_blocks(const jsp_trainer_view *view, jsp_real *block[N_BLOCKS])
     block[3] = view->second_moment;
 }
 
+/* dict["kept"], dict["kept_counts"] */
+static int put_kept(PyObject *dict, const jsp_trainer *trainer,
+                    const jsp_trainer_view *view) {
+    const npy_intp shape[2] = {view->n_kept, view->scores->n_variables};
+    const npy_intp n_counts = view->n_counts;
+    PyObject *graphs = PyArray_SimpleNew(2, shape, NPY_UINT32);
+    PyObject *counts = PyArray_SimpleNew(1, &n_counts, NPY_INT32);
+    if (graphs && counts) {
+        jsp_trainer_state_get_kept(trainer, PyArray_DATA((PyArrayObject *)graphs),
+                                   PyArray_DATA((PyArrayObject *)counts));
+    }
+    const int failed = put(dict, "kept", graphs);
+    return put(dict, "kept_counts", counts) || failed ? -1 : 0;
+}
+
 static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     (void)unused;
@@ -320,7 +367,7 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
         Py_XDECREF(dict);
         return NULL;
     }
-    jsp_trainer_view view = jsp_trainer_open(self->trainer);
+    jsp_trainer_view view = jsp_trainer_state_open(self->trainer);
     jsp_real *block[N_BLOCKS];
     list_blocks(&view, block);
     const npy_intp size = (npy_intp)view.layout->size;
@@ -332,6 +379,7 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
     failed =
         failed || put(dict, "seed", PyLong_FromUnsignedLongLong(*view.seed)) ||
         put(dict, "chains", copy_block(view.chain_parents, 2, chains, NPY_UINT32)) ||
+        put_kept(dict, self->trainer, &view) ||
         put(dict, "iteration", PyLong_FromLong(*view.update)) ||
         put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
         put(dict, "gradient_norm_mean", PyFloat_FromDouble(*view.gradient_norm_mean)) ||
@@ -371,25 +419,26 @@ static double state_number(PyObject *state, const char *name) {
     return PyFloat_AsDouble(value);
 }
 
-/* Every chain of a saved state must hold allowed parent sets without a cycle. */
-static int check_chains(const jsp_trainer_view *view, const uint32_t *chains) {
+/* Every graph [n, D] of a saved state must hold allowed parent sets without a cycle. */
+static int check_chains(const jsp_trainer_view *view, const char *name, int n,
+                        const uint32_t *chains) {
     const int D = view->scores->n_variables;
     int fits = 1;
-    for (int k = 0; k < view->n_chains * D; k++) {
+    for (int k = 0; k < n * D; k++) {
         const jsp_scores_node *node = &view->scores->node[k % D];
         fits = fits && !((uint64_t)chains[k] >> node->K) &&
                isfinite(node->score[chains[k]]);
     }
     if (fits) {
-        PyObject *graphs = jsp_py_convert_graphs(view->scores, view->n_chains, chains);
+        PyObject *graphs = jsp_py_convert_graphs(view->scores, n, chains);
         if (!graphs) return -1;
         const uint8_t *cells = PyArray_DATA((PyArrayObject *)graphs);
-        fits = jsp_dag_find_cycle(D, view->n_chains, cells) < 0;
+        fits = jsp_dag_find_cycle(D, n, cells) < 0;
         Py_DECREF(graphs);
     }
     if (fits) return 0;
-    PyErr_SetString(PyExc_ValueError,
-                    "'chains' of the state belongs to another problem");
+    PyErr_Format(PyExc_ValueError, "'%s' of the state belongs to another problem",
+                 name);
     return -1;
 }
 
@@ -431,7 +480,8 @@ static int read_seed(PyObject *state, uint64_t *seed) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
-static int write_state(const jsp_trainer_view *view, PyObject *state) {
+static int write_state(jsp_trainer *trainer, PyObject *state) {
+    const jsp_trainer_view opened = jsp_trainer_state_open(trainer), *view = &opened;
     const npy_intp size = (npy_intp)view->layout->size;
     const npy_intp shape[2] = {view->n_chains, view->scores->n_variables};
     const void *source[N_BLOCKS];
@@ -443,8 +493,19 @@ static int write_state(const jsp_trainer_view *view, PyObject *state) {
         if (!source[k]) return -1;
     }
     const uint32_t *chains = state_array(state, "chains", NPY_UINT32, 2, shape);
-    if (!chains || check_chains(view, chains) < 0) return -1;
+    if (!chains || check_chains(view, "chains", view->n_chains, chains) < 0) return -1;
+    const npy_intp kept_shape[2] = {view->n_kept, view->scores->n_variables};
+    const npy_intp n_counts = view->n_counts;
+    const uint32_t *kept = state_array(state, "kept", NPY_UINT32, 2, kept_shape);
+    if (!kept || check_chains(view, "kept", view->n_kept, kept) < 0) return -1;
+    const int32_t *counts = state_array(state, "kept_counts", NPY_INT32, 1, &n_counts);
+    if (!counts) return -1;
     if (read_numbers(state, number) < 0 || read_seed(state, &seed) < 0) return -1;
+    if (!jsp_trainer_state_set_kept(trainer, kept, counts)) {
+        PyErr_SetString(PyExc_ValueError,
+                        "'kept_counts' of the state belongs to another problem");
+        return -1;
+    }
     /* everything is checked: from here on nothing fails */
     list_blocks(view, block);
     for (int k = 0; k < N_BLOCKS; k++) {
@@ -468,9 +529,8 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *state) {
         return NULL;
     }
     if (enter(self) < 0) return NULL;
-    jsp_trainer_view view = jsp_trainer_open(self->trainer);
-    int failed = write_state(&view, state);
-    if (!failed) jsp_trainer_sync_chains(self->trainer);
+    int failed = write_state(self->trainer, state);
+    if (!failed) jsp_trainer_state_sync(self->trainer);
     leave(self);
     if (failed) return NULL;
     Py_RETURN_NONE;
@@ -480,7 +540,7 @@ static PyObject *get_iteration(PyObject *object, void *unused) {
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     (void)unused;
     if (enter(self) < 0) return NULL;
-    const long update = *jsp_trainer_open(self->trainer).update;
+    const long update = *jsp_trainer_state_open(self->trainer).update;
     leave(self);
     return PyLong_FromLong(update);
 }
@@ -488,7 +548,7 @@ static PyObject *get_iteration(PyObject *object, void *unused) {
 static PyObject *get_n_parameters(PyObject *object, void *unused) {
     (void)unused;
     const jsp_params *layout =
-        jsp_trainer_open(((jsp_py_trainer *)object)->trainer).layout;
+        jsp_trainer_state_open(((jsp_py_trainer *)object)->trainer).layout;
     long n = 0;
     for (int k = 0; k < layout->n_tensors; k++) {
         n += (long)layout->tensor[k].shape[0] * layout->tensor[k].shape[1];

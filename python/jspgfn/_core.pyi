@@ -82,12 +82,13 @@ class Trainer:
         cls,
         scores: Scores,
         *,
-        n_iter: int,
-        batch_size: int,
-        learning_rate: float,
-        likelihood_fraction: float,
-        seed: int,
-        n_threads: int,
+        n_iter: int = 0,
+        batch_size: int = 0,
+        learning_rate: float = 0.0,
+        likelihood_fraction: float = 0.0,
+        seed: int = 0,
+        n_threads: int = 0,
+        tuning: dict[str, float] = ...,
     ) -> Trainer: ...
     @property
     def iteration(self) -> int: ...

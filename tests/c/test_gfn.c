@@ -316,14 +316,16 @@ static int test_losses(void) {
     CHECK_NEAR(jsp_loss_likelihood(4, log_q, weight), 2.5, 1e-15);
     CHECK(weight[0] == -0.25 && weight[3] == -0.25);
     /* deltas -10, -10, -10, -11: mean -10.25 */
-    double loss = jsp_loss_balance(4, log_q, log_reward, weight, &centre);
+    centre = jsp_loss_centre(4, log_q, log_reward);
+    double loss = jsp_loss_balance(4, log_q, log_reward, centre, -10, 10, 4, weight);
     CHECK_NEAR(centre, -10.25, 1e-12);
     CHECK_NEAR(weight[0], 0.25 / 4, 1e-12);
     CHECK_NEAR(weight[3], -0.75 / 4, 1e-12);
     CHECK_NEAR(loss, (3 * 0.0625 + 0.5625) / 8, 1e-12);
     /* one catastrophic draw pulls with 10 nats, and moves the centre little */
     log_reward[3] = 1000;
-    jsp_loss_balance(4, log_q, log_reward, weight, &centre);
+    centre = jsp_loss_centre(4, log_q, log_reward);
+    jsp_loss_balance(4, log_q, log_reward, centre, -10, 10, 4, weight);
     CHECK_NEAR(weight[3], -10.0 / 4, 1e-12);
     CHECK(centre < -10 && centre > -270);
     return 0;
@@ -345,10 +347,39 @@ static int test_schedule(void) {
     return 0;
 }
 
+/* Graphs take turns, are forgotten after the last, and are kept only once. */
+static int test_hard(void) {
+    jsp_scores *scores = random_scores(3, 1, 2, 4);
+    const uint32_t graph[3][3] = {{0, 1, 0}, {0, 0, 1}, {2, 0, 0}};
+    int place[4];
+    jsp_hard hard;
+    CHECK(jsp_hard_create(&hard, scores, 2, NULL) == JSP_OK);
+    CHECK(jsp_hard_take(&hard, 4, place) == 0);
+    jsp_hard_offer(&hard, graph[0], 1);
+    jsp_hard_offer(&hard, graph[1], JSP_HARD_FOREVER);
+    jsp_hard_offer(&hard, graph[1], JSP_HARD_FOREVER);
+    CHECK(jsp_hard_take(&hard, 4, place) == 2 && place[0] != place[1]);
+    CHECK(jsp_hard_take(&hard, 4, place) == 1); /* the first had one turn */
+    CHECK(!memcmp(hard.local + place[0] * 3, graph[1], sizeof graph[1]));
+    jsp_hard_offer(&hard, graph[2], 2);
+    jsp_hard_offer(&hard, graph[0], 2); /* in the place of graph 1, now the oldest */
+    CHECK(jsp_hard_take(&hard, 1, place) == 1);
+    int first = place[0];
+    CHECK(jsp_hard_take(&hard, 1, place) == 1 && place[0] == 1 - first);
+    jsp_hard_destroy(&hard);
+    /* no room: nothing is kept */
+    CHECK(jsp_hard_create(&hard, scores, 0, NULL) == JSP_OK);
+    jsp_hard_offer(&hard, graph[0], 1);
+    CHECK(jsp_hard_take(&hard, 4, place) == 0);
+    jsp_hard_destroy(&hard);
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
 /* ---- trainer --------------------------------------------------------------------- */
 
 static jsp_trainer_config small_config(int n_threads) {
-    return (jsp_trainer_config){
+    jsp_trainer_config config = {
         .schedule = {.n_updates = 60,
                      .likelihood_fraction = 0.5,
                      .learning_rate = 2e-3},
@@ -356,6 +387,8 @@ static jsp_trainer_config small_config(int n_threads) {
         .seed = 11,
         .n_threads = n_threads,
     };
+    jsp_trainer_tuning_default(config.batch_size, &config.tuning);
+    return config;
 }
 
 /* Metrics and draws after training are the same bits for any number of threads. */
@@ -375,10 +408,10 @@ static int test_threads_same_bits(void) {
         CHECK(jsp_trainer_step(trainer, UPDATES, 0, metrics[at], &n_done, NULL) ==
               JSP_OK);
         CHECK(n_done == UPDATES);
-        CHECK(jsp_trainer_sample(trainer, DRAWS, 4, 0, n_threads[k], parents[at],
-                                 log_q[at], log_reward[at], NULL) == JSP_OK);
-        CHECK(jsp_trainer_log_prob(trainer, DRAWS, parents[at], n_threads[k], again,
-                                   NULL) == JSP_OK);
+        CHECK(jsp_trainer_draws_sample(trainer, DRAWS, 4, 0, n_threads[k], parents[at],
+                                       log_q[at], log_reward[at], NULL) == JSP_OK);
+        CHECK(jsp_trainer_draws_log_prob(trainer, DRAWS, parents[at], n_threads[k],
+                                         again, NULL) == JSP_OK);
         CHECK(!memcmp(log_q[at], again, sizeof again));
         CHECK(!memcmp(metrics[0], metrics[at], sizeof metrics[0]));
         CHECK(!memcmp(parents[0], parents[at], sizeof parents[0]));
@@ -414,8 +447,8 @@ static int test_failing_allocations(void) {
     const long with_trainer = jsp_memory_live();
     for (long n = 1; n < 2000; n++) {
         jsp_memory_fail_at(n);
-        jsp_status status = jsp_trainer_sample(trainer, 40, 1, 0, 1, parents, log_q,
-                                               log_reward, &error);
+        jsp_status status = jsp_trainer_draws_sample(trainer, 40, 1, 0, 1, parents,
+                                                     log_q, log_reward, &error);
         jsp_memory_fail_at(0);
         CHECK(jsp_memory_live() == with_trainer);
         if (status == JSP_OK) break;
@@ -437,7 +470,7 @@ static int test_numerical_error(void) {
     long n_done;
     CHECK(jsp_trainer_create(scores, &config, &trainer, NULL) == JSP_OK);
     CHECK(jsp_trainer_step(trainer, 5, 0, metrics, &n_done, &error) == JSP_OK);
-    jsp_trainer_view view = jsp_trainer_open(trainer);
+    jsp_trainer_view view = jsp_trainer_state_open(trainer);
     const jsp_params_tensor *bias = jsp_params_find(view.layout, "pair_bias");
     CHECK(bias);
     view.params[bias->offset] = (jsp_real)NAN;
@@ -462,8 +495,8 @@ static int test_single_variable(void) {
     long n_done;
     CHECK(jsp_trainer_create(scores, &config, &trainer, NULL) == JSP_OK);
     CHECK(jsp_trainer_step(trainer, 60, 0, metrics, &n_done, NULL) == JSP_OK);
-    CHECK(jsp_trainer_sample(trainer, 3, 1, 0, 1, parents, log_q, log_reward, NULL) ==
-          JSP_OK);
+    CHECK(jsp_trainer_draws_sample(trainer, 3, 1, 0, 1, parents, log_q, log_reward,
+                                   NULL) == JSP_OK);
     CHECK(parents[0] == 0 && log_q[2] == 0);
     jsp_trainer_destroy(trainer);
     jsp_scores_destroy(scores);
@@ -480,6 +513,7 @@ int main(void) {
         {"gradient", test_gradient},
 #endif
         {"losses", test_losses},
+        {"hard graphs", test_hard},
         {"schedule", test_schedule},
         {"threads_same_bits", test_threads_same_bits},
         {"failing_allocations", test_failing_allocations},
