@@ -93,6 +93,9 @@ static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {
                                     "a batch of walks");
     }
     jsp_status status = create_network(trainer, error);
+    if (status == JSP_OK) {
+        status = jsp_guard_create(&trainer->guard, trainer->edges->layout.size, error);
+    }
     if (status == JSP_OK) status = create_chains(trainer, error);
     if (status == JSP_OK) {
         status =
@@ -145,6 +148,7 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
             jsp_hard_destroy(&trainer->shards[s].hard[k]);
     }
     jsp_trainer_draws_caches_destroy(trainer->cache, trainer->config.n_threads);
+    jsp_guard_destroy(&trainer->guard);
     jsp_feed_destroy(&trainer->feed);
     jsp_memory_free(trainer->log_q);
     jsp_memory_free(trainer->log_reward);
@@ -408,9 +412,9 @@ static double balance(jsp_trainer *trainer, int T) {
                          tuning->clip_low, tuning->clip_high, total, trainer->weight);
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
         jsp_trainer_shard *part = &trainer->shards[s];
-        loss += jsp_loss_balance(part->n_extra, part->extra_log_q,
-                                 part->extra_log_reward, centre, tuning->clip_low,
-                                 tuning->clip_high, total, part->extra_weight);
+        jsp_loss_balance(part->n_extra, part->extra_log_q, part->extra_log_reward,
+                         centre, tuning->clip_low, tuning->clip_high, total,
+                         part->extra_weight);
         double *chain = trainer->weight + first_walk(trainer, part) + part->n;
         for (int k = 0; k < part->n; k++) {
             chain[k] -= tuning->likelihood_weight / trainer->config.batch_size;
@@ -422,7 +426,19 @@ static double balance(jsp_trainer *trainer, int T) {
         }
         keep_hard(trainer, part, centre, bad);
     }
-    return loss;
+    return loss * total / T;
+}
+
+/* Starts again from the last good average, with fresh moments. */
+static void go_back(jsp_trainer *trainer) {
+    jsp_adam *adam = &trainer->adam;
+    const size_t n_bytes = adam->size * sizeof(jsp_real);
+    memcpy(trainer->params, trainer->guard.good, n_bytes);
+    memcpy(adam->average, trainer->guard.good, n_bytes);
+    memset(adam->first, 0, n_bytes);
+    memset(adam->second, 0, n_bytes);
+    adam->t = 0;
+    adam->norm_mean = 0;
 }
 
 static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
@@ -436,6 +452,7 @@ static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
         .phase = trainer->has_own,
         .progress = progress,
         .learning_rate =
+            trainer->guard.rate_factor *
             jsp_schedule_learning_rate(schedule, trainer->update, progress),
         .gap = NAN,
         .own_gap_median = NAN,
@@ -465,6 +482,10 @@ static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
             (uint64_t)jsp_edges_rollout_n_options(trainer->shards[s].rollout);
     }
     trainer->update++;
+    if (trainer->has_own &&
+        jsp_guard_watch(&trainer->guard, metrics->loss, trainer->adam.average)) {
+        go_back(trainer);
+    }
     return JSP_OK;
 }
 

@@ -117,6 +117,9 @@ jsp_status jsp_trainer_draws_log_prob(const jsp_trainer *trainer, long n,
                                       const uint32_t *parents, int n_threads,
                                       double *log_q, jsp_error *error);
 
+/* Numbers of the guard (jsp_guard.h) from best_loss on. */
+#define JSP_TRAINER_GUARD 5
+
 /* State that an owner may read or write between steps, e.g. to save it. */
 typedef struct jsp_trainer_view {
     const jsp_scores *scores;
@@ -128,6 +131,8 @@ typedef struct jsp_trainer_view {
     long *update;                                              /* updates done */
     long *adam_steps;
     double *gradient_norm_mean;
+    jsp_real *good; /* [layout->size] where the guard goes back to */
+    double *guard;  /* [JSP_TRAINER_GUARD] its numbers */
     int n_chains;
     uint32_t
         *chain_parents; /* [n_chains, D]; after writing call jsp_trainer_state_sync */

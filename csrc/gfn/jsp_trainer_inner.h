@@ -2,6 +2,7 @@
 #ifndef JSP_TRAINER_INNER_H
 #define JSP_TRAINER_INNER_H
 
+#include "jsp_guard.h"
 #include "jsp_parallel.h"
 #include "jsp_trainer.h"
 
@@ -31,6 +32,7 @@ struct jsp_trainer {
     jsp_adam adam;
     jsp_real *params; /* [P] */
     long update;
+    jsp_guard guard;
     jsp_feed feed;
     jsp_edges_cache *cache; /* [n_threads] */
     jsp_trainer_shard shards[JSP_TRAINER_SHARDS];

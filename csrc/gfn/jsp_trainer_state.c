@@ -35,6 +35,8 @@ jsp_trainer_view jsp_trainer_state_open(jsp_trainer *trainer) {
         .update = &trainer->update,
         .adam_steps = &trainer->adam.t,
         .gradient_norm_mean = &trainer->adam.norm_mean,
+        .good = trainer->guard.good,
+        .guard = &trainer->guard.best_loss,
         .n_chains = trainer->config.batch_size,
         .chain_parents = trainer->feed.local,
         .n_kept = count_kept(trainer),

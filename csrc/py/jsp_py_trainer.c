@@ -332,16 +332,17 @@ static PyObject *trainer_perturb(PyObject *object, PyObject *args, PyObject *kwa
     Py_RETURN_NONE;
 }
 
-/* The four blocks of numbers that a saved state holds, by name. */
-enum { N_BLOCKS = 4 };
+/* The blocks of numbers that a saved state holds, by name. */
+enum { N_BLOCKS = 5 };
 static const char *const block_name[N_BLOCKS] = {"params", "average", "first_moment",
-                                                 "second_moment"};
+                                                 "second_moment", "good"};
 
 static void list_blocks(const jsp_trainer_view *view, jsp_real *block[N_BLOCKS]) {
     block[0] = view->params;
     block[1] = view->average;
     block[2] = view->first_moment;
     block[3] = view->second_moment;
+    block[4] = view->good;
 }
 
 /* dict["kept"], dict["kept_counts"] */
@@ -371,6 +372,7 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
     jsp_real *block[N_BLOCKS];
     list_blocks(&view, block);
     const npy_intp size = (npy_intp)view.layout->size;
+    const npy_intp n_guard = JSP_TRAINER_GUARD;
     const npy_intp chains[2] = {view.n_chains, view.scores->n_variables};
     int failed = 0;
     for (int k = 0; k < N_BLOCKS && !failed; k++) {
@@ -380,6 +382,7 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
         failed || put(dict, "seed", PyLong_FromUnsignedLongLong(*view.seed)) ||
         put(dict, "chains", copy_block(view.chain_parents, 2, chains, NPY_UINT32)) ||
         put_kept(dict, self->trainer, &view) ||
+        put(dict, "guard", copy_block(view.guard, 1, &n_guard, NPY_DOUBLE)) ||
         put(dict, "iteration", PyLong_FromLong(*view.update)) ||
         put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
         put(dict, "gradient_norm_mean", PyFloat_FromDouble(*view.gradient_norm_mean)) ||
@@ -500,6 +503,9 @@ static int write_state(jsp_trainer *trainer, PyObject *state) {
     if (!kept || check_chains(view, "kept", view->n_kept, kept) < 0) return -1;
     const int32_t *counts = state_array(state, "kept_counts", NPY_INT32, 1, &n_counts);
     if (!counts) return -1;
+    const npy_intp n_guard = JSP_TRAINER_GUARD;
+    const double *guard = state_array(state, "guard", NPY_DOUBLE, 1, &n_guard);
+    if (!guard) return -1;
     if (read_numbers(state, number) < 0 || read_seed(state, &seed) < 0) return -1;
     if (!jsp_trainer_state_set_kept(trainer, kept, counts)) {
         PyErr_SetString(PyExc_ValueError,
@@ -507,6 +513,7 @@ static int write_state(jsp_trainer *trainer, PyObject *state) {
         return -1;
     }
     /* everything is checked: from here on nothing fails */
+    memcpy(view->guard, guard, JSP_TRAINER_GUARD * sizeof *guard);
     list_blocks(view, block);
     for (int k = 0; k < N_BLOCKS; k++) {
         memcpy(block[k], source[k], (size_t)size * sizeof(jsp_real));

@@ -137,11 +137,12 @@ class Engine:
         )
 
     def set_schedule(self, n_iter: int) -> None:
-        """n_iter more updates, without maximum likelihood."""
+        """n_iter more updates; maximum likelihood only where it is the objective."""
+        fraction = self.trainer_settings["likelihood_fraction"]
         self.trainer.set_schedule(
             first_iteration=self.trainer.iteration,
             n_iter=n_iter,
-            likelihood_fraction=0.0,
+            likelihood_fraction=1.0 if fraction == 1 else 0.0,
         )
 
     def draw(self, n: int, seed: int, first_draw: int) -> Draws:
@@ -198,6 +199,20 @@ def certificate(metrics: NDArray[np.float64], column: str = "gap") -> float:
     if len(recent) < CHECK_EVERY or not np.all(phase == 1):
         return math.nan
     return float(recent[:, _core.METRICS.index(column)].mean())
+
+
+def is_good(metrics: NDArray[np.float64]) -> bool:
+    """Whether the gap is small for sure: not just over one lucky stretch.
+
+    Both the last CHECK_EVERY updates and those before must be below GOOD_GAP, the last
+    ones by two standard errors.
+    """
+    last, before = metrics[-CHECK_EVERY:], metrics[: -CHECK_EVERY or None]
+    if len(before) < CHECK_EVERY or not certificate(before) < GOOD_GAP:
+        return False
+    gaps = last[:, _core.METRICS.index("gap")]
+    error = float(gaps.std()) / math.sqrt(len(gaps))
+    return bool(certificate(metrics) + 2 * error < GOOD_GAP)
 
 
 def first_good(metrics: NDArray[np.float64]) -> int | None:
@@ -277,7 +292,7 @@ def update_finished(engine: Engine, plan: Plan, iteration: int) -> None:
     elif plan.seconds is not None and iteration > plan.first:
         plan.finished = plan.seconds_used >= plan.seconds
     elif plan.may_stop_early and iteration and iteration % CHECK_EVERY == 0:
-        plan.finished = plan.stopped_early = certificate(engine.metrics()) < GOOD_GAP
+        plan.finished = plan.stopped_early = is_good(engine.metrics())
 
 
 def time_fraction(plan: Plan) -> float:

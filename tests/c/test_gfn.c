@@ -5,6 +5,7 @@
 #include "check.h"
 #include "jsp_chain.h"
 #include "jsp_dag.h"
+#include "jsp_guard.h"
 #include "jsp_loss.h"
 #include "jsp_memory.h"
 #include "jsp_trainer.h"
@@ -376,6 +377,30 @@ static int test_hard(void) {
     return 0;
 }
 
+/* Far worse than the best stretch: back to the parameters of the last good one. */
+static int test_guard(void) {
+    const jsp_real early = 1, later = 2, lost = 3;
+    jsp_guard guard;
+    CHECK(jsp_guard_create(&guard, 1, NULL) == JSP_OK);
+    for (int k = 0; k < JSP_GUARD_STRETCH; k++) {
+        CHECK(!jsp_guard_watch(&guard, 5, &early));
+    }
+    for (int k = 0; k < 2 * JSP_GUARD_STRETCH; k++) {
+        CHECK(!jsp_guard_watch(&guard, 0.1, &later));
+    }
+    int n_back = 0;
+    for (int k = 0; k < JSP_GUARD_STRETCH; k++) {
+        n_back += jsp_guard_watch(&guard, 10, &lost);
+    }
+    CHECK(n_back == 1 && guard.rate_factor == 0.5 && guard.good[0] == later);
+    for (int k = 0; k < JSP_GUARD_STRETCH; k++) {
+        CHECK(!jsp_guard_watch(&guard, 0.9, &lost)); /* worse, but not lost */
+    }
+    CHECK(guard.good[0] == later && guard.n_roll_backs == 1);
+    jsp_guard_destroy(&guard);
+    return 0;
+}
+
 /* ---- trainer --------------------------------------------------------------------- */
 
 static jsp_trainer_config small_config(int n_threads) {
@@ -514,6 +539,7 @@ int main(void) {
 #endif
         {"losses", test_losses},
         {"hard graphs", test_hard},
+        {"guard", test_guard},
         {"schedule", test_schedule},
         {"threads_same_bits", test_threads_same_bits},
         {"failing_allocations", test_failing_allocations},

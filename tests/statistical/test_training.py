@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from checks import as_bytes, make_scores, make_trainer
+from checks import as_bytes, make_scores, make_trainer, simulate
 from jspgfn import _core
 from reference import cases, local_scores
 from reference.exact_posterior import enumerated
@@ -62,3 +62,22 @@ def test_metrics(trained):
     assert (metrics["acceptance"][balance] <= 1).all()
     assert metrics["own_ess"][-50:].mean() > 0.9
     assert metrics["progress"][-1] == pytest.approx(1, abs=0.01)
+
+
+def test_lost_training_goes_back_at_half_the_rate():
+    """A state that claims to have been far better is brought back, once per stretch."""
+    scores = make_scores(simulate(5, 60, seed=3))
+    trainer = make_trainer(
+        scores, n_iter=5000, learning_rate=0.5, batch_size=8, likelihood_fraction=0
+    )
+    trainer.step(10)
+    state = trainer.get_state()
+    state["guard"] = np.array([1e-6, 0.0, 0.0, 1.0, 0.0])  # best loss, ..., rate, count
+    state["good"] = state["average"].copy()
+    trainer.set_state(state)
+    column = _core.METRICS.index("learning_rate")
+    rates = trainer.step(400)[:, column]
+    after = trainer.get_state()["guard"]
+    assert after[4] >= 1
+    assert after[3] == 0.5 ** after[4]
+    assert rates[-1] < 0.6 * rates[150]
