@@ -15,10 +15,10 @@ PACKAGE := pyproject.toml setup.py MANIFEST.in README.md LICENSE \
 C_FILES := $(wildcard csrc/*.h csrc/*/*.c csrc/*/*.h csrc/*/*.inc \
 	tests/c/*.c tests/c/*.h benchmarks/c/*.c benchmarks/c/*.h)
 # only folders that exist, so that ruff does not complain
-PYTHON_CODE := setup.py python $(wildcard tests benchmarks)
+PYTHON_CODE := setup.py python $(wildcard tests benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ctest pytest lint format types bench sdist clean distclean
+.PHONY: help demo test ctest pytest docs lint format types bench sdist clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ ctest: ## the C tests, which need no Python
 
 pytest: $(VENV)/.installed-dev ## the Python tests; PYTEST_ARGS="-k name" selects
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: $(VENV)/.installed-dev ## the documentation with its notebooks, in build/docs/html
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/docs/trees docs build/docs/html
+	@echo build/docs/html/index.html
 
 lint: $(VENV)/.installed-dev ## ruff and clang-format, changing nothing
 	$(BIN)/ruff check $(PYTHON_CODE)

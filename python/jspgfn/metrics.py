@@ -314,7 +314,7 @@ def graph_probabilities(posterior: Any, graphs: Any, weighted: bool = False) -> 
 
 
 def total_variation(p: Any, q: Any) -> float:
-    """Half the sum of |p - q|: the largest difference of any event's probability.
+    """Half the sum of ``|p - q|``: the largest difference of any event's probability.
 
     Parameters
     ----------

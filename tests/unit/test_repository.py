@@ -56,15 +56,6 @@ def test_example_of_the_readme_runs():
         assert drawn.graphs.shape == (1000, 6, 6)
 
 
-@pytest.mark.usefixtures("elsewhere")
-def test_examples_about_effects_run_and_agree(capsys):
-    names = {}
-    exec(python_blocks("docs/effects.md"), names)
-    summary = names["summary"]
-    assert names["average"] == pytest.approx(summary.mean, abs=0.2 * summary.sd)
-    assert f"mean {summary.mean:.2f}, 90 % between" in capsys.readouterr().out
-
-
 NO_EXAMPLE = (Warning, ArithmeticError, tuple)  # named tuples are explained where made
 
 
