@@ -40,7 +40,12 @@ from ._models import (
 )
 from ._networks import DiscreteNetworks, LinearNetworks, Networks
 from ._posterior import Posterior
-from ._preprocess import Preprocessing, check_preprocess, warn_about_noise_scale
+from ._preprocess import (
+    Preprocessing,
+    check_noise_scale,
+    check_preprocess,
+    warn_about_noise_scale,
+)
 from ._priors import GraphPrior, check_graph_prior
 from ._validation import (
     CandidatePlan,
@@ -232,6 +237,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             n_threads=check_n_jobs(self.n_jobs),
             has_tables=has_tables,
         )
+        check_noise_scale(model, problem.preprocessing, table, mask)
         check_memory(
             problem.n_bytes,
             f"tables of {max(problem.candidates.counts)} candidate parents per variable",

@@ -63,6 +63,10 @@ start near 0 and are multiplied by 30 instead of the number of rows, by which re
 not divided. Batches are smaller; more environments, a smaller replay and less exploration
 keep transitions close to the policy. The learning rate is larger and falls, gradients are
 clipped, and draws use averaged parameters.
+
+Units of the data exist for the heads "diag" and "full" only; the non-linear model is
+``JSPGFN(**{**jspgfn.PAPER_QUICK, "model": "mlp", "head": "mlp", "gnn_options": options})``
+with the entry "head_spread" removed from a copy of the options.
 """
 
 # What gnn_options may hold: least and largest value. Defaults are the published ones.
@@ -157,6 +161,11 @@ def check_gnn(
         "residual_scale": n_rows,
         **check_options(options),
     }
+    if settings["head"] == "mlp" and settings.get("head_spread"):
+        raise ValueError(
+            "gnn_options['head_spread'] is for the heads 'diag' and 'full'; drop this "
+            "entry for head='mlp'"
+        )
     if not problem.has_tables:  # no tables, so no lists of candidates
         allowed = ~(problem.rules.forbidden | np.eye(problem.n_variables, dtype=bool))
         for child, parents in problem.candidates.named.items():

@@ -38,6 +38,11 @@ def short(probability: float) -> str:
     return f"{probability:.2f}".removeprefix("0")
 
 
+def plain(name: str) -> str:
+    """A name as matplotlib shows it letter by letter: dollars would begin formulas."""
+    return name.replace("$", r"\$")
+
+
 # --- edges ---------------------------------------------------------------------------
 
 
@@ -48,6 +53,7 @@ def plot_edges(
     truth: NDArray[np.bool_] | None = None,
 ) -> Axes:
     n_variables = len(names)
+    names = [plain(name) for name in names]
     ax = ax or new_axes(2 + min(0.4 * n_variables, 4 + 0.2 * n_variables))
     image = ax.imshow(probability, vmin=0, vmax=1, cmap=COLOURS)
     size = 10 if n_variables <= 20 else max(5, 10 - 0.06 * n_variables)
@@ -104,6 +110,8 @@ def plot_graph(
 ) -> Axes:
     networkx = import_extra("networkx")
     n_variables = len(names)
+    longest = max(len(name) for name in names)
+    names = [plain(name) for name in names]
     ax = ax or new_axes(7 if n_variables <= 15 else 11)
     graph = networkx.DiGraph()
     graph.add_nodes_from(names)
@@ -111,7 +119,6 @@ def plot_graph(
         graph.add_edge(names[i], names[j], probability=float(probability[i, j]))
     positions = layout(networkx, probability, names)
     font = 11 if n_variables <= 15 else 9 if n_variables <= 30 else 7
-    longest = max(len(name) for name in names)
     size = (700 + 260 * longest) * (font / 11) ** 2
     networkx.draw_networkx_nodes(
         graph, positions, ax=ax, node_size=size, node_color="white", edgecolors="0.3"
@@ -260,13 +267,15 @@ def plot_ridges(
         fontsize=9, va="bottom", color=GREY,
     )  # fmt: skip
     ax.axvline(0, color=ORANGE, linewidth=1, linestyle="--", zorder=1)
-    ax.set_yticks([n - 1 - row for row in range(n)], [ridge.label for ridge in ridges])
+    ax.set_yticks(
+        [n - 1 - row for row in range(n)], [plain(ridge.label) for ridge in ridges]
+    )
     ax.set_ylim(-0.15, n + 0.05)
     ax.set_xlim(low - room, high + room)
     ax.tick_params(axis="y", length=0)
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.set_xlabel(xlabel + (", in units of the row's largest" if own else ""))
-    ax.set_title(title, pad=22)
+    ax.set_title(plain(title), pad=22)
     return ax
 
 
@@ -409,14 +418,14 @@ def plot_agreement(
         i, j = pairs[k]
         right = x[k] > 0.6
         ax.annotate(
-            f"{names[i]} {ARROW} {names[j]}", (x[k], y[k]), fontsize=8,
+            plain(f"{names[i]} {ARROW} {names[j]}"), (x[k], y[k]), fontsize=8,
             xytext=(-7 if right else 7, 3), textcoords="offset points",
             ha="right" if right else "left",
         )  # fmt: skip
     largest = float(np.abs(x - y).max(initial=0))
     ax.set_title(f"Edge probabilities of two runs; largest difference {largest:.3f}")
-    ax.set_xlabel(labels[0])
-    ax.set_ylabel(labels[1])
+    ax.set_xlabel(plain(labels[0]))
+    ax.set_ylabel(plain(labels[1]))
     ax.set_xlim(-0.03, 1.03)
     ax.set_ylim(-0.03, 1.03)
     ax.set_aspect("equal")
@@ -446,10 +455,11 @@ def plot_mechanism(
         step = -(-len(curves) // 15)
         ax.plot(x, curves[::step].T, color=BLUE, linewidth=0.6, alpha=0.4, zorder=3)
         ax.plot(x, mean, color=BLUE, linewidth=2, label="mean of draws", zorder=4)
-    ax.set_xlabel(names[0])
-    ax.set_ylabel(names[1])
+    cause, outcome = map(plain, names)
+    ax.set_xlabel(cause)
+    ax.set_ylabel(outcome)
     ax.set_title(
-        f"{names[0]} {ARROW} {names[1]}, given the edge (probability {presence:.2f})"
+        f"{cause} {ARROW} {outcome}, given the edge (probability {presence:.2f})"
     )
     ax.legend(fontsize=8, frameon=False)
     ax.spines[["right", "top"]].set_visible(False)

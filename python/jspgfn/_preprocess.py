@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from ._validation import Floats, Table, check_choice, join_names
 # the smallest, or above the largest residual standard deviation that any parents could
 # give.
 NOISE_FACTOR = 2.0
+
+# Nats beyond which doubles no longer hold a difference of one nat between two graphs.
+LARGEST_LOG_EVIDENCE = 1e15
 
 NON_LINEAR = ("features", "mlp")
 
@@ -86,6 +90,30 @@ def check_preprocess(
         spread = np.abs(values - shift).max(axis=0)
         scale = np.sqrt((((values - shift) / spread) ** 2).mean(axis=0)) * spread
     return Preprocessing(kind, shift, scale)
+
+
+def check_noise_scale(
+    model: ModelSettings,
+    preprocessing: Preprocessing,
+    table: Table,
+    mask: NDArray[np.uint8] | None,
+) -> None:
+    """ValueError where a fixed noise is so small that evidences cannot be compared.
+
+    A column x without parents has log evidence -sum(x^2) / (2 noise_scale^2), about.
+    """
+    if model.learns_noise:
+        return
+    x = preprocessing.apply(table.values)
+    counted = np.ones(x.shape) if mask is None else mask == 0
+    largest = float(np.sqrt((x**2 * counted).sum(axis=0).max() / 2))
+    least = largest / math.sqrt(LARGEST_LOG_EVIDENCE)
+    if model.fields["noise_scale"] < least:
+        raise ValueError(
+            f"noise_scale must be at least {least:.2g} with these data, got "
+            f"{model.fields['noise_scale']:g}: log evidences beyond "
+            f"{LARGEST_LOG_EVIDENCE:g} nats cannot be told apart"
+        )
 
 
 def warn_about_noise_scale(

@@ -46,9 +46,13 @@ def test_head_starts_in_units_of_the_data(head):
 
 
 def test_units_of_the_data_are_for_linear_heads():
-    settings = {**MLP, "n_iter": 1, "gnn_options": {"head_spread": 3.0}}
-    with pytest.raises(ValueError, match="head_spread is for"):
-        jspgfn.JSPGFN(**settings).fit(np.random.default_rng(0).normal(size=(20, 3)))
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    quick = {**jspgfn.PAPER_QUICK, "model": "mlp", "head": "mlp", "n_iter": 1}
+    with pytest.raises(ValueError, match=r"\['head_spread'\] is for the heads .* drop"):
+        jspgfn.JSPGFN(**quick).fit(X)
+    options = {k: v for k, v in quick["gnn_options"].items() if k != "head_spread"}
+    quick |= {"gnn_options": options, "batch_size": 4, "n_theta_samples": 2}
+    jspgfn.JSPGFN(**quick).fit(X)
 
 
 def test_history(fit):

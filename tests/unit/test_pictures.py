@@ -10,6 +10,7 @@ figure_module = pytest.importorskip("matplotlib.figure")
 pytest.importorskip("networkx")
 pandas = pytest.importorskip("pandas")
 
+from matplotlib.backends import backend_agg as backend  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 
 
@@ -19,7 +20,7 @@ def new_axes(*shape):
 
 def drawn(ax):
     """Draws everything, so that what cannot be rendered fails."""
-    ax.figure.canvas.draw()
+    backend.FigureCanvasAgg(ax.figure).draw()
     return ax
 
 
@@ -224,3 +225,27 @@ def test_pictures_make_their_own_figure(posterior, fitted):
     assert posterior.plot_edges().figure is not posterior.plot_graph().figure
     assert len(fitted.plot_history()) == 2
     pyplot.close("all")
+
+
+def test_dollars_in_names_are_no_formulas():
+    """These names are formulas with errors, alone or in pairs, to who reads them so."""
+    names = [r"$\frac$", r"p$\frac", "q$"]
+    sim = jspgfn.simulate.linear_gaussian(n_variables=3, n_samples=40, random_state=0)
+    X = pandas.DataFrame(sim.X, columns=names)
+    post = jspgfn.ExactPosterior(random_state=0).fit(X).sample(50)
+    formula = new_axes()
+    formula.set_title(f"{names[1]} and {names[2]}")
+    with pytest.raises(ValueError, match="frac"):  # negative control
+        drawn(formula)
+    for ax in (
+        post.plot_edges(new_axes()),
+        post.plot_graph(new_axes()),
+        post.plot_coef(ax=new_axes()),
+        post.plot_effects(names[0], ax=new_axes()),
+        post.plot_agreement(
+            np.full((3, 3), 0.5), new_axes(), labels=("a$", r"$\frac$")
+        ),
+        post.plot_mechanism(names[0], names[1], X, new_axes()),
+    ):
+        drawn(ax)
+    assert post._repr_html_()

@@ -351,6 +351,13 @@ def test_noise_scale_far_from_the_data():
             warn(sim.X, noise_scale=wrong)
 
 
+@pytest.mark.parametrize("generator", ["edges", "gnn"])
+def test_noise_too_small_to_compare_graphs(data, generator):
+    model = jspgfn.LinearGaussian(noise_scale=1e-20)
+    with pytest.raises(ValueError, match=r"noise_scale must be at least \d.*got 1e-20"):
+        jspgfn.JSPGFN(model=model, generator=generator).fit(data)
+
+
 def test_fixed_noise_on_standardised_data(data):
     with (
         pytest.warns(jspgfn.NoiseScaleWarning, match=r"preprocess='standardize'"),
