@@ -486,11 +486,23 @@ def test_verbose_prints_the_plan(table, capfd):
         "all other variables",
         "512 bytes",
         "20 updates",
-        "seed 3",
+        "seed 3; about ",  # bytes of training
         "gap of the last 100: not yet known",
     ):
         assert words in output
     assert errors == ""  # no progress bar without a terminal
+
+
+def test_as_many_variables_as_there_may_be(rng):
+    X = rng.normal(size=(40, 128))
+    graphs = (
+        jspgfn.JSPGFN(n_iter=2, candidates=2, random_state=0).fit(X).sample(20).graphs
+    )
+    for graph in graphs:
+        power = graph.astype(np.int64)
+        for _ in range(7):
+            power = np.minimum(power + power @ power, 1)
+        assert not power.trace()
 
 
 def test_show_config(capfd):

@@ -240,10 +240,10 @@ def test_all_options_arrive(fit):
         return np.append(history.ravel(), weights.ravel())
 
     usual = run(None)
-    different = {run({name: value}).tobytes() for name, value in changes.items()}
-    assert len(different) == len(changes)
-    for name, value in changes.items():
-        assert (run({name: value}) != usual).any(), name
+    changed = {name: run({name: value}) for name, value in changes.items()}
+    assert len({found.tobytes() for found in changed.values()}) == len(changes)
+    for name, found in changed.items():
+        assert (found != usual).any(), name
     assert np.isfinite(run(changes)).all()
 
 
