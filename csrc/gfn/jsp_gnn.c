@@ -114,8 +114,9 @@ static void place_shard(jsp_gnn_shard *shard, size_t graphs, int D, jsp_places *
         &shard->work[3],
     };
     jsp_real **of_graphs[] = {
-        &state->hidden_sum, &state->node_sum,    &state->global_hidden, &state->globals,
-        &shard->stop,       &shard->global_work, &shard->stop_work,
+        &state->hidden_sum,    &state->edge_sum,  &state->node_sum,
+        &state->global_hidden, &state->globals,   &shard->stop,
+        &shard->global_work,   &shard->stop_work,
     };
     place_outputs(shard, graphs, (size_t)D, p);
     for (size_t k = 0; k < sizeof of_rows / sizeof of_rows[0]; k++) {

@@ -88,6 +88,14 @@ typedef struct jsp_kernels {
     void (*rows_scatter)(int B, int n, const jsp_real *x, const int16_t *index,
                          jsp_real *y, jsp_real *total);
 
+    /* y[k] += sum_a x[index[a], k], a < n in order; index NULL = the first n rows
+     *   x [..., H]  y [H] accumulates */
+    void (*rows_gather)(int n, int H, const jsp_real *x, const int *index, jsp_real *y);
+
+    /* y[index[a], k] += x[k], a < n; index NULL = the first n rows
+     *   x [H]  y [..., H] accumulates */
+    void (*rows_spread)(int n, int H, const jsp_real *x, const int *index, jsp_real *y);
+
     /* y[k] += x[k] */
     void (*add)(size_t n, const jsp_real *x, jsp_real *y);
 
@@ -122,6 +130,11 @@ typedef struct jsp_kernels {
 
     /* y[k] += c x[k], in double; x and y must not overlap */
     void (*add_scaled)(size_t n, double c, const double *x, double *y);
+
+    /* y[k] += sum_a c[a] x[a, k] in double, in the order of a
+     *   c [n_rows]  x [n_rows, n]  y [n] accumulates; no overlap */
+    void (*add_combination)(int n_rows, size_t n, const double *c, const double *x,
+                            double *y);
 
     /* sum_k w[k] x[k] (y[k] - shift) in double, in a fixed order; w NULL = 1 */
     double (*sum_products)(size_t n, const double *w, const double *x, const double *y,

@@ -63,6 +63,28 @@ void jsp_graphnet_pairs_finish(jsp_graphnet_pairs *pairs, int D) {
     }
 }
 
+/* The rows of the tables of those of D edges, from cell `first` on and `step` apart, that a
+ * graph has, or without a graph of those that occur; returns how many. index [D] */
+static int list_rows(const jsp_graphnet_pairs *pairs, int D, const uint8_t *adjacency,
+                     int first, int step, int *index) {
+    int n = 0;
+    for (int k = 0, cell = first; k < D; k++, cell += step) {
+        index[n] = pairs->row[cell];
+        n += adjacency ? adjacency[cell] != 0 : index[n] >= 0;
+    }
+    return n;
+}
+
+static int list_leaving(const jsp_graphnet_pairs *pairs, int D,
+                        const uint8_t *adjacency, int v, int *index) {
+    return list_rows(pairs, D, adjacency, v * D, 1, index);
+}
+
+static int list_entering(const jsp_graphnet_pairs *pairs, int D,
+                         const uint8_t *adjacency, int v, int *index) {
+    return list_rows(pairs, D, adjacency, v, D, index);
+}
+
 /* ---- tables ------------------------------------------------------------------------- */
 
 size_t jsp_graphnet_tables_size(const jsp_graphnet *net, int n_pairs) {
@@ -167,17 +189,18 @@ static void pull_edge_inputs(const jsp_graphnet *net, const jsp_real *params,
     const jsp_linear *first = &net->edge[0];
     jsp_real *d_sender = parts, *d_receiver = parts + nodes;
     jsp_real *d_bias = d_params + first->bias;
+    int index[JSP_MAX_VARIABLES];
     memset(parts, 0, 2 * nodes * sizeof *parts);
-    for (int u = 0; u < pairs->n; u++) {
-        const jsp_real *d = d_hidden + (size_t)u * H;
-        kernels->add(H, d, d_sender + (size_t)pairs->sender[u] * H);
-        kernels->add(H, d, d_receiver + (size_t)pairs->receiver[u] * H);
+    for (int v = 0; v < net->D; v++) {
+        int n = list_leaving(pairs, net->D, NULL, v, index);
+        kernels->rows_gather(n, net->H, d_hidden, index, d_sender + (size_t)v * H);
+        n = list_entering(pairs, net->D, NULL, v, index);
+        kernels->rows_gather(n, net->H, d_hidden, index, d_receiver + (size_t)v * H);
     }
     pull_embedding(net, params, block_of(net, first, 1), d_sender, d_bias, d_params);
     pull_embedding(net, params, block_of(net, first, 2), d_receiver, NULL, d_params);
     /* every edge has the shared vector: its gradient comes from the sum over senders */
-    for (int s = 1; s < net->D; s++)
-        kernels->add(H, d_sender + (size_t)s * H, d_sender);
+    kernels->rows_gather(net->D - 1, net->H, d_sender + H, NULL, d_sender);
     kernels->dense_backward_weight(1, net->H, net->H, params + net->edge_vector,
                                    d_sender, d_params + first->weight, NULL);
     kernels->dense_backward_input(1, net->H, net->H, d_sender, params + first->weight,
@@ -211,25 +234,46 @@ void jsp_graphnet_tables_backward(const jsp_graphnet *net, const jsp_real *param
 
 /* ---- graphs ------------------------------------------------------------------------- */
 
-/* hidden [D, H] and global_part [H] before their ReLUs */
-static void add_edges(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+/* What node v's embedding and edges add inside its ReLU, [H]; overwritten */
+static void fill_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
                       const jsp_graphnet_tables *tables, const uint8_t *adjacency,
-                      jsp_real *hidden, jsp_real *global_part) {
+                      int v, jsp_real *hidden) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    const int D = net->D;
-    const size_t H = (size_t)net->H;
-    for (int s = 0; s < D; s++) {
-        for (int r = 0; r < D; r++) {
-            if (!adjacency[s * D + r]) continue;
-            const size_t row = (size_t)pairs->row[s * D + r] * H;
-            kernels->add(H, tables->out + row, hidden + (size_t)s * H);
-            kernels->add(H, tables->in + row, hidden + (size_t)r * H);
-            kernels->add(H, tables->global + row, global_part);
-        }
+    const int D = net->D, H = net->H;
+    int index[JSP_MAX_VARIABLES];
+    memcpy(hidden, tables->node + v * H, (size_t)H * sizeof *hidden);
+    int n = list_leaving(pairs, D, adjacency, v, index);
+    kernels->rows_gather(n, H, tables->out, index, hidden);
+    n = list_entering(pairs, D, adjacency, v, index);
+    kernels->rows_gather(n, H, tables->in, index, hidden);
+    apply_relu((size_t)H, hidden);
+}
+
+/* What all edges add inside the graph's ReLU, [H]; overwritten */
+static void fill_edge_sum(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+                          const jsp_graphnet_tables *tables, const uint8_t *adjacency,
+                          jsp_real *edge_sum) {
+    int index[JSP_MAX_VARIABLES];
+    memset(edge_sum, 0, (size_t)net->H * sizeof *edge_sum);
+    for (int v = 0; v < net->D; v++) {
+        const int n = list_leaving(pairs, net->D, adjacency, v, index);
+        jsp_kernels_active()->rows_gather(n, net->H, tables->global, index, edge_sum);
     }
 }
 
-/* From hidden_sum, and the edges' part that waits in `globals`, to the graphs' vectors. */
+/* hidden_sum, from hidden layers */
+static void sum_hidden(const jsp_graphnet *net, int B,
+                       const jsp_graphnet_state *state) {
+    const size_t D = (size_t)net->D, H = (size_t)net->H;
+    memset(state->hidden_sum, 0, (size_t)B * H * sizeof(jsp_real));
+    for (size_t b = 0; b < (size_t)B; b++) {
+        jsp_kernels_active()->rows_gather(net->D, net->H,
+                                          state->node_hidden + b * D * H, NULL,
+                                          state->hidden_sum + b * H);
+    }
+}
+
+/* From hidden_sum and edge_sum to the graphs' vectors. */
 static void forward_globals(const jsp_graphnet *net, const jsp_real *params, int B,
                             const jsp_graphnet_state *state) {
     const jsp_kernels *kernels = jsp_kernels_active();
@@ -244,7 +288,7 @@ static void forward_globals(const jsp_graphnet *net, const jsp_real *params, int
     }
     kernels->dense_forward(B, net->H, net->H, state->node_sum,
                            params + global[0].weight, params + global[0].bias,
-                           state->globals, 1, NULL, state->global_hidden);
+                           state->edge_sum, 1, NULL, state->global_hidden);
     jsp_linear_forward(&global[1], params, B, state->global_hidden, state->globals);
 }
 
@@ -252,42 +296,17 @@ void jsp_graphnet_forward(const jsp_graphnet *net, const jsp_real *params,
                           const jsp_graphnet_pairs *pairs,
                           const jsp_graphnet_tables *tables, int B,
                           const uint8_t *adjacency, const jsp_graphnet_state *state) {
-    const jsp_kernels *kernels = jsp_kernels_active();
-    const int D = net->D;
-    const size_t H = (size_t)net->H, nodes = (size_t)D * H;
-    /* the edges' part of the global update waits in `globals` */
-    memset(state->globals, 0, (size_t)B * H * sizeof(jsp_real));
-    memset(state->hidden_sum, 0, (size_t)B * H * sizeof(jsp_real));
-    for (size_t b = 0; b < (size_t)B; b++) {
-        jsp_real *hidden = state->node_hidden + b * nodes;
-        memcpy(hidden, tables->node, nodes * sizeof *hidden);
-        add_edges(net, pairs, tables, adjacency + b * (size_t)D * (size_t)D, hidden,
-                  state->globals + b * H);
-        apply_relu(nodes, hidden);
-        for (size_t v = 0; v < (size_t)D; v++) {
-            kernels->add(H, hidden + v * H, state->hidden_sum + b * H);
-        }
-    }
-    forward_globals(net, params, B, state);
-}
-
-/* What the edges of node v and its embedding add inside its ReLU, [H] */
-static void fill_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
-                      const jsp_graphnet_tables *tables, const uint8_t *adjacency,
-                      int v, jsp_real *hidden) {
-    const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D;
     const size_t H = (size_t)net->H;
-    memcpy(hidden, tables->node + (size_t)v * H, H * sizeof *hidden);
-    for (int u = 0; u < D; u++) {
-        if (adjacency[v * D + u]) {
-            kernels->add(H, tables->out + (size_t)pairs->row[v * D + u] * H, hidden);
+    for (size_t b = 0; b < (size_t)B; b++, adjacency += D * D) {
+        jsp_real *hidden = state->node_hidden + b * (size_t)D * H;
+        for (int v = 0; v < D; v++) {
+            fill_node(net, pairs, tables, adjacency, v, hidden + (size_t)v * H);
         }
-        if (adjacency[u * D + v]) {
-            kernels->add(H, tables->in + (size_t)pairs->row[u * D + v] * H, hidden);
-        }
+        fill_edge_sum(net, pairs, tables, adjacency, state->edge_sum + b * H);
     }
-    apply_relu(H, hidden);
+    sum_hidden(net, B, state);
+    forward_globals(net, params, B, state);
 }
 
 void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
@@ -296,12 +315,10 @@ void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
                                const uint8_t *adjacency, const int *action,
                                const jsp_graphnet_state *base,
                                const jsp_graphnet_state *state) {
-    const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D;
     const size_t H = (size_t)net->H, nodes = (size_t)D * H;
-    memset(state->globals, 0, (size_t)B * H * sizeof(jsp_real));
-    memset(state->hidden_sum, 0, (size_t)B * H * sizeof(jsp_real));
     memcpy(state->node_hidden, base->node_hidden, (size_t)B * nodes * sizeof(jsp_real));
+    memcpy(state->edge_sum, base->edge_sum, (size_t)B * H * sizeof(jsp_real));
     for (size_t b = 0; b < (size_t)B; b++, adjacency += D * D) {
         const int end[2] = {action[b] / D, action[b] % D};
         jsp_real *hidden = state->node_hidden + b * nodes;
@@ -309,35 +326,39 @@ void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
             fill_node(net, pairs, tables, adjacency, end[s],
                       hidden + (size_t)end[s] * H);
         }
-        for (int k = 0; k < D * D; k++) {
-            if (!adjacency[k]) continue;
-            kernels->add(H, tables->global + (size_t)pairs->row[k] * H,
-                         state->globals + b * H);
-        }
-        for (size_t v = 0; v < (size_t)D; v++) {
-            kernels->add(H, hidden + v * H, state->hidden_sum + b * H);
-        }
+        jsp_kernels_active()->rows_gather(1, net->H, tables->global,
+                                          &pairs->row[action[b]],
+                                          state->edge_sum + b * H);
     }
+    sum_hidden(net, B, state);
     forward_globals(net, params, B, state);
 }
 
-/* The reverse of add_edges: d_hidden [D, H], d_global [H] before their ReLUs. */
-static void scatter_edges(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+/* The reverse of fill_node: d [H] before its ReLU. */
+static void scatter_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+                         const uint8_t *adjacency, int v, const jsp_real *d,
+                         const jsp_graphnet_tables *d_tables) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = net->D, H = net->H;
+    int index[JSP_MAX_VARIABLES];
+    kernels->add((size_t)H, d, d_tables->node + v * H);
+    int n = list_leaving(pairs, D, adjacency, v, index);
+    kernels->rows_spread(n, H, d, index, d_tables->out);
+    n = list_entering(pairs, D, adjacency, v, index);
+    kernels->rows_spread(n, H, d, index, d_tables->in);
+}
+
+/* The reverse of all fill_node and of fill_edge_sum: d_hidden [D, H], d_global [H]. */
+static void scatter_graph(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
                           const uint8_t *adjacency, const jsp_real *d_hidden,
                           const jsp_real *d_global,
                           const jsp_graphnet_tables *d_tables) {
-    const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D;
-    const size_t H = (size_t)net->H;
-    kernels->add((size_t)D * H, d_hidden, d_tables->node);
-    for (int s = 0; s < D; s++) {
-        for (int r = 0; r < D; r++) {
-            if (!adjacency[s * D + r]) continue;
-            const size_t row = (size_t)pairs->row[s * D + r] * H;
-            kernels->add(H, d_hidden + (size_t)s * H, d_tables->out + row);
-            kernels->add(H, d_hidden + (size_t)r * H, d_tables->in + row);
-            kernels->add(H, d_global, d_tables->global + row);
-        }
+    int index[JSP_MAX_VARIABLES];
+    for (int v = 0; v < D; v++) {
+        scatter_node(net, pairs, adjacency, v, d_hidden + v * net->H, d_tables);
+        const int n = list_leaving(pairs, D, adjacency, v, index);
+        jsp_kernels_active()->rows_spread(n, net->H, d_global, index, d_tables->global);
     }
 }
 
@@ -381,29 +402,11 @@ void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params,
     pull_globals(net, params, B, state, d_globals, d_params, d_sum);
     for (size_t b = 0; b < (size_t)B; b++) {
         jsp_real *d_hidden = d_node_hidden + b * D * H;
-        for (size_t v = 0; v < D; v++) kernels->add(H, d_sum + b * H, d_hidden + v * H);
+        kernels->rows_spread(net->D, net->H, d_sum + b * H, NULL, d_hidden);
         kernels->relu_backward(D * H, state->node_hidden + b * D * H, NULL, d_hidden,
                                d_hidden);
-        scatter_edges(net, pairs, adjacency + b * D * D, d_hidden, d_globals + b * H,
+        scatter_graph(net, pairs, adjacency + b * D * D, d_hidden, d_globals + b * H,
                       d_tables);
-    }
-}
-
-/* The gradient d [H] of node v before its ReLU to the tables. */
-static void scatter_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
-                         const uint8_t *adjacency, int v, const jsp_real *d,
-                         const jsp_graphnet_tables *d_tables) {
-    const jsp_kernels *kernels = jsp_kernels_active();
-    const int D = net->D;
-    const size_t H = (size_t)net->H;
-    kernels->add(H, d, d_tables->node + (size_t)v * H);
-    for (int u = 0; u < D; u++) {
-        if (adjacency[v * D + u]) {
-            kernels->add(H, d, d_tables->out + (size_t)pairs->row[v * D + u] * H);
-        }
-        if (adjacency[u * D + v]) {
-            kernels->add(H, d, d_tables->in + (size_t)pairs->row[u * D + v] * H);
-        }
     }
 }
 
@@ -450,6 +453,6 @@ void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params,
         }
         kernels->relu_backward(nodes, base->node_hidden + b * nodes, NULL, d_hidden,
                                d_hidden);
-        scatter_edges(net, pairs, adjacency, d_hidden, d_global, d_tables);
+        scatter_graph(net, pairs, adjacency, d_hidden, d_global, d_tables);
     }
 }

@@ -82,9 +82,10 @@ void jsp_graphnet_tables_backward(const jsp_graphnet *net, const jsp_real *param
 
 /* Activations of B graphs. */
 typedef struct jsp_graphnet_state {
-    jsp_real *node_hidden;   /* [B, D, H] after the ReLU of the node update */
-    jsp_real *hidden_sum;    /* [B, H] sum of node_hidden over nodes */
-    jsp_real *node_sum;      /* [B, H] sum of n(v) over nodes */
+    jsp_real *node_hidden; /* [B, D, H] after the ReLU of the node update */
+    jsp_real *hidden_sum;  /* [B, H] sum of node_hidden over nodes */
+    jsp_real *edge_sum;    /* [B, H] what the edges add inside the ReLU of the graph */
+    jsp_real *node_sum;    /* [B, H] sum of n(v) over nodes */
     jsp_real *global_hidden; /* [B, H] after the ReLU of the global update */
     jsp_real *globals;       /* [B, H] g */
 } jsp_graphnet_state;

@@ -55,37 +55,39 @@ static double scatter(const moments *m, int i, int k) {
 /* y[a, :] -= sum over c of (S_ac v / s^2 + [a = c] / w^2) x[c, :] */
 static void subtract_product(const moments *m, int p, const int *parents, int K,
                              const double *x, double *y) {
-    const jsp_kernels *kernels = jsp_kernels_active();
+    double row[JSP_MAX_VARIABLES];
     for (int a = 0; a < p; a++) {
-        double *row = y + (size_t)a * (size_t)K;
         for (int c = 0; c < p; c++) {
-            const double *other = x + (size_t)c * (size_t)K;
-            const double A = scatter(m, parents[a], parents[c]) + (a == c) * m->ridge;
-            kernels->add_scaled((size_t)K, -A, other, row);
+            row[c] = -(scatter(m, parents[a], parents[c]) + (a == c) * m->ridge);
         }
+        jsp_kernels_active()->add_combination(p, (size_t)K, row, x,
+                                              y + (size_t)a * (size_t)K);
     }
 }
 
-/* start - sum over parents of their mean times x[a, k] */
-static double miss_mean(const moments *m, double start, int p, const int *parents,
-                        int K, const double *x, int k) {
-    for (int a = 0; a < p; a++) {
-        start -= m->data.mean[parents[a]] * x[(size_t)a * (size_t)K + (size_t)k];
-    }
-    return start;
-}
+/* Samples that are taken at once where they need memory of their own. */
+enum { CHUNK = 64 };
 
-/* y[a, k] += mean_weight (start - m_S^T x[:, k]) m_a; log_joint [K] loses half the square
- * of the bracket unless it is NULL. */
+/* y[a, k] += mean_weight d_k m_a,  d_k = start - m_S^T x[:, k]; log_joint [K] loses
+ * mean_weight / 2 d_k^2 unless it is NULL. */
 static void add_means(const moments *m, double start, int p, const int *parents, int K,
                       const double *x, double *y, double *log_joint) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    double d[CHUNK];
     if (m->mean_weight == 0) return;
-    for (int k = 0; k < K; k++) {
-        const double d = miss_mean(m, start, p, parents, K, x, k);
-        if (log_joint) log_joint[k] -= 0.5 * m->mean_weight * d * d;
+    for (int first = 0; first < K; first += CHUNK) {
+        const size_t n = (size_t)(K - first < CHUNK ? K - first : CHUNK);
+        for (size_t k = 0; k < n; k++) d[k] = start;
         for (int a = 0; a < p; a++) {
-            y[(size_t)a * (size_t)K + (size_t)k] +=
-                m->mean_weight * d * m->data.mean[parents[a]];
+            const double *row = x + (size_t)a * (size_t)K + first;
+            kernels->add_scaled(n, -m->data.mean[parents[a]], row, d);
+        }
+        for (size_t k = 0; log_joint && k < n; k++) {
+            log_joint[(size_t)first + k] -= 0.5 * m->mean_weight * d[k] * d[k];
+        }
+        for (int a = 0; a < p; a++) {
+            double *row = y + (size_t)a * (size_t)K + first;
+            kernels->add_scaled(n, m->mean_weight * m->data.mean[parents[a]], d, row);
         }
     }
 }

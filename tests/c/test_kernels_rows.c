@@ -257,9 +257,45 @@ static int check_doubles(const jsp_kernels *kernels) {
         CHECK_NEAR(kernels->sum_products((size_t)n, w, x, y, 0.5), sum[1], 1e-12);
         kernels->add_scaled((size_t)n, 1.5, x, p + 2 * n);
         CHECK(memcmp(p + 2 * n, p + 3 * n, (size_t)n * sizeof *p) == 0);
+        for (int k = 0; k < n; k++) p[3 * n + k] += 0.5 * p[k] - 2 * p[n + k];
+        kernels->add_combination(2, (size_t)n, (double[]){0.5, -2}, p, p + 2 * n);
+        for (int k = 0; k < n; k++) CHECK_NEAR(p[2 * n + k], p[3 * n + k], 1e-13);
         free(p);
     }
     return 0;
+}
+
+/* Rows by their index, and the first rows in order. */
+static int check_gather(const jsp_kernels *kernels) {
+    static const int index[] = {3, 0, 3, 2};
+    for (int s = 0; s < N_SIZES; s++) {
+        const int n = sizes[s];
+        jsp_real *x = malloc(10 * (size_t)n * sizeof *x);
+        jsp_real *y = x + 4 * n, *spread = x + 5 * n, *old = x + 9 * n;
+        for (int use = 0; use < 2; use++) {
+            for (int k = 0; k < 10 * n; k++) x[k] = (jsp_real)jsp_rng_normal(&rng);
+            memcpy(old, y, (size_t)n * sizeof *x);
+            memcpy(spread, x, 4 * (size_t)n * sizeof *x);
+            kernels->rows_gather(4, n, x, use ? index : NULL, y);
+            kernels->rows_spread(4, n, old, use ? index : NULL, spread);
+            for (int k = 0; k < n; k++) {
+                jsp_real sum = old[k],
+                         moved[4] = {x[k], x[n + k], x[2 * n + k], x[3 * n + k]};
+                for (int a = 0; a < 4; a++) {
+                    sum += x[(use ? index[a] : a) * n + k];
+                    moved[use ? index[a] : a] += old[k];
+                }
+                CHECK(y[k] == sum);
+                for (int a = 0; a < 4; a++) CHECK(spread[a * n + k] == moved[a]);
+            }
+        }
+        free(x);
+    }
+    return 0;
+}
+
+static int test_gather(void) {
+    return for_each_table(check_gather);
 }
 
 static int test_doubles(void) {
@@ -290,7 +326,8 @@ int main(void) {
     static const check_test tests[] = {
         {"products", test_products}, {"transpose", test_transpose},
         {"softmax", test_softmax},   {"layernorm", test_layernorm},
-        {"doubles", test_doubles},   {"normals", test_normals},
+        {"gather", test_gather},     {"doubles", test_doubles},
+        {"normals", test_normals},
     };
     return CHECK_RUN(tests);
 }
