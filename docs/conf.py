@@ -32,6 +32,7 @@ napoleon_use_rtype = False
 # Notebooks are stored without outputs and run here. The tests run them as well, and build
 # the pages with execution switched off.
 nb_execution_mode = "auto"
+nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True

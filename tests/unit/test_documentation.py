@@ -28,7 +28,8 @@ def require(*modules):
 
 
 def examples(path):
-    return re.findall(r"^```python\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
+    fence = r"^```(?:python|\{code-cell\} ipython3)\n(.*?)^```"
+    return re.findall(fence, path.read_text("utf-8"), re.M | re.S)
 
 
 @pytest.fixture
