@@ -14,6 +14,8 @@
 
 /* Largest hidden layer of `units`. */
 #define JSP_KERNELS_MAX_UNITS 32
+/* Networks side by side in `layer_...`; a multiple of every vector's lanes. */
+#define JSP_KERNELS_NETWORKS 16
 
 typedef struct jsp_kernels_adam {
     jsp_real learning_rate;
@@ -168,6 +170,28 @@ typedef struct jsp_kernels {
                   const jsp_real *direction, const jsp_real *x, size_t x_row,
                   const int *input, const jsp_real *y, const jsp_real *counts,
                   double *squares, double *sums);
+
+    /* Unit u of L = JSP_KERNELS_NETWORKS networks with a hidden layer of U units, anew:
+     *   a[r, l] = max(0, w[p, l] + sum_i w[i, l] z[i, r])
+     *   sums[k, l] = sum_r a[r, l] c_k[r, l], c = the U units (u: a itself), ones, y
+     *   z [p, n]  y [n]  w [p + 1, L]  activation [U, n, L]
+     *   a [n, L], sums [U + 2, L] overwritten; a must not overlap activation */
+    void (*layer_column)(int n, int p, int U, int u, const jsp_real *z,
+                         const jsp_real *y, const jsp_real *w,
+                         const jsp_real *activation, jsp_real *a, double *sums);
+
+    /* Output weights ~ N(0, 1) integrated out: with A = M / s^2 + I (y's 1 left out), where
+     * M [S, S, L] are moments, S = U + 2, lower triangle, row and column u taken from row
+     * [S, L] (u = -1: none), and A_w its block of weights,
+     *   log_det = log |A_w|,  residual = y'y / s^2 - b' A_w^-1 b,  b = the last row
+     *   precision [L] = 1 / s^2  G [S, S, L] scratch  log_det, residual [L] overwritten */
+    void (*layer_eliminate)(int S, int u, const double *moment, const double *row,
+                            const double *precision, double *G, double *log_det,
+                            double *residual);
+
+    /* y[r, l] = x[r, l] where chosen[l] > 0        x, y [n, L]  chosen [L] */
+    void (*layer_choose)(size_t n, const jsp_real *chosen, const jsp_real *x,
+                         jsp_real *y);
 } jsp_kernels;
 
 /* The table in use: the widest one this processor offers, unless jsp_kernels_select

@@ -586,6 +586,30 @@ static PyObject *scores_feature_map(PyObject *object, PyObject *args) {
     return Py_BuildValue("NN", direction, offset);
 }
 
+static PyObject *scores_evidence(PyObject *object, PyObject *args) {
+    jsp_py_scores *self = (jsp_py_scores *)object;
+    long number;
+    PyObject *list;
+    int parents[JSP_MAX_VARIABLES], D = jsp_data_n_variables(self->data), p = 0;
+    double value = 0;
+    jsp_error error;
+    jsp_status status;
+    if (!PyArg_ParseTuple(args, "lO!:evidence", &number, &PyList_Type, &list))
+        return NULL;
+    if (number < 0 || number >= D) {
+        return PyErr_Format(PyExc_ValueError, "node must be 0 to %d, got %ld", D - 1,
+                            number);
+    }
+    if (PyList_GET_SIZE(list) > 0) p = read_parents(list, D, (int)number, parents);
+    if (p < 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    status = self->setup.model->evidence(&self->setup, (int)number, p, parents, &value,
+                                         &error);
+    Py_END_ALLOW_THREADS
+    if (status == JSP_OK) return PyFloat_FromDouble(value);
+    return jsp_py_convert_raise(Py_TYPE(object), &error);
+}
+
 static PyObject *scores_table_sizes(PyObject *object, PyObject *graphs) {
     jsp_py_scores *self = (jsp_py_scores *)object;
     if (jsp_py_scores_need_tables(object) < 0) return NULL;
@@ -677,6 +701,8 @@ static PyMethodDef scores_methods[] = {
      METH_VARARGS | METH_KEYWORDS, "Exact draws of conditional probability tables."},
     {"feature_map", scores_feature_map, METH_VARARGS,
      "Directions and offsets of the random features of a parent set."},
+    {"evidence", scores_evidence, METH_VARARGS,
+     "Log evidence of one node and parent set, without tables."},
     {"table_sizes", scores_table_sizes, METH_O, "Numbers in the table of every node."},
     {NULL, NULL, 0, NULL},
 };
