@@ -39,6 +39,7 @@ typedef enum jsp_status {
     JSP_ERROR_MEMORY,    /* an allocation failed */
     JSP_ERROR_VALUE,     /* an argument is not acceptable; the message names it */
     JSP_ERROR_NUMERICAL, /* NaN, or a matrix that should be positive definite is not */
+    JSP_INTERRUPTED,     /* the caller asked to stop */
 } jsp_status;
 
 #endif

@@ -2,6 +2,7 @@
 #include "jsp_py.h" /* first: Python.h sets feature macros */
 
 #include <math.h>
+#include <time.h>
 
 #include "jsp_candidates.h"
 #include "jsp_draws.h"
@@ -282,13 +283,54 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
 
 /* ---- life ------------------------------------------------------------------------ */
 
-static int build_tables(jsp_py_scores *self, const jsp_scores_config *config) {
+/* Lets Python handle signals, and tell about progress, while tables are built: in the
+ * thread that called, for it holds the state to come back to. */
+typedef struct listener {
+    PyThreadState *state;
+    unsigned long thread;
+    PyObject *progress; /* borrowed; None or a function of a share from 0 to 1 */
+    double last; /* time when it listened; another thread may hold the lock long */
+} listener;
+
+#define SECONDS_BETWEEN 0.05
+
+static double now(void) {
+    struct timespec time;
+    timespec_get(&time, TIME_UTC);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int listen(void *context, double share) {
+    listener *self = context;
+    if (PyThread_get_thread_ident() != self->thread) return 0;
+    const double time = now();
+    if (fabs(time - self->last) < SECONDS_BETWEEN) return 0;
+    self->last = time;
+    PyEval_RestoreThread(self->state);
+    int failed = PyErr_CheckSignals() < 0;
+    if (!failed && self->progress != Py_None) {
+        PyObject *answer = PyObject_CallFunction(self->progress, "d", share);
+        failed = !answer;
+        Py_XDECREF(answer);
+    }
+    self->state = PyEval_SaveThread();
+    return failed;
+}
+
+static int build_tables(jsp_py_scores *self, jsp_scores_config *config,
+                        PyObject *progress) {
     jsp_error error;
-    jsp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status =
+    listener ear = {.thread = PyThread_get_thread_ident(),
+                    .progress = progress,
+                    .last = now()};
+    config->pulse = listen;
+    config->pulse_context = &ear;
+    ear.state = PyEval_SaveThread();
+    jsp_status status =
         jsp_scores_create(&self->setup, config, self->n_threads, &self->scores, &error);
-    Py_END_ALLOW_THREADS
+    PyEval_RestoreThread(ear.state);
+    config->pulse = NULL;
+    if (PyErr_Occurred()) return -1;
     if (status == JSP_OK) return 0;
     jsp_py_convert_raise(Py_TYPE(self), &error);
     return -1;
@@ -322,25 +364,29 @@ static int estimate_discarded(jsp_py_scores *self, const jsp_scores_config *conf
 
 static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {
-        "x",           "mask",       "model",     "model_fields", "graph_prior",
-        "max_parents", "candidates", "intercept", "n_threads",    "edge_log_odds",
-        "required",    "n_states",   "keep_rows", "tabulate",     NULL};
-    PyObject *x, *mask, *fields = NULL, *limits = NULL, *lists = NULL;
+        "x",           "mask",          "model",      "model_fields",
+        "graph_prior", "max_parents",   "candidates", "intercept",
+        "n_threads",   "edge_log_odds", "required",   "n_states",
+        "keep_rows",   "tabulate",      "progress",   NULL};
+    PyObject *progress = Py_None, *x, *mask, *fields = NULL, *limits = NULL,
+             *lists = NULL;
     PyObject *log_odds = NULL, *required = NULL, *n_states = NULL;
     const char *model = NULL, *prior = NULL;
     int intercept = 0, n_threads = 1, keep_rows = 0, tabulate = 1;
     jsp_scores_config config = {0};
     config_memory memory = {.flat = NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$sO!sOOpiOOOpp:Scores", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$sO!sOOpiOOOppO:Scores", names,
                                      &x, &mask, &model, &PyDict_Type, &fields, &prior,
                                      &limits, &lists, &intercept, &n_threads, &log_odds,
-                                     &required, &n_states, &keep_rows, &tabulate)) {
+                                     &required, &n_states, &keep_rows, &tabulate,
+                                     &progress)) {
         return NULL;
     }
     if (!model || !fields || !prior || !limits || !lists || !log_odds || !required ||
         !n_states) {
-        PyErr_SetString(PyExc_TypeError,
-                        "all settings but keep_rows and tabulate must be given");
+        PyErr_SetString(
+            PyExc_TypeError,
+            "all settings but keep_rows, tabulate and progress must be given");
         return NULL;
     }
     jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
@@ -354,7 +400,7 @@ static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
             read_config(prior, log_odds, required, limits, D, &memory, &config) < 0 ||
             read_candidates(lists, D, &memory, &config) < 0;
         if (!failed && tabulate) {
-            failed = build_tables(self, &config) < 0 ||
+            failed = build_tables(self, &config, progress) < 0 ||
                      estimate_discarded(self, &config) < 0;
         }
     }

@@ -69,6 +69,12 @@ struct jsp_model {
                            const int *candidates, int max_parents, double *log_evidence,
                            jsp_error *error);
 
+    /* log_evidence[S] for the n listed masks S alone; other entries are left. For models
+     * whose sets take long one by one; the others have NULL, for they walk. */
+    jsp_status (*tabulate_sets)(const jsp_model_setup *setup, int node, int K,
+                                const int *candidates, int n, const uint32_t *sets,
+                                double *log_evidence, jsp_error *error);
+
     /* log evidence of one parent set, in the order of `parents`, computed afresh: for a
      * single set, and to check tabulate. */
     jsp_status (*evidence)(const jsp_model_setup *setup, int node, int n_parents,
@@ -146,6 +152,15 @@ int jsp_model_n_extra(const jsp_model_setup *setup);
  *   direction [M, n_parents], offset [M] out */
 void jsp_model_features_map(const jsp_model_setup *setup, int node, int n_parents,
                             const int *parents, double *direction, double *offset);
+
+/* Masks over K candidates with at most max_parents members, increasing; returns their
+ * number. sets [2^K] out, or NULL to count. */
+int jsp_model_list_sets(int K, int max_parents, uint32_t *sets);
+
+/* `tabulate` of models with tabulate_sets. */
+jsp_status jsp_model_tabulate_all(const jsp_model_setup *setup, int node, int K,
+                                  const int *candidates, int max_parents,
+                                  double *log_evidence, jsp_error *error);
 
 /* `draw` of models that prepare, for a single draw. */
 jsp_status jsp_model_draw_alone(const jsp_model_setup *setup, int node, int n_parents,

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "jsp_features.h"
+#include "jsp_bits.h"
 #include "jsp_memory.h"
 #include "jsp_model.h"
 #include "jsp_special.h"
@@ -290,20 +291,22 @@ static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents
     return status;
 }
 
-static jsp_status tabulate(const jsp_model_setup *setup, int node, int K,
-                           const int *candidates, int max_parents, double *log_evidence,
-                           jsp_error *error) {
+static jsp_status tabulate_sets(const jsp_model_setup *setup, int node, int K,
+                                const int *candidates, int n, const uint32_t *sets,
+                                double *log_evidence, jsp_error *error) {
     bench b;
-    int most = max_parents < K ? max_parents : K;
+    int most = 0;
+    for (int s = 0; s < n; s++) {
+        const int size = jsp_bits_count64(sets[s]);
+        most = size > most ? size : most;
+    }
     jsp_status status = open_bench(&b, setup, node, most, error);
-    for (size_t S = 0; S < (size_t)1 << K && status == JSP_OK; S++) {
+    for (int s = 0; s < n && status == JSP_OK; s++) {
         int parents[JSP_MAX_CANDIDATES], p = 0;
         for (int k = 0; k < K; k++) {
-            if (S >> k & 1) parents[p++] = candidates[k];
+            if (sets[s] >> k & 1) parents[p++] = candidates[k];
         }
-        log_evidence[S] = -INFINITY;
-        if (p > most) continue;
-        status = evidence_of_set(&b, p, parents, &log_evidence[S], error);
+        status = evidence_of_set(&b, p, parents, &log_evidence[sets[s]], error);
     }
     close_bench(&b);
     return status;
@@ -429,7 +432,8 @@ const jsp_model jsp_model_features = {
                {"a", 1.0},
                {"b", 1.0}},
     .check = check,
-    .tabulate = tabulate,
+    .tabulate = jsp_model_tabulate_all,
+    .tabulate_sets = tabulate_sets,
     .evidence = evidence,
     .draw = jsp_model_draw_alone,
     .prepare = prepare,

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_bits.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 #include "jsp_model.h"
@@ -234,29 +235,34 @@ static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents
     return JSP_OK;
 }
 
-static jsp_status tabulate(const jsp_model_setup *setup, int node, int K,
-                           const int *candidates, int max_parents, double *log_evidence,
-                           jsp_error *error) {
-    const int most = max_parents < K ? max_parents : K;
+static jsp_status tabulate_sets(const jsp_model_setup *setup, int node, int K,
+                                const int *candidates, int n_sets, const uint32_t *sets,
+                                double *log_evidence, jsp_error *error) {
     const size_t n = (size_t)jsp_data_node(setup->data, node).n_rows;
     node_sampler *sampler;
+    uint32_t used = 0;
+    int most = 0;
+    for (int s = 0; s < n_sets; s++) {
+        const int size = jsp_bits_count64(sets[s]);
+        most = size > most ? size : most;
+        used |= sets[s];
+    }
     jsp_status status = open_sampler(setup, node, K, most, &sampler, error);
     if (status != JSP_OK) return status;
     for (int k = 0; k <= K; k++) {
+        if (k < K && !(used >> k & 1)) continue;
         gather_rows(setup->data, node, k < K ? candidates[k] : node,
                     sampler->value + (size_t)k * n);
     }
-    for (size_t S = 0; S < (size_t)1 << K; S++) {
+    for (int s = 0; s < n_sets; s++) {
         int parents[JSP_MAX_CANDIDATES], p = 0;
         for (int k = 0; k < K; k++) {
-            if (!(S >> k & 1)) continue;
+            if (!(sets[s] >> k & 1)) continue;
             sampler->column[p] = sampler->value + (size_t)k * n;
             parents[p++] = candidates[k];
         }
-        log_evidence[S] = -INFINITY;
-        if (p > most) continue;
         run_set(setup, node, p, parents, sampler, sampler->value + (size_t)K * n,
-                &log_evidence[S]);
+                &log_evidence[sets[s]]);
     }
     release(sampler);
     return JSP_OK;
@@ -294,7 +300,8 @@ const jsp_model jsp_model_mlp = {
     .n_fields = 3,
     .fields = {{"noise_scale", 0.31622776601683794}, {"hidden", 5}, {"effort", 1}},
     .check = check,
-    .tabulate = tabulate,
+    .tabulate = jsp_model_tabulate_all,
+    .tabulate_sets = tabulate_sets,
     .evidence = evidence,
     .draw = jsp_model_draw_alone,
     .prepare = prepare,

@@ -17,6 +17,7 @@
 #include "jsp_scores.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "jsp_kernels.h"
@@ -27,6 +28,7 @@
 #define DIRECT_BITS 12 /* up to 2^12 terms are added directly */
 #define ODDS_LIMIT 30
 #define CHUNK 512 /* terms of inclusion-exclusion computed at once */
+#define SETS 4    /* costly parent sets of a task */
 
 /* ---- zeta transform in extended range ---- */
 
@@ -340,7 +342,25 @@ typedef struct job {
     scratch scratch;
     jsp_error *errors; /* [D], so that the first node in order is reported */
     double log_prior[JSP_MAX_VARIABLES];
+    uint32_t
+        *sets; /* [2^K] parent sets of a node whose evidences are costly, or NULL */
+    int n_sets, node;
+    jsp_error *set_errors; /* one per task of SETS */
+    atomic_int n_done;     /* tasks */
+    atomic_int is_stopped;
+    double n_tasks;
 } job;
+
+/* To be called before a task: whether it shall be left out. */
+static int is_stopped(job *q) {
+    const jsp_scores_config *config = q->config;
+    if (config->pulse && !atomic_load(&q->is_stopped) &&
+        config->pulse(config->pulse_context, atomic_load(&q->n_done) / q->n_tasks)) {
+        atomic_store(&q->is_stopped, 1);
+    }
+    atomic_fetch_add(&q->n_done, 1);
+    return atomic_load(&q->is_stopped);
+}
 
 /* Adds log prior weights of a node's sets; what is not allowed becomes -inf. */
 static void add_log_weights(const job *q, int j, jsp_scores_node *node) {
@@ -365,16 +385,32 @@ static void add_log_weights(const job *q, int j, jsp_scores_node *node) {
 }
 
 static void build_node(void *context, int j, int worker) {
-    const job *q = context;
+    job *q = context;
     jsp_scores_node *node = &q->scores->node[j];
     jsp_error *error = &q->errors[j];
-    error->code =
-        q->setup->model->tabulate(q->setup, j, node->K, node->candidate,
-                                  limit_of(q->config, q->scores->n_variables, j),
-                                  node->score, error);
+    if (is_stopped(q) || error->code != JSP_OK) return;
+    if (!q->sets) {
+        error->code =
+            q->setup->model->tabulate(q->setup, j, node->K, node->candidate,
+                                      limit_of(q->config, q->scores->n_variables, j),
+                                      node->score, error);
+    }
     if (error->code != JSP_OK) return;
     add_log_weights(q, j, node);
     error->code = derive(node, j, scratch_of(&q->scratch, worker), error);
+}
+
+static void tabulate_some(void *context, int task, int worker) {
+    job *q = context;
+    jsp_scores_node *node = &q->scores->node[q->node];
+    const int first = task * SETS, left = q->n_sets - first;
+    jsp_error *error = &q->set_errors[task];
+    (void)worker;
+    if (is_stopped(q)) return;
+    error->code =
+        q->setup->model->tabulate_sets(q->setup, q->node, node->K, node->candidate,
+                                       left < SETS ? left : SETS, q->sets + first,
+                                       node->score, error);
 }
 
 static jsp_status first_error(int D, const jsp_error *errors, jsp_error *error) {
@@ -382,6 +418,40 @@ static jsp_status first_error(int D, const jsp_error *errors, jsp_error *error) 
         if (errors[j].code == JSP_OK) continue;
         if (error) *error = errors[j];
         return errors[j].code;
+    }
+    return JSP_OK;
+}
+
+/* Evidences of models whose sets are costly, a few sets per task: the work is even, and
+ * a wish to stop is heard soon. */
+static jsp_status tabulate_costly(job *q, int n_threads, jsp_error *error) {
+    const int D = q->scores->n_variables;
+    const size_t size = q->scratch.size;
+    int most = 0;
+    for (int j = 0; j < D; j++) {
+        const int limit = limit_of(q->config, D, j);
+        const int n = jsp_model_list_sets(q->scores->node[j].K, limit, NULL);
+        const int n_tasks = (n + SETS - 1) / SETS;
+        q->n_tasks += n_tasks;
+        most = n_tasks > most ? n_tasks : most;
+    }
+    q->sets = jsp_memory_alloc(size, sizeof *q->sets);
+    q->set_errors = jsp_memory_alloc((size_t)most, sizeof(jsp_error));
+    if (!q->sets || !q->set_errors) {
+        return jsp_status_no_memory(error, size * sizeof *q->sets, "parent sets");
+    }
+    for (int j = 0; j < D && !atomic_load(&q->is_stopped); j++) {
+        jsp_scores_node *node = &q->scores->node[j];
+        for (size_t S = 0; S < (size_t)1 << node->K; S++) node->score[S] = -INFINITY;
+        q->node = j;
+        q->n_sets = jsp_model_list_sets(node->K, limit_of(q->config, D, j), q->sets);
+        const int n_tasks = (q->n_sets + SETS - 1) / SETS;
+        memset(q->set_errors, 0, (size_t)n_tasks * sizeof(jsp_error));
+        jsp_parallel_for(n_threads < n_tasks ? n_threads : n_tasks, n_tasks,
+                         tabulate_some, q);
+        for (int k = 0; k < n_tasks && q->errors[j].code == JSP_OK; k++) {
+            q->errors[j] = q->set_errors[k];
+        }
     }
     return JSP_OK;
 }
@@ -418,12 +488,22 @@ jsp_status jsp_scores_create(const jsp_model_setup *setup,
     for (int p = 0; p < D; p++) {
         q.log_prior[p] = jsp_scores_log_prior(config->prior, D, p);
     }
+    q.n_tasks = D;
+    if (setup->model->tabulate_sets) {
+        status = tabulate_costly(&q, n_threads, error);
+        if (status != JSP_OK) goto done;
+    }
     jsp_parallel_for(n_workers, D, build_node, &q);
     status = first_error(D, q.errors, error);
+    if (status == JSP_OK && atomic_load(&q.is_stopped)) {
+        status = jsp_status_set(error, JSP_INTERRUPTED, "tables were not finished");
+    }
     if (status == JSP_OK) status = check_acyclic(q.scores, error);
 done:
     free_scratch(&q.scratch);
     jsp_memory_free(q.errors);
+    jsp_memory_free(q.sets);
+    jsp_memory_free(q.set_errors);
     if (status == JSP_OK) {
         *out = q.scores;
     } else {

@@ -40,6 +40,10 @@ typedef struct jsp_scores_config {
      * JSP_MAX_CANDIDATES long, required parents among them */
     const int *const *candidates;
     const int *n_candidates; /* [D] */
+    /* NULL, or called now and then, by any thread, with the share of the work that is done;
+     * anything but 0 stops the building of tables with JSP_INTERRUPTED */
+    int (*pulse)(void *context, double share);
+    void *pulse_context;
 } jsp_scores_config;
 
 /* log w_j(S) of parents listed by variable; -inf when S is not allowed. Candidate lists

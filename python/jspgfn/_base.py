@@ -47,6 +47,7 @@ from ._preprocess import (
     warn_about_noise_scale,
 )
 from ._priors import GraphPrior, check_graph_prior
+from ._progress import progress_bar
 from ._validation import (
     CandidatePlan,
     Table,
@@ -164,6 +165,7 @@ class ScoreTables:
     mask: NDArray[np.uint8] | None
     settings: dict[str, Any]
     n_threads: int
+    verbose: bool = False
     _scores: Any = None
 
     @property
@@ -174,9 +176,14 @@ class ScoreTables:
     @property
     def scores(self) -> _core.Scores:
         if self._scores is None:
-            self._scores = _core.Scores(
-                self.x, self.mask, n_threads=self.n_threads, **self.settings
-            )
+            with progress_bar(100, "% of tables", self.verbose) as bar:
+                self._scores = _core.Scores(
+                    self.x,
+                    self.mask,
+                    n_threads=self.n_threads,
+                    progress=lambda share: bar.show(100 * share, {}),
+                    **self.settings,
+                )
         return self._scores  # type: ignore[no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -279,6 +286,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             problem.mask,
             {**problem.scores_settings(), "candidates": of_tables},
             problem.n_threads,
+            bool(self.verbose),
         )
 
     def _print_plan(self, problem: Problem, more: dict[str, str]) -> None:

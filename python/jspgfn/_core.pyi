@@ -3,6 +3,7 @@
 Graphs are uint8 arrays (n, D, D) of 0 and 1, graphs[s, i, j] = 1 is the edge i -> j.
 """
 
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
@@ -31,11 +32,14 @@ class Scores:
         n_states: list[int] | None,
         keep_rows: bool = False,
         tabulate: bool = True,
+        progress: Callable[[float], object] | None = None,
     ) -> Scores:
         """edge_log_odds (D, D): added to the log weight of every set with the edge
         i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required. Models
         of discrete data take int32 codes 0 .. n_states[j] - 1 as x. keep_rows: for
-        minibatches. tabulate=False: no tables, what needs them raises ValueError."""
+        minibatches. tabulate=False: no tables, what needs them raises ValueError. progress: called
+        now and then with the share of the work that is done; what it raises stops the
+        building of tables, as Ctrl-C does."""
     @property
     def n_variables(self) -> int: ...
     @property
@@ -56,6 +60,8 @@ class Scores:
         "features" the weights of the features, whose scale counts in the density; "mlp"
         all parameters of each network: b1 (U), w1 (D, U), b2, w2 (U).
         """
+    def evidence(self, node: int, parents: list[int]) -> float:
+        """Log evidence of a node given increasing parents, without tables or prior."""
     def feature_map(
         self, node: int, parents: list[int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

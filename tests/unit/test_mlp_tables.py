@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import jspgfn
+from jspgfn import _core
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,32 @@ def test_published_method_needs_a_known_noise(bent):
         jspgfn.JSPGFN(
             jspgfn.MLPGaussian(noise_scale=None), generator="gnn", head="mlp"
         ).fit(bent)
+
+
+def test_building_of_tables_can_be_stopped_and_tells_its_progress(bent, exact):
+    tables, shares = exact._tables, []
+
+    def stop(share):
+        shares.append(share)
+        if len(shares) == 2:
+            raise KeyboardInterrupt
+
+    settings = {
+        **tables.settings,
+        "model_fields": {**tables.settings["model_fields"], "effort": 40.0},
+    }
+    with pytest.raises(KeyboardInterrupt):
+        _core.Scores(tables.x, None, n_threads=2, progress=stop, **settings)
+    assert 0 <= shares[0] <= shares[1] < 1
+
+
+def test_one_evidence_is_that_of_the_table(exact):
+    scores = exact._tables.scores  # node 2 has candidates 0, 1, 3
+    prior = -np.log([1, 3, 3, 1])
+    found = [scores.evidence(2, parents) for parents in ([], [0], [0, 3], [0, 1, 3])]
+    expected = scores.local_scores(2)[[0, 1, 5, 7]] - prior
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="increasing"):
+        scores.evidence(2, [3, 0])
+    with pytest.raises(ValueError, match="node"):
+        scores.evidence(4, [])
