@@ -6,14 +6,13 @@ Prints only. Times are processor seconds of one thread.
 """
 
 import argparse
-import itertools
 import time
 
 import numpy as np
-from common import print_table
 from scipy.special import logsumexp
 
 import jspgfn
+from common import print_table
 from jspgfn import _core
 
 # A node's place names its random stream: empty columns in front give further streams.
@@ -95,7 +94,7 @@ def run_evidence(options):
                 for r in rows
                 if name in (r[0], "all") and (size in (r[1], 0) or name == "all")
             ]
-            if name == "all" and size or not chosen:
+            if (name == "all" and size) or not chosen:
                 continue
             error = np.abs([[r[5] - r[7], r[6] - r[7]] for r in chosen])
             report.append(
