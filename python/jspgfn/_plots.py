@@ -54,7 +54,8 @@ def plot_edges(
 ) -> Axes:
     n_variables = len(names)
     names = [plain(name) for name in names]
-    ax = ax or new_axes(2 + min(0.4 * n_variables, 4 + 0.2 * n_variables))
+    size = 2 + min(0.4 * n_variables, 4 + 0.2 * n_variables)
+    ax = ax or new_axes(max(5.0, size))  # wide enough for the title
     image = ax.imshow(probability, vmin=0, vmax=1, cmap=COLOURS)
     size = 10 if n_variables <= 20 else max(5, 10 - 0.06 * n_variables)
     ax.set_xticks(range(n_variables), names, rotation=90, fontsize=size)
