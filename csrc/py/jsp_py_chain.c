@@ -6,6 +6,7 @@
 #include "jsp_dag.h"
 #include "jsp_mcmc.h"
 #include "jsp_memory.h"
+#include "jsp_py_state.h"
 
 typedef struct jsp_py_chain {
     PyObject_HEAD PyObject
@@ -263,13 +264,7 @@ static int refuse_state(const char *name) {
 /* The data of an array of this type and shape, -1 = any length; NULL with an exception. */
 static const void *state_array(PyObject *value, const char *name, int type, int n_dims,
                                const npy_intp *shape) {
-    if (jsp_py_convert_check(value, name, type, n_dims) < 0) return NULL;
-    for (int k = 0; k < n_dims; k++) {
-        if (shape[k] >= 0 && PyArray_DIM((PyArrayObject *)value, k) != shape[k]) {
-            refuse_state(name);
-            return NULL;
-        }
-    }
+    if (jsp_py_state_check(value, name, "chains", type, n_dims, shape) < 0) return NULL;
     return PyArray_DATA((PyArrayObject *)value);
 }
 

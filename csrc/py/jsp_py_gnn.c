@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "jsp_dag.h"
 #include "jsp_gnn.h"
 #include "jsp_memory.h"
 #include "jsp_py_gnn.h"
@@ -64,78 +65,16 @@ static void gnn_dealloc(PyObject *object) {
 
 /* ---- parameters --------------------------------------------------------------------- */
 
-PyObject *jsp_py_gnn_array(int n_dims, const npy_intp *shape, int type,
-                           const void *values) {
-    PyObject *array = PyArray_SimpleNew(n_dims, shape, type);
-    if (array) {
-        memcpy(PyArray_DATA((PyArrayObject *)array), values,
-               (size_t)PyArray_NBYTES((PyArrayObject *)array));
-    }
-    return array;
-}
-
-PyObject *jsp_py_gnn_as_dict(const jsp_params *layout, const jsp_real *block) {
-    PyObject *dict = PyDict_New();
-    for (int t = 0; dict && t < layout->n_tensors; t++) {
-        const jsp_params_tensor *tensor = &layout->tensor[t];
-        const npy_intp shape[2] = {tensor->shape[0], tensor->shape[1]};
-        PyObject *array =
-            jsp_py_gnn_array(2, shape, JSP_PY_REAL, block + tensor->offset);
-        if (!array || PyDict_SetItemString(dict, tensor->name, array) < 0) {
-            Py_CLEAR(dict);
-        }
-        Py_XDECREF(array);
-    }
-    return dict;
-}
-
 static PyObject *gnn_parameters(PyObject *object, PyObject *unused) {
     jsp_py_gnn *self = (jsp_py_gnn *)object;
     (void)unused;
-    return jsp_py_gnn_as_dict(&self->layout, self->params);
-}
-
-static int set_tensor(const jsp_params *layout, jsp_real *block, PyObject *key,
-                      PyObject *value) {
-    const char *name = PyUnicode_AsUTF8(key);
-    if (!name) return -1;
-    const jsp_params_tensor *tensor = jsp_params_find(layout, name);
-    if (!tensor) {
-        PyErr_Format(PyExc_ValueError, "the network has no parameter '%s'", name);
-        return -1;
-    }
-    if (jsp_py_convert_check(value, name, JSP_PY_REAL, 2) < 0) return -1;
-    PyArrayObject *array = (PyArrayObject *)value;
-    if (PyArray_DIM(array, 0) != tensor->shape[0] ||
-        PyArray_DIM(array, 1) != tensor->shape[1]) {
-        PyErr_Format(PyExc_ValueError, "%s must have shape (%d, %d), got (%zd, %zd)",
-                     name, tensor->shape[0], tensor->shape[1],
-                     (Py_ssize_t)PyArray_DIM(array, 0),
-                     (Py_ssize_t)PyArray_DIM(array, 1));
-        return -1;
-    }
-    memcpy(block + tensor->offset, PyArray_DATA(array), (size_t)PyArray_NBYTES(array));
-    return 0;
-}
-
-int jsp_py_gnn_from_dict(const jsp_params *layout, jsp_real *block, PyObject *dict) {
-    PyObject *key, *value;
-    Py_ssize_t position = 0;
-    if (!PyDict_Check(dict)) {
-        PyErr_Format(PyExc_TypeError, "parameters must be a dict, got %s",
-                     Py_TYPE(dict)->tp_name);
-        return -1;
-    }
-    while (PyDict_Next(dict, &position, &key, &value)) {
-        if (set_tensor(layout, block, key, value) < 0) return -1;
-    }
-    return 0;
+    return jsp_py_state_tensors(&self->layout, self->params);
 }
 
 static PyObject *gnn_set_parameters(PyObject *object, PyObject *dict) {
     jsp_py_gnn *self = (jsp_py_gnn *)object;
     self->is_ready = 0;
-    if (jsp_py_gnn_from_dict(&self->layout, self->params, dict) < 0) return NULL;
+    if (jsp_py_state_set_tensors(&self->layout, self->params, dict) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -148,6 +87,17 @@ int jsp_py_gnn_read(PyObject *object, const char *name, int type, int n_dims,
     }
     memcpy(target, PyArray_DATA((PyArrayObject *)object), n_bytes);
     return 0;
+}
+
+npy_intp jsp_py_gnn_check_acyclic(int D, PyObject *graphs) {
+    if (jsp_py_convert_check_graphs(graphs, D) < 0) return -1;
+    PyArrayObject *array = (PyArrayObject *)graphs;
+    const npy_intp n = PyArray_DIM(array, 0);
+    if (n < 1000000000 && jsp_dag_find_cycle(D, (long)n, PyArray_DATA(array)) < 0) {
+        return n;
+    }
+    PyErr_SetString(PyExc_ValueError, "graphs must be acyclic");
+    return -1;
 }
 
 int jsp_py_gnn_head_kind(const char *name, jsp_head_kind *kind) {
@@ -203,10 +153,11 @@ static PyObject *collect_outputs(const jsp_py_gnn *self) {
     const npy_intp B = self->shard.B, D = self->gnn.D;
     const npy_intp actions[2] = {B, D * D + 1}, nodes[3] = {B, D, JSP_GNN_WIDTH},
                    graphs[2] = {B, JSP_GNN_WIDTH};
-    PyObject *log_pi = jsp_py_gnn_array(2, actions, NPY_DOUBLE, self->shard.log_pi);
-    PyObject *node = jsp_py_gnn_array(3, nodes, JSP_PY_REAL, self->shard.node_features);
+    PyObject *log_pi = jsp_py_state_copy(2, actions, NPY_DOUBLE, self->shard.log_pi);
+    PyObject *node =
+        jsp_py_state_copy(3, nodes, JSP_PY_REAL, self->shard.node_features);
     PyObject *global =
-        jsp_py_gnn_array(2, graphs, JSP_PY_REAL, self->shard.global_features);
+        jsp_py_state_copy(2, graphs, JSP_PY_REAL, self->shard.global_features);
     if (log_pi && node && global) return Py_BuildValue("NNN", log_pi, node, global);
     Py_XDECREF(log_pi);
     Py_XDECREF(node);
@@ -278,7 +229,7 @@ static PyObject *gnn_backward(PyObject *object, PyObject *args, PyObject *kwargs
                                gradient, d_shared);
         jsp_gnn_shared_backward(&self->gnn, self->params, &self->shared, d_shared,
                                 gradient);
-        result = jsp_py_gnn_as_dict(&self->layout, gradient);
+        result = jsp_py_state_tensors(&self->layout, gradient);
     } else {
         PyErr_NoMemory();
     }

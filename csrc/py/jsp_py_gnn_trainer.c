@@ -5,18 +5,8 @@
 #include <string.h>
 
 #include "jsp_gnn_sampler.h"
-#include "jsp_gnn_trainer.h"
 #include "jsp_memory.h"
 #include "jsp_py_gnn.h"
-#include "jsp_rows.h"
-
-typedef struct jsp_py_gnn_trainer {
-    PyObject_HEAD PyObject *scores; /* owned reference: holds the data */
-    jsp_gnn_target target;
-    jsp_rows rows;            /* of the target, for models that need them */
-    jsp_gnn_trainer *trainer; /* owned */
-    atomic_int busy;          /* 1 while a call works on the trainer */
-} jsp_py_gnn_trainer;
 
 static int enter(jsp_py_gnn_trainer *self) {
     return jsp_py_busy_enter(&self->busy);
@@ -355,19 +345,6 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
     return result;
 }
 
-/* Graphs (n, D, D) without a cycle; their number, or -1 with an exception. */
-static npy_intp check_acyclic(const jsp_py_gnn_trainer *self, PyObject *graphs) {
-    if (jsp_py_convert_check_graphs(graphs, self->target.D) < 0) return -1;
-    PyArrayObject *array = (PyArrayObject *)graphs;
-    const npy_intp n = PyArray_DIM(array, 0);
-    if (n < 1000000000 &&
-        jsp_dag_find_cycle(self->target.D, (long)n, PyArray_DATA(array)) < 0) {
-        return n;
-    }
-    PyErr_SetString(PyExc_ValueError, "graphs must be acyclic");
-    return -1;
-}
-
 static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"graphs", "n_orders", "seed", "n_threads", NULL};
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
@@ -379,7 +356,7 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
                                      &n_threads)) {
         return NULL;
     }
-    const npy_intp n = check_acyclic(self, graphs);
+    const npy_intp n = jsp_py_gnn_check_acyclic(self->target.D, graphs);
     if (n < 0) return NULL;
     PyObject *values = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
     PyObject *errors = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
@@ -411,7 +388,7 @@ static PyObject *trainer_policy(PyObject *object, PyObject *args, PyObject *kwar
                                      &n_threads)) {
         return NULL;
     }
-    const npy_intp n = check_acyclic(self, graphs);
+    const npy_intp n = jsp_py_gnn_check_acyclic(self->target.D, graphs);
     if (n < 0) return NULL;
     const npy_intp shape[2] = {n, (npy_intp)self->target.D * self->target.D + 1};
     PyObject *log_pi = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
@@ -499,7 +476,7 @@ static PyObject *compute_loss(jsp_py_gnn_trainer *self, int B, jsp_gnn_side side
     return Py_BuildValue("{sdsdsdsd}N", "huber", sums.huber / B, "penalty",
                          sums.penalty / B, "residual", sums.residual / B,
                          "residual_square", sums.residual_square / B,
-                         jsp_py_gnn_as_dict(&net->layout, block));
+                         jsp_py_state_tensors(&net->layout, block));
 }
 
 static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs) {
@@ -515,8 +492,8 @@ static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs
         jsp_py_convert_check(action, "action", NPY_INT32, 1) < 0) {
         return NULL;
     }
-    const npy_intp B = check_acyclic(self, graphs[0]);
-    if (B < 0 || check_acyclic(self, graphs[1]) < 0) return NULL;
+    const npy_intp B = jsp_py_gnn_check_acyclic(self->target.D, graphs[0]);
+    if (B < 0 || jsp_py_gnn_check_acyclic(self->target.D, graphs[1]) < 0) return NULL;
     const uint8_t *cells = PyArray_DATA((PyArrayObject *)graphs[0]);
     const uint8_t *cells_after = PyArray_DATA((PyArrayObject *)graphs[1]);
     const int *edge = PyArray_DATA((PyArrayObject *)action);
@@ -571,237 +548,7 @@ static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs
     return result;
 }
 
-/* ---- parameters and state -------------------------------------------------------------- */
-
-static PyObject *trainer_parameters(PyObject *object, PyObject *unused) {
-    jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
-    (void)unused;
-    if (enter(self) < 0) return NULL;
-    const jsp_gnn_trainer_view view = jsp_gnn_trainer_open(self->trainer);
-    PyObject *dict = jsp_py_gnn_as_dict(&view.net->layout, view.adam->average);
-    leave(self);
-    return dict;
-}
-
-static PyObject *trainer_set_parameters(PyObject *object, PyObject *dict) {
-    jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
-    if (enter(self) < 0) return NULL;
-    const jsp_gnn_trainer_view view = jsp_gnn_trainer_open(self->trainer);
-    int failed = jsp_py_gnn_from_dict(&view.net->layout, view.params, dict) < 0 ||
-                 jsp_py_gnn_from_dict(&view.net->layout, view.adam->average, dict) < 0;
-    leave(self);
-    if (failed) return NULL;
-    Py_RETURN_NONE;
-}
-
-static PyObject *copy_block(const void *data, int n_dims, const npy_intp *shape,
-                            int type) {
-    return jsp_py_gnn_array(n_dims, shape, type, data);
-}
-
-static int put(PyObject *dict, const char *name, PyObject *value) {
-    int failed = !value || PyDict_SetItemString(dict, name, value) < 0;
-    Py_XDECREF(value);
-    return failed;
-}
-
-/* The last one only where there is a target network. */
-enum { MAX_BLOCKS = 5 };
-static const char *const block_name[MAX_BLOCKS] = {"params", "average", "first_moment",
-                                                   "second_moment", "target_params"};
-
-/* Returns how many there are. */
-static int list_blocks(const jsp_gnn_trainer_view *view, jsp_real *block[MAX_BLOCKS]) {
-    block[0] = view->params;
-    block[1] = view->adam->average;
-    block[2] = view->adam->first;
-    block[3] = view->adam->second;
-    block[4] = view->frozen;
-    return view->frozen ? MAX_BLOCKS : MAX_BLOCKS - 1;
-}
-
-static PyObject *graphs_of_environments(const jsp_py_gnn_trainer *self,
-                                        const jsp_gnn_trainer_view *view) {
-    const npy_intp D = self->target.D;
-    const npy_intp shape[3] = {view->config->n_environments, D, D};
-    PyObject *array = PyArray_SimpleNew(3, shape, NPY_UINT8);
-    for (npy_intp e = 0; array && e < shape[0]; e++) {
-        uint8_t *cells = PyArray_DATA((PyArrayObject *)array);
-        jsp_gnn_target_graph(&view->environment[e], cells + e * D * D);
-    }
-    return array;
-}
-
-static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
-    jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
-    PyObject *dict = PyDict_New();
-    (void)unused;
-    if (!dict || enter(self) < 0) {
-        Py_XDECREF(dict);
-        return NULL;
-    }
-    const jsp_gnn_trainer_view view = jsp_gnn_trainer_open(self->trainer);
-    const jsp_replay *replay = view.replay;
-    const npy_intp size = (npy_intp)view.net->layout.size;
-    const npy_intp packed[2] = {replay->n, (npy_intp)replay->n_words};
-    jsp_real *block[MAX_BLOCKS];
-    int failed = 0;
-    const int n_blocks = list_blocks(&view, block);
-    for (int k = 0; k < n_blocks && !failed; k++) {
-        failed = put(dict, block_name[k], copy_block(block[k], 1, &size, JSP_PY_REAL));
-    }
-    failed =
-        failed ||
-        put(dict, "replay_graphs", copy_block(replay->graph, 2, packed, NPY_UINT32)) ||
-        put(dict, "replay_actions",
-            copy_block(replay->action, 1, packed, NPY_UINT16)) ||
-        put(dict, "replay_next", PyLong_FromLong(replay->next)) ||
-        put(dict, "environments", graphs_of_environments(self, &view)) ||
-        put(dict, "iteration", PyLong_FromLong(*view.update)) ||
-        put(dict, "adam_steps", PyLong_FromLong(view.adam->t)) ||
-        put(dict, "gradient_norm_mean", PyFloat_FromDouble(view.adam->norm_mean)) ||
-        put(dict, "first_iteration", PyLong_FromLong(view.config->first)) ||
-        put(dict, "n_iter", PyLong_FromLong(view.config->n_updates)) ||
-        put(dict, "exploration_start",
-            PyFloat_FromDouble(view.config->exploration_start));
-    leave(self);
-    if (failed) Py_CLEAR(dict);
-    return dict;
-}
-
-/* The array state[name], borrowed, with `rows` rows unless that is -1. */
-static PyArrayObject *state_array(PyObject *state, const char *name, int type,
-                                  int n_dims, npy_intp rows) {
-    PyObject *value = PyDict_GetItemString(state, name);
-    if (!value) {
-        PyErr_Format(PyExc_ValueError, "the state lacks '%s'", name);
-        return NULL;
-    }
-    if (jsp_py_convert_check(value, name, type, n_dims) < 0) return NULL;
-    if (rows < 0 || PyArray_DIM((PyArrayObject *)value, 0) == rows) {
-        return (PyArrayObject *)value;
-    }
-    PyErr_Format(PyExc_ValueError, "'%s' of the state belongs to another problem",
-                 name);
-    return NULL;
-}
-
-enum { ITERATION, ADAM_STEPS, FIRST, N_ITER, NEXT, NORM_MEAN, EXPLORATION, N_NUMBERS };
-
-static int read_numbers(PyObject *state, double number[N_NUMBERS]) {
-    static const char *const name[N_NUMBERS] = {
-        "iteration",   "adam_steps",         "first_iteration",  "n_iter",
-        "replay_next", "gradient_norm_mean", "exploration_start"};
-    for (int k = 0; k < N_NUMBERS; k++) {
-        PyObject *value = PyDict_GetItemString(state, name[k]);
-        if (!value) {
-            PyErr_Format(PyExc_ValueError, "the state lacks '%s'", name[k]);
-            return -1;
-        }
-        number[k] = PyFloat_AsDouble(value);
-        if (PyErr_Occurred()) return -1;
-        const double most = k == EXPLORATION ? 1 : k == NORM_MEAN ? 1e300 : 1e9;
-        if (check_number(name[k], number[k], k == N_ITER, most) < 0) return -1;
-    }
-    return 0;
-}
-
-/* Every transition must be legal, or the core would write outside its lists. */
-static int check_replay(const jsp_py_gnn_trainer *self, npy_intp n,
-                        const uint32_t *graphs, size_t n_words,
-                        const uint16_t *action) {
-    const int D = self->target.D;
-    jsp_dag_batch batch;
-    uint8_t cells[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES];
-    if (jsp_dag_batch_create(&batch, 1, D, 0, NULL) != JSP_OK) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    int fits = n > 0;
-    for (npy_intp k = 0; k < n && fits; k++) {
-        for (int c = 0; c < D * D; c++) {
-            cells[c] = graphs[(size_t)k * n_words + (size_t)c / 32] >> (c % 32) & 1;
-        }
-        fits = action[k] < D * D && jsp_dag_find_cycle(D, 1, cells) < 0;
-        if (!fits) break;
-        jsp_gnn_target_dag(cells, batch.dag);
-        fits = jsp_bits_has(jsp_dag_legal_parents(batch.dag, action[k] % D),
-                            action[k] / D);
-    }
-    jsp_dag_batch_destroy(&batch);
-    if (fits) return 0;
-    PyErr_SetString(PyExc_ValueError,
-                    "'replay_graphs' of the state belongs to another problem");
-    return -1;
-}
-
-static int write_state(const jsp_py_gnn_trainer *self, PyObject *state) {
-    const jsp_gnn_trainer_view view = jsp_gnn_trainer_open(self->trainer);
-    jsp_replay *replay = view.replay;
-    const npy_intp size = (npy_intp)view.net->layout.size, D = self->target.D;
-    PyArrayObject *source[MAX_BLOCKS];
-    jsp_real *block[MAX_BLOCKS];
-    double number[N_NUMBERS];
-    const int n_blocks = list_blocks(&view, block);
-    for (int k = 0; k < n_blocks; k++) {
-        source[k] = state_array(state, block_name[k], JSP_PY_REAL, 1, size);
-        if (!source[k]) return -1;
-    }
-    PyArrayObject *packed = state_array(state, "replay_graphs", NPY_UINT32, 2, -1);
-    if (!packed) return -1;
-    const npy_intp n = PyArray_DIM(packed, 0);
-    PyArrayObject *action = state_array(state, "replay_actions", NPY_UINT16, 1, n);
-    PyArrayObject *graphs =
-        state_array(state, "environments", NPY_UINT8, 3, view.config->n_environments);
-    if (!action || !graphs || check_acyclic(self, (PyObject *)graphs) < 0 ||
-        read_numbers(state, number) < 0) {
-        return -1;
-    }
-    /* while there is room the next transition goes behind the last one */
-    if (n > replay->capacity || number[NEXT] >= replay->capacity ||
-        (n < replay->capacity && number[NEXT] != (double)n) ||
-        PyArray_DIM(packed, 1) != (npy_intp)replay->n_words) {
-        PyErr_SetString(PyExc_ValueError,
-                        "'replay_graphs' of the state belongs to another problem");
-        return -1;
-    }
-    if (check_replay(self, n, PyArray_DATA(packed), replay->n_words,
-                     PyArray_DATA(action)) < 0) {
-        return -1;
-    }
-    /* everything is checked: from here on nothing fails */
-    for (int k = 0; k < n_blocks; k++) {
-        memcpy(block[k], PyArray_DATA(source[k]), (size_t)size * sizeof(jsp_real));
-    }
-    memcpy(replay->graph, PyArray_DATA(packed), (size_t)PyArray_NBYTES(packed));
-    memcpy(replay->action, PyArray_DATA(action), (size_t)PyArray_NBYTES(action));
-    replay->n = (int)n;
-    replay->next = (int)number[NEXT];
-    const uint8_t *cells = PyArray_DATA(graphs);
-    for (int e = 0; e < view.config->n_environments; e++) {
-        jsp_gnn_target_dag(cells + e * D * D, &view.environment[e]);
-    }
-    *view.update = (long)number[ITERATION];
-    view.adam->t = (long)number[ADAM_STEPS];
-    view.adam->norm_mean = number[NORM_MEAN];
-    view.config->first = (long)number[FIRST];
-    view.config->n_updates = (long)number[N_ITER];
-    view.config->exploration_start = number[EXPLORATION];
-    return 0;
-}
-
-static PyObject *trainer_set_state(PyObject *object, PyObject *state) {
-    jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
-    if (!PyDict_Check(state)) {
-        PyErr_SetString(PyExc_TypeError, "state must be a dict made by get_state");
-        return NULL;
-    }
-    if (enter(self) < 0) return NULL;
-    int failed = write_state(self, state);
-    leave(self);
-    if (failed) return NULL;
-    Py_RETURN_NONE;
-}
+/* ---- the type ------------------------------------------------------------------------- */
 
 static PyObject *get_iteration(PyObject *object, void *unused) {
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
@@ -813,14 +560,9 @@ static PyObject *get_iteration(PyObject *object, void *unused) {
 }
 
 static PyObject *get_n_parameters(PyObject *object, void *unused) {
-    const jsp_params *layout =
-        &jsp_gnn_trainer_open(((jsp_py_gnn_trainer *)object)->trainer).net->layout;
-    long n = 0;
     (void)unused;
-    for (int k = 0; k < layout->n_tensors; k++) {
-        n += (long)layout->tensor[k].shape[0] * layout->tensor[k].shape[1];
-    }
-    return PyLong_FromLong(n);
+    return jsp_py_state_n_parameters(
+        &jsp_gnn_trainer_open(((jsp_py_gnn_trainer *)object)->trainer).net->layout);
 }
 
 static PyObject *get_seconds(PyObject *object, void *unused) {
@@ -830,7 +572,7 @@ static PyObject *get_seconds(PyObject *object, void *unused) {
     (void)unused;
     for (int k = 0; dict && (name = jsp_gnn_trainer_part_name(k)); k++) {
         PyObject *value = PyFloat_FromDouble(jsp_gnn_trainer_seconds(trainer, k));
-        if (put(dict, name, value)) Py_CLEAR(dict);
+        if (jsp_py_state_put(dict, name, value)) Py_CLEAR(dict);
     }
     return dict;
 }
@@ -863,11 +605,14 @@ static PyMethodDef trainer_methods[] = {
      "Log-probabilities of actions at acyclic graphs."},
     {"loss", WITH_KEYWORDS(trainer_loss), METH_VARARGS | METH_KEYWORDS,
      "Terms and gradient of the loss on given transitions, for tests."},
-    {"parameters", trainer_parameters, METH_NOARGS, "Averaged parameters by name."},
-    {"set_parameters", trainer_set_parameters, METH_O,
+    {"parameters", jsp_py_gnn_state_parameters, METH_NOARGS,
+     "Averaged parameters by name."},
+    {"set_parameters", jsp_py_gnn_state_set_parameters, METH_O,
      "Replaces the parameters that the dict names."},
-    {"get_state", trainer_get_state, METH_NOARGS, "Everything needed to go on."},
-    {"set_state", trainer_set_state, METH_O, "Goes back to a state of get_state."},
+    {"get_state", jsp_py_gnn_state_get_state, METH_NOARGS,
+     "Everything needed to go on."},
+    {"set_state", jsp_py_gnn_state_set_state, METH_O,
+     "Goes back to a state of get_state."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -73,12 +73,12 @@ static void head_dealloc(PyObject *object) {
 static PyObject *head_parameters(PyObject *object, PyObject *unused) {
     jsp_py_head *self = (jsp_py_head *)object;
     (void)unused;
-    return jsp_py_gnn_as_dict(&self->layout, self->params);
+    return jsp_py_state_tensors(&self->layout, self->params);
 }
 
 static PyObject *head_set_parameters(PyObject *object, PyObject *dict) {
     jsp_py_head *self = (jsp_py_head *)object;
-    if (jsp_py_gnn_from_dict(&self->layout, self->params, dict) < 0) return NULL;
+    if (jsp_py_state_set_tensors(&self->layout, self->params, dict) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -230,7 +230,7 @@ static PyObject *head_forward(PyObject *object, PyObject *args, PyObject *kwargs
     const npy_intp samples[2] = {B, K};
     return Py_BuildValue("NNNNN", collect_entries(self, self->state.loc),
                          collect_factor(self), list_as_dense(self, self->theta),
-                         jsp_py_gnn_array(2, samples, NPY_DOUBLE, self->log_prob),
+                         jsp_py_state_copy(2, samples, NPY_DOUBLE, self->log_prob),
                          list_as_dense(self, self->slope));
 }
 
@@ -243,9 +243,9 @@ static PyObject *run_backward(jsp_py_head *self, jsp_real *d_features,
     jsp_head_backward(&self->head, self->params, self->shared, &self->state, d_features,
                       d_globals, gradient, d_shared);
     jsp_head_shared_backward(&self->head, d_shared, gradient);
-    return Py_BuildValue("NNN", jsp_py_gnn_array(3, of_nodes, JSP_PY_REAL, d_features),
-                         jsp_py_gnn_array(2, of_graphs, JSP_PY_REAL, d_globals),
-                         jsp_py_gnn_as_dict(&self->layout, gradient));
+    return Py_BuildValue("NNN", jsp_py_state_copy(3, of_nodes, JSP_PY_REAL, d_features),
+                         jsp_py_state_copy(2, of_graphs, JSP_PY_REAL, d_globals),
+                         jsp_py_state_tensors(&self->layout, gradient));
 }
 
 static PyObject *head_backward(PyObject *object, PyObject *args, PyObject *kwargs) {

@@ -5,6 +5,7 @@
 
 #include "jsp_dag.h"
 #include "jsp_memory.h"
+#include "jsp_py_state.h"
 
 /* ---- one call at a time ---------------------------------------------------------- */
 
@@ -269,42 +270,13 @@ static PyObject *trainer_chain_graphs(PyObject *object, PyObject *unused) {
 
 /* ---- parameters and state -------------------------------------------------------- */
 
-static PyObject *copy_block(const void *source, int n_dims, const npy_intp *shape,
-                            int type) {
-    PyObject *copy = PyArray_SimpleNew(n_dims, shape, type);
-    if (copy) {
-        PyArrayObject *array = (PyArrayObject *)copy;
-        memcpy(PyArray_DATA(array), source, (size_t)PyArray_NBYTES(array));
-    }
-    return copy;
-}
-
-/* dict[name] = value, taking over the reference to value (NULL = failed already). */
-static int put(PyObject *dict, const char *name, PyObject *value) {
-    if (!value) return -1;
-    int failed = PyDict_SetItemString(dict, name, value);
-    Py_DECREF(value);
-    return failed;
-}
-
 static PyObject *trainer_parameters(PyObject *object, PyObject *unused) {
     jsp_py_trainer *self = (jsp_py_trainer *)object;
     (void)unused;
-    PyObject *dict = PyDict_New();
-    if (!dict || enter(self) < 0) {
-        Py_XDECREF(dict);
-        return NULL;
-    }
-    jsp_trainer_view view = jsp_trainer_state_open(self->trainer);
-    int failed = 0;
-    for (int k = 0; k < view.layout->n_tensors && !failed; k++) {
-        const jsp_params_tensor *tensor = &view.layout->tensor[k];
-        const npy_intp shape[2] = {tensor->shape[0], tensor->shape[1]};
-        failed = put(dict, tensor->name,
-                     copy_block(view.average + tensor->offset, 2, shape, JSP_PY_REAL));
-    }
+    if (enter(self) < 0) return NULL;
+    const jsp_trainer_view view = jsp_trainer_state_open(self->trainer);
+    PyObject *dict = jsp_py_state_tensors(view.layout, view.average);
     leave(self);
-    if (failed) Py_CLEAR(dict);
     return dict;
 }
 
@@ -356,8 +328,8 @@ static int put_kept(PyObject *dict, const jsp_trainer *trainer,
         jsp_trainer_state_get_kept(trainer, PyArray_DATA((PyArrayObject *)graphs),
                                    PyArray_DATA((PyArrayObject *)counts));
     }
-    const int failed = put(dict, "kept", graphs);
-    return put(dict, "kept_counts", counts) || failed ? -1 : 0;
+    const int failed = jsp_py_state_put(dict, "kept", graphs);
+    return jsp_py_state_put(dict, "kept_counts", counts) || failed ? -1 : 0;
 }
 
 static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
@@ -376,50 +348,32 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
     const npy_intp chains[2] = {view.n_chains, view.scores->n_variables};
     int failed = 0;
     for (int k = 0; k < N_BLOCKS && !failed; k++) {
-        failed = put(dict, block_name[k], copy_block(block[k], 1, &size, JSP_PY_REAL));
+        failed = jsp_py_state_put(dict, block_name[k],
+                                  jsp_py_state_copy(1, &size, JSP_PY_REAL, block[k]));
     }
     failed =
-        failed || put(dict, "seed", PyLong_FromUnsignedLongLong(*view.seed)) ||
-        put(dict, "chains", copy_block(view.chain_parents, 2, chains, NPY_UINT32)) ||
+        failed ||
+        jsp_py_state_put(dict, "seed", PyLong_FromUnsignedLongLong(*view.seed)) ||
+        jsp_py_state_put(dict, "chains",
+                         jsp_py_state_copy(2, chains, NPY_UINT32,
+                                           view.chain_parents)) ||
         put_kept(dict, self->trainer, &view) ||
-        put(dict, "guard", copy_block(view.guard, 1, &n_guard, NPY_DOUBLE)) ||
-        put(dict, "iteration", PyLong_FromLong(*view.update)) ||
-        put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
-        put(dict, "gradient_norm_mean", PyFloat_FromDouble(*view.gradient_norm_mean)) ||
-        put(dict, "first_iteration", PyLong_FromLong(view.schedule->first)) ||
-        put(dict, "n_iter", PyLong_FromLong(view.schedule->n_updates)) ||
-        put(dict, "likelihood_fraction",
-            PyFloat_FromDouble(view.schedule->likelihood_fraction)) ||
-        put(dict, "learning_rate", PyFloat_FromDouble(view.schedule->learning_rate));
+        jsp_py_state_put(dict, "guard",
+                         jsp_py_state_copy(1, &n_guard, NPY_DOUBLE, view.guard)) ||
+        jsp_py_state_put(dict, "iteration", PyLong_FromLong(*view.update)) ||
+        jsp_py_state_put(dict, "adam_steps", PyLong_FromLong(*view.adam_steps)) ||
+        jsp_py_state_put(dict, "gradient_norm_mean",
+                         PyFloat_FromDouble(*view.gradient_norm_mean)) ||
+        jsp_py_state_put(dict, "first_iteration",
+                         PyLong_FromLong(view.schedule->first)) ||
+        jsp_py_state_put(dict, "n_iter", PyLong_FromLong(view.schedule->n_updates)) ||
+        jsp_py_state_put(dict, "likelihood_fraction",
+                         PyFloat_FromDouble(view.schedule->likelihood_fraction)) ||
+        jsp_py_state_put(dict, "learning_rate",
+                         PyFloat_FromDouble(view.schedule->learning_rate));
     leave(self);
     if (failed) Py_CLEAR(dict);
     return dict;
-}
-
-/* The array state[name] of this type and shape, borrowed; NULL with an exception. */
-static const void *state_array(PyObject *state, const char *name, int type, int n_dims,
-                               const npy_intp *shape) {
-    PyObject *value = PyDict_GetItemString(state, name);
-    if (!value) {
-        PyErr_Format(PyExc_ValueError, "the state lacks '%s'", name);
-        return NULL;
-    }
-    if (jsp_py_convert_check(value, name, type, n_dims) < 0) return NULL;
-    if (!PyArray_CompareLists(PyArray_DIMS((PyArrayObject *)value), shape, n_dims)) {
-        PyErr_Format(PyExc_ValueError, "'%s' of the state belongs to another problem",
-                     name);
-        return NULL;
-    }
-    return PyArray_DATA((PyArrayObject *)value);
-}
-
-static double state_number(PyObject *state, const char *name) {
-    PyObject *value = PyDict_GetItemString(state, name);
-    if (!value) {
-        PyErr_Format(PyExc_ValueError, "the state lacks '%s'", name);
-        return -1;
-    }
-    return PyFloat_AsDouble(value);
 }
 
 /* Every graph [n, D] of a saved state must hold allowed parent sets without a cycle. */
@@ -464,11 +418,9 @@ static int read_numbers(PyObject *state, double number[N_NUMBERS]) {
         "gradient_norm_mean", "likelihood_fraction", "learning_rate"};
     for (int k = 0; k < N_NUMBERS; k++) {
         const double most = k < N_COUNTS ? 4e9 : 1e300;
-        number[k] = state_number(state, name[k]);
-        if (PyErr_Occurred()) return -1;
-        if (number[k] >= (k == N_ITER ? 1 : 0) && number[k] <= most) continue;
-        PyErr_Format(PyExc_ValueError, "'%s' of the state is out of range", name[k]);
-        return -1;
+        if (jsp_py_state_number(state, name[k], k == N_ITER, most, &number[k]) < 0) {
+            return -1;
+        }
     }
     return check_rates(number[LEARNING_RATE], number[FRACTION]);
 }
@@ -492,19 +444,20 @@ static int write_state(jsp_trainer *trainer, PyObject *state) {
     double number[N_NUMBERS];
     uint64_t seed;
     for (int k = 0; k < N_BLOCKS; k++) {
-        source[k] = state_array(state, block_name[k], JSP_PY_REAL, 1, &size);
+        source[k] = jsp_py_state_data(state, block_name[k], JSP_PY_REAL, 1, &size);
         if (!source[k]) return -1;
     }
-    const uint32_t *chains = state_array(state, "chains", NPY_UINT32, 2, shape);
+    const uint32_t *chains = jsp_py_state_data(state, "chains", NPY_UINT32, 2, shape);
     if (!chains || check_chains(view, "chains", view->n_chains, chains) < 0) return -1;
     const npy_intp kept_shape[2] = {view->n_kept, view->scores->n_variables};
     const npy_intp n_counts = view->n_counts;
-    const uint32_t *kept = state_array(state, "kept", NPY_UINT32, 2, kept_shape);
+    const uint32_t *kept = jsp_py_state_data(state, "kept", NPY_UINT32, 2, kept_shape);
     if (!kept || check_chains(view, "kept", view->n_kept, kept) < 0) return -1;
-    const int32_t *counts = state_array(state, "kept_counts", NPY_INT32, 1, &n_counts);
+    const int32_t *counts =
+        jsp_py_state_data(state, "kept_counts", NPY_INT32, 1, &n_counts);
     if (!counts) return -1;
     const npy_intp n_guard = JSP_TRAINER_GUARD;
-    const double *guard = state_array(state, "guard", NPY_DOUBLE, 1, &n_guard);
+    const double *guard = jsp_py_state_data(state, "guard", NPY_DOUBLE, 1, &n_guard);
     if (!guard) return -1;
     if (read_numbers(state, number) < 0 || read_seed(state, &seed) < 0) return -1;
     if (!jsp_trainer_state_set_kept(trainer, kept, counts)) {
@@ -554,13 +507,8 @@ static PyObject *get_iteration(PyObject *object, void *unused) {
 
 static PyObject *get_n_parameters(PyObject *object, void *unused) {
     (void)unused;
-    const jsp_params *layout =
-        jsp_trainer_state_open(((jsp_py_trainer *)object)->trainer).layout;
-    long n = 0;
-    for (int k = 0; k < layout->n_tensors; k++) {
-        n += (long)layout->tensor[k].shape[0] * layout->tensor[k].shape[1];
-    }
-    return PyLong_FromLong(n);
+    return jsp_py_state_n_parameters(
+        jsp_trainer_state_open(((jsp_py_trainer *)object)->trainer).layout);
 }
 
 static PyObject *get_counters(PyObject *object, void *unused) {

@@ -151,7 +151,7 @@ def test_damaged_state_is_refused(fit):
         ("replay_next", 10**8, "another problem"),
         ("environments", state["environments"] * 0 + 1, "acyclic"),
         ("params", state["params"][1:], "another problem"),
-        ("iteration", -1, "iteration must be"),
+        ("iteration", -1, "'iteration' of the state is out of range"),
     ):
         with pytest.raises(ValueError, match=words):
             trainer.set_state({**state, name: value})
