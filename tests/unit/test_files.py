@@ -303,7 +303,7 @@ KILL = """
 import os, random, signal, sys, time, jspgfn
 path, random = sys.argv[1], random.Random(0)
 est = jspgfn.load(path)
-for _ in range(20):
+for _ in range(10):
     before = jspgfn.load(path).n_iter
     reader, writer = os.pipe()
     child = os.fork()

@@ -30,13 +30,14 @@ def test_bad_verbose(verbose):
         jspgfn.ExactPosterior(verbose=verbose).fit(X)
 
 
-@pytest.mark.filterwarnings("ignore::jspgfn.NoiseScaleWarning")
 def test_tiny_noise_is_named():
     X = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match="noise_scale must be at least"):
+        jspgfn.ExactPosterior(jspgfn.LinearGaussian(noise_scale=1e-200)).fit(X)
     with pytest.raises(
         ValueError, match="noise_scale of the linear model must be a fin"
     ):
-        jspgfn.ExactPosterior(jspgfn.LinearGaussian(noise_scale=1e-200)).fit(X)
+        make_scores(X, fields={"noise_scale": 1e-200, "weight_scale": 1.0})
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
