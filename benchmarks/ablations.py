@@ -22,6 +22,7 @@ VARIANTS = {
     "default": {},
     "plain chains only": {"n_ensembles": 0},
     "no missed graphs": {"n_missed": 0},
+    "missed graphs kept for ever": {"missed_turns": 1e9},
     "no wild draws": {"n_wild": 0},
     "chains only, nothing kept": {"n_ensembles": 0, "n_missed": 0, "n_wild": 0},
     "no proposals to chains": {"proposals": 0},

@@ -30,7 +30,7 @@ int jsp_hard_take(jsp_hard *hard, int n, int *place) {
     for (int k = 0; k < hard->capacity && found < n; k++) {
         int p = (begin + k) % hard->capacity;
         if (hard->left[p] == 0) continue;
-        if (hard->left[p] != JSP_HARD_FOREVER) hard->left[p]--;
+        hard->left[p]--;
         place[found++] = p;
         hard->next = (p + 1) % hard->capacity;
     }

@@ -12,8 +12,6 @@
 
 #include "jsp_scores.h"
 
-#define JSP_HARD_FOREVER INT32_MAX /* turns: until newer graphs need the place */
-
 typedef struct jsp_hard {
     int capacity, n_variables;
     uint32_t *local; /* [capacity, D] owned */

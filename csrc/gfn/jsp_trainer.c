@@ -380,7 +380,7 @@ static void keep_hard(jsp_trainer *trainer, jsp_trainer_shard *part, double cent
     for (int k = n_own; k < n_own + part->n && part->n_hard[JSP_TRAINER_MISSED]; k++) {
         if (log_q[k] - log_reward[k] - centre > -bad || log_reward[k] < least) continue;
         jsp_hard_offer(&part->hard[JSP_TRAINER_MISSED], part->walk[k].chosen,
-                       JSP_HARD_FOREVER);
+                       (int)tuning->missed_turns);
     }
 }
 
@@ -546,6 +546,7 @@ void jsp_trainer_tuning_default(int batch_size, jsp_trainer_tuning *tuning) {
         .missed_depth = 12,
         .missed_residual = 2,
         .missed_ratio = 3,
+        .missed_turns = 20,
         .missed_weight = 1,
         .wild_residual = 10,
         .wild_turns = 10,
@@ -560,13 +561,28 @@ void jsp_trainer_tuning_default(int batch_size, jsp_trainer_tuning *tuning) {
 
 const char *jsp_trainer_tuning_name(int k) {
     static const char *const names[] = {
-        "n_ensembles",     "n_temperatures", "temperature_ratio",
-        "chain_moves",     "hot_moves",      "n_missed",
-        "n_wild",          "hard_capacity",  "missed_depth",
-        "missed_residual", "missed_ratio",   "missed_weight",
-        "wild_residual",   "wild_turns",     "wild_weight",
-        "clip_low",        "clip_high",      "likelihood_weight",
-        "proposals",       "epsilon",        "average_decay",
+        "n_ensembles",
+        "n_temperatures",
+        "temperature_ratio",
+        "chain_moves",
+        "hot_moves",
+        "n_missed",
+        "n_wild",
+        "hard_capacity",
+        "missed_depth",
+        "missed_residual",
+        "missed_ratio",
+        "missed_turns",
+        "missed_weight",
+        "wild_residual",
+        "wild_turns",
+        "wild_weight",
+        "clip_low",
+        "clip_high",
+        "likelihood_weight",
+        "proposals",
+        "epsilon",
+        "average_decay",
     };
     int n = (int)(sizeof names / sizeof *names);
     return k >= 0 && k < n ? names[k] : NULL;

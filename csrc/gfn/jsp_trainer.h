@@ -42,6 +42,7 @@ typedef struct jsp_trainer_tuning {
     double missed_depth;      /* how far log R may lie below its mean over the chains */
     double missed_residual;   /* missed: log q - log R - centre is below minus this, */
     double missed_ratio;      /* and below minus this times its mean size */
+    double missed_turns;      /* updates that show a missed graph each time it is met */
     double missed_weight;     /* of the gradient */
     double wild_residual;     /* wild: log q - log R - centre is above this */
     double wild_turns;        /* updates that show a wild draw */

@@ -357,8 +357,8 @@ static int test_hard(void) {
     CHECK(jsp_hard_create(&hard, scores, 2, NULL) == JSP_OK);
     CHECK(jsp_hard_take(&hard, 4, place) == 0);
     jsp_hard_offer(&hard, graph[0], 1);
-    jsp_hard_offer(&hard, graph[1], JSP_HARD_FOREVER);
-    jsp_hard_offer(&hard, graph[1], JSP_HARD_FOREVER);
+    jsp_hard_offer(&hard, graph[1], 1000);
+    jsp_hard_offer(&hard, graph[1], 1000);
     CHECK(jsp_hard_take(&hard, 4, place) == 2 && place[0] != place[1]);
     CHECK(jsp_hard_take(&hard, 4, place) == 1); /* the first had one turn */
     CHECK(!memcmp(hard.local + place[0] * 3, graph[1], sizeof graph[1]));
