@@ -36,7 +36,7 @@ def sampled(policy):
     if policy == "perturbed":
         rng = np.random.default_rng(7)
         changed = {
-            name: value + rng.normal(size=value.shape).astype(value.dtype) * 0.05
+            name: value + rng.normal(size=value.shape).astype(value.dtype) * 0.01
             for name, value in trainer.parameters().items()
         }
         kept = trainer.parameters()
