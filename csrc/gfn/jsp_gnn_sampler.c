@@ -57,7 +57,8 @@ jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_spec he
         status = jsp_dag_batch_create(&work->dag, sampler->group, target->D, 0, error);
         work->log_flow = jsp_memory_alloc(N_SUBGRAPHS, sizeof(double));
         if (status == JSP_OK && !work->log_flow) {
-            status = jsp_status_no_memory(error, N_SUBGRAPHS, "subgraphs");
+            status =
+                jsp_status_no_memory(error, N_SUBGRAPHS * sizeof(double), "subgraphs");
         }
     }
     if (status != JSP_OK) {

@@ -96,12 +96,17 @@ static jsp_status create_workers(jsp_gnn_trainer *trainer, jsp_error *error) {
     const int K = trainer->config.n_theta_samples, size = chunk_size(trainer);
     const size_t n = (size_t)trainer->config.n_threads;
     trainer->workers = jsp_memory_alloc(n, sizeof *trainer->workers);
-    if (!trainer->workers) return jsp_status_no_memory(error, n, "threads");
+    if (!trainer->workers) {
+        return jsp_status_no_memory(error, n * sizeof *trainer->workers, "threads");
+    }
     jsp_status status = JSP_OK;
     for (size_t w = 0; w < n && status == JSP_OK; w++) {
         worker *work = &trainer->workers[w];
         work->scratch = jsp_memory_alloc(4 * (size_t)K, sizeof(double));
-        if (!work->scratch) return jsp_status_no_memory(error, (size_t)K, "samples");
+        if (!work->scratch) {
+            return jsp_status_no_memory(error, 4 * (size_t)K * sizeof(double),
+                                        "samples");
+        }
         status = jsp_gnn_side_create(&trainer->net, size, K, &work->before, error);
         if (status != JSP_OK) return status;
         status = jsp_gnn_side_create(&trainer->net, size, K, &work->after, error);
@@ -214,7 +219,9 @@ static jsp_status create_rows(jsp_gnn_trainer *trainer, jsp_error *error) {
     trainer->batch_target = *trainer->target;
     if (m < 1 || m >= jsp_data_n_rows(setup->data)) return JSP_OK;
     trainer->row_index = jsp_memory_alloc((size_t)m, sizeof(int));
-    if (!trainer->row_index) return jsp_status_no_memory(error, (size_t)m, "rows");
+    if (!trainer->row_index) {
+        return jsp_status_no_memory(error, (size_t)m * sizeof(int), "rows");
+    }
     trainer->batch_target.setup.rows = &trainer->rows;
     return jsp_rows_create(setup->data, m, !setup->model->needs_rows, &trainer->rows,
                            error);
@@ -640,8 +647,9 @@ static jsp_status check_finite(const jsp_gnn_trainer *trainer, const char *name,
                                double value, jsp_error *error) {
     if (isfinite(value)) return JSP_OK;
     return jsp_status_set(error, JSP_ERROR_NUMERICAL,
-                          "update %ld: %s = %g, expected a finite number",
-                          trainer->update, name, value);
+                          "update %ld: %s = %g, expected a finite number; a smaller "
+                          "learning_rate may help",
+                          trainer->update, name, isnan(value) ? fabs(value) : value);
 }
 
 static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,

@@ -23,6 +23,8 @@
 
 enum { NOISE_SCALE, HIDDEN, EFFORT };
 
+_Static_assert(JSP_KERNELS_MAX_UNITS <= JSP_UNITS_MOST, "units that tables take");
+
 /* Numbers of a group of samples that are worked on at once; at least one sample. */
 #define GROUP_NUMBERS 8192
 

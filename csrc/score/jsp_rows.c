@@ -4,37 +4,33 @@
 #include <string.h>
 
 #include "jsp_memory.h"
+#include "jsp_places.h"
 
 #define ROUND 16 /* rows of the kernels' widest vectors */
 
-static size_t take(size_t *used, size_t count, size_t size) {
-    const size_t at = *used;
-    *used += (count * size + 63) / 64 * 64;
-    return at;
+static void place_rows(jsp_rows *rows, size_t stride, int with_moments, jsp_places *p) {
+    const size_t D = (size_t)rows->D, masks = (size_t)rows->n_masks;
+    rows->value = jsp_places_take(p, D * stride, sizeof(jsp_real));
+    rows->counts = jsp_places_take(p, masks * stride, sizeof(jsp_real));
+    rows->n_counted = jsp_places_take(p, masks, sizeof(double));
+    if (!with_moments) return;
+    rows->mean = jsp_places_take(p, masks * D, sizeof(double));
+    rows->scatter = jsp_places_take(p, masks * D * D, sizeof(double));
 }
 
 jsp_status jsp_rows_create(const jsp_data *data, int capacity, int with_moments,
                            jsp_rows *rows, jsp_error *error) {
-    const size_t D = (size_t)jsp_data_n_variables(data);
     const size_t stride = ((size_t)capacity + ROUND - 1) / ROUND * ROUND;
-    const size_t masks = jsp_data_mask(data, 0) ? D : 1;
-    const size_t means = with_moments ? masks * D : 0;
-    size_t used = 0;
-    const size_t value = take(&used, D * stride, sizeof(jsp_real));
-    const size_t counts = take(&used, masks * stride, sizeof(jsp_real));
-    const size_t counted = take(&used, masks, sizeof(double));
-    const size_t mean = take(&used, means, sizeof(double));
-    const size_t scatter = take(&used, means * D, sizeof(double));
-    *rows = (jsp_rows){.D = (int)D, .capacity = capacity, .n_masks = (int)masks};
-    rows->memory = jsp_memory_alloc(used, 1);
-    if (!rows->memory) return jsp_status_no_memory(error, used, "rows of the data");
-    rows->value = (jsp_real *)(void *)(rows->memory + value);
-    rows->counts = (jsp_real *)(void *)(rows->memory + counts);
-    rows->n_counted = (double *)(void *)(rows->memory + counted);
-    if (with_moments) {
-        rows->mean = (double *)(void *)(rows->memory + mean);
-        rows->scatter = (double *)(void *)(rows->memory + scatter);
-    }
+    const int D = jsp_data_n_variables(data);
+    jsp_places p = {0};
+    *rows = (jsp_rows){.D = D,
+                       .capacity = capacity,
+                       .n_masks = jsp_data_mask(data, 0) ? D : 1};
+    place_rows(rows, stride, with_moments, &p);
+    rows->memory = p.base = jsp_memory_alloc(p.used, 1);
+    if (!p.base) return jsp_status_no_memory(error, p.used, "rows of the data");
+    p.used = 0;
+    place_rows(rows, stride, with_moments, &p);
     return JSP_OK;
 }
 

@@ -504,7 +504,8 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            For a cycle or a self-loop, naming the row, or another shape.
+            For a cycle or a self-loop, naming the row, or another shape; for the
+            generator "gnn" with the model "mlp", which has no evidences of graphs.
 
         Examples
         --------
@@ -517,6 +518,11 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         True
         """
         check_is_fitted(self, "_tables")
+        if not self._tables.settings["tabulate"]:
+            raise ValueError(
+                "log_reward needs evidences of graphs, and the generator 'gnn' has none "
+                f"for the model {self._tables.settings['model']!r}"
+            )
         return self._tables.scores.log_reward(self._check_acyclic(graphs))
 
     def score(self, X: Any, y: Any = None, *, interventions: Any = None) -> float:

@@ -580,8 +580,8 @@ def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
         done += size
         if parts[0].log_reward is None:
             raise ValueError(
-                "diagnose needs a model with a closed form: without evidences of graphs "
-                "there is no reference to compare draws with"
+                "diagnose needs evidences of graphs to compare draws with, and the "
+                "generator 'gnn' has none for the model 'mlp'"
             )
     graphs = np.concatenate([part.graphs for part in parts])
     log_reward = np.concatenate([part.log_reward for part in parts])

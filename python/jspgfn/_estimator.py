@@ -35,7 +35,7 @@ from ._engine import (
     training_bytes,
 )
 from ._exceptions import NotMixedWarning, TimeBudgetWarning, WarmStartWarning
-from ._gnn import PAPER, GnnEngine, check_gnn
+from ._gnn import PAPER, GnnEngine, check_gnn, check_options
 from ._models import Model
 from ._posterior import Posterior
 from ._progress import Callback, check_callback
@@ -68,10 +68,12 @@ class JSPGFN(ScoreEstimator):
     ----------
     model : {"bge", "nig", "linear", "bdeu", "features", "mlp"} or an object
         How a variable depends on its parents; with settings of its own as `BGe`,
-        `NormalInverseGamma`, `LinearGaussian`, `BDeu` or `RandomFeatures`. "bge" and
-        "nig" learn the noise, "linear" fixes it; "bdeu" is for discrete columns
-        (integers, text, bool or categories); "features" is for mechanisms that are not
-        linear, with at most 3 parents unless `max_parents` is given.
+        `NormalInverseGamma`, `LinearGaussian`, `BDeu`, `RandomFeatures` or
+        `MLPGaussian`. "bge" and "nig" learn the noise, "linear" fixes it; "bdeu" is for
+        discrete columns (integers, text, bool or categories). "features" and "mlp" are
+        for mechanisms that are not linear, random features or a small network per
+        variable (the paper's, noise fixed), with at most 3 parents unless `max_parents`
+        is given.
     generator : {"edges", "gnn", "auto"}
         How graphs are built. "edges" visits the pairs of variables in a fixed order, so
         that every graph arises in exactly one way and its log-probability is exact. It
@@ -139,7 +141,8 @@ class JSPGFN(ScoreEstimator):
         decay (0: share of the schedule, at its end, in which the learning rate falls),
         beta2 (0.999), clip_ratio (no clipping), average_decay (0: draws use the last
         parameters), n_environments (8), replay_capacity (100,000), n_prefill (1,000),
-        minibatch_rows (0: every update looks at all rows; else at this many, drawn afresh)
+        minibatch_rows (0: every update looks at all rows; else at this many, drawn
+        afresh; as many as there are rows, or more: all of them)
         and target_period (0; else the larger graph of a transition is judged by parameters
         that are copied every so many updates).
         `jspgfn.PAPER_QUICK` holds a choice that suits few variables.
@@ -514,6 +517,8 @@ class JSPGFN(ScoreEstimator):
                 self.n_theta_samples,
                 self.gnn_options,
             )
+        else:
+            check_options(self.gnn_options)  # of no effect, but a typo is named
         return Training(
             n_iter=by_default if no_limit else n_iter,
             max_time=max_time,
@@ -717,7 +722,9 @@ class JSPGFN(ScoreEstimator):
         graphs : array-like of shape (n, D, D) or (D, D)
             bool or 0/1, ``graphs[s, i, j]`` = edge i -> j.
         standard_error : bool
-            Also return the Monte-Carlo standard error, 0 where the value is exact.
+            Also return the Monte-Carlo standard error, 0 where the value is exact. It
+            cannot exceed 1: near 1 a single order outweighs all others, and the value is
+            hardly more than a lower bound, which other orders may miss by many nats.
 
         Returns
         -------

@@ -80,7 +80,7 @@ OPTIONS: dict[str, tuple[float, float]] = {
     "exploration_start": (0.0, 1.0),
     "exploration_end": (0.0, 1.0),
     "decay": (0.0, 1.0),
-    "beta2": (0.0, 1.0),
+    "beta2": (0.0, 0.999999),  # single precision does not tell the rest from 1
     "clip_ratio": (1e-3, 1e9),
     "average_decay": (0.0, 1.0),
 }

@@ -88,8 +88,10 @@ class Posterior(Pictures):
         return f"Posterior({len(self)} draws, {len(self.feature_names)} variables)"
 
     def __str__(self) -> str:
-        words = [f"{self!r}: {self._describe()}", "most probable edges"]
-        for parent, child, p, *weight in self._top_edges():
+        edges = self._top_edges()
+        heading = "most probable edges" if edges else "no edge in any draw"
+        words = [f"{self!r}: {self._describe()}", heading]
+        for parent, child, p, *weight in edges:
             line = f"  {parent} -> {child}  {p:.2f}"
             if weight:
                 line += "  weight {:.3g} [{:.3g}, {:.3g}]".format(*weight)

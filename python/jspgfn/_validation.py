@@ -98,10 +98,10 @@ def check_real(
             )
             if math.isfinite(limit)
         ]
+        limits = f" {' and '.join(parts)}" if parts else ""
         reason = f" ({why})" if why else ""
         raise ValueError(
-            f"{name} must be a finite number {' and '.join(parts)}{reason}, "
-            f"got {describe(value)}"
+            f"{name} must be a finite number{limits}{reason}, got {describe(value)}"
         )
     return number
 

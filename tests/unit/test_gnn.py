@@ -193,6 +193,12 @@ def test_constraints(fit):
         ({"gnn_options": {"minibatch_rows": -1}}, "minibatch_rows"),
         ({"n_theta_samples": 0}, "n_theta_samples must be"),
         ({"gnn_options": {"speed": 1}}, "gnn_options has no entry 'speed'"),
+        ({"gnn_options": {"beta2": 1}}, r"\['beta2'\] must be 0 to 0.999999, got 1"),
+        ({"gnn_options": {"decay": "x"}}, "must be a finite number, got 'x'"),
+        (
+            {"generator": "edges", "gnn_options": {"speed": 1}},
+            "gnn_options has no entry 'speed'",
+        ),
         ({"gnn_options": {"decay": 2}}, r"gnn_options\['decay'\] must be 0 to 1"),
         (
             {"constraints": jspgfn.Constraints(required=[(0, 1)])},
@@ -206,6 +212,12 @@ def test_settings_are_checked(fit, changes, words):
         jspgfn.JSPGFN(**{**SMALL, **changes}).fit(sim.X)
     with pytest.raises(TypeError, match="gnn_options must be"):
         jspgfn.JSPGFN(**{**SMALL, "gnn_options": 3}).fit(sim.X)
+
+
+def test_a_rate_too_large_is_named(fit):
+    settings = {**SMALL, "learning_rate": 1e3, "n_iter": 30, "random_state": 0}
+    with pytest.raises(jspgfn.NumericalError, match="a smaller learning_rate"):
+        jspgfn.JSPGFN(**settings).fit(fit[0].X)
 
 
 def test_all_options_arrive(fit):
@@ -304,7 +316,7 @@ def test_mlp_densities_of_draws(mlp_fit, mlp_data):
     assert np.isfinite(rows).all()
     with pytest.raises(AttributeError, match="no coef"):
         post.coef  # noqa: B018
-    with pytest.raises(ValueError, match="no tables"):
+    with pytest.raises(ValueError, match="log_reward needs evidences of graphs"):
         mlp_fit.log_reward(post.graphs)
 
 

@@ -161,7 +161,7 @@ def test_table_for_notebooks():
     assert any("<b>&" in row for row in rows[1:])
     empty = random_posterior(0, density=0.0)
     assert len(list(ElementTree.fromstring(empty._repr_html_()).iter("tr"))) == 1
-    assert str(empty).endswith("most probable edges")
+    assert str(empty).endswith("no edge in any draw")
 
 
 def test_weights_do_not_overflow():
