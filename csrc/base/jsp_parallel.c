@@ -74,7 +74,7 @@ static int run_task(jsp_parallel_team *team, int worker) {
 
 void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_task task,
                            void *context) {
-    if (team->n_threads <= 1 || n_tasks <= 1) {
+    if (!team || team->n_threads <= 1 || n_tasks <= 1) {
         for (int t = 0; t < n_tasks; t++) task(context, t, 0);
         return;
     }

@@ -21,7 +21,8 @@ typedef void (*jsp_parallel_driver)(void *context, jsp_parallel_team *team);
 void jsp_parallel_run(int n_threads, jsp_parallel_driver driver, void *context);
 
 /* Runs task(context, t, worker) for t = 0 .. n_tasks-1, 0 <= worker < n_threads of the
- * team; to be called by the driver. Tasks are handed out one by one. */
+ * team; to be called by the driver. Tasks are handed out one by one. Without a team (NULL)
+ * the loop is plain. */
 void jsp_parallel_team_for(jsp_parallel_team *team, int n_tasks, jsp_parallel_task task,
                            void *context);
 

@@ -71,7 +71,7 @@ static void place_shared(const jsp_gnn *gnn, jsp_gnn_shared *shared, jsp_places 
     shared->map_cache = take_reals(p, jsp_gnn_maps_cache_size());
     shared->table_cache =
         take_reals(p, jsp_graphnet_cache_size(&gnn->graphnet, n_pairs));
-    shared->scratch = take_reals(p, (pairs + 2 * nodes) * H);
+    shared->scratch = take_reals(p, 2 * (pairs + nodes) * H);
 }
 
 jsp_status jsp_gnn_shared_create(const jsp_gnn *gnn, jsp_gnn_shared *shared,
@@ -158,6 +158,64 @@ void jsp_gnn_shard_destroy(jsp_gnn_shard *shard) {
 
 /* ---- what all graphs share ---------------------------------------------------------- */
 
+typedef struct shared_job {
+    const jsp_gnn *gnn;
+    const jsp_real *params;
+    jsp_gnn_shared *shared;
+    /* backward */
+    jsp_gnn_maps d_maps;
+    jsp_graphnet_tables d_tables;
+    jsp_real *d_params;
+} shared_job;
+
+/* The maps, then blocks of pairs. */
+static void forward_task(void *context, int task, int worker) {
+    const shared_job *job = context;
+    const jsp_gnn_shared *shared = job->shared;
+    (void)worker;
+    if (task < JSP_GNN_MAPS_TASKS) {
+        jsp_gnn_maps_forward(job->gnn, job->params, &shared->maps, shared->map_cache,
+                             task);
+        return;
+    }
+    jsp_graphnet_block_forward(&job->gnn->graphnet, job->params, &shared->pairs,
+                               &shared->tables, shared->table_cache,
+                               task - JSP_GNN_MAPS_TASKS);
+}
+
+/* The weights of tables, which take longest, then maps, then blocks of pairs. */
+static void backward_task(void *context, int task, int worker) {
+    const shared_job *job = context;
+    const jsp_gnn_shared *shared = job->shared;
+    const jsp_graphnet *graphnet = &job->gnn->graphnet;
+    const int map = task - JSP_GRAPHNET_WEIGHTS, block = map - JSP_GNN_MAPS_TASKS;
+    (void)worker;
+    if (map < 0) {
+        jsp_graphnet_weight_backward(graphnet, &shared->pairs, &job->d_tables,
+                                     shared->table_cache, job->d_params, task);
+    } else if (block < 0) {
+        jsp_gnn_maps_backward(job->gnn, job->params, &job->d_maps, shared->map_cache,
+                              job->d_params, map);
+    } else {
+        jsp_graphnet_block_backward(graphnet, job->params, &shared->pairs,
+                                    &job->d_tables, shared->table_cache,
+                                    shared->scratch, block);
+    }
+}
+
+static void finish_task(void *context, int task, int worker) {
+    const shared_job *job = context;
+    const jsp_gnn_shared *shared = job->shared;
+    (void)worker;
+    if (task == 0) {
+        jsp_graphnet_tables_backward(&job->gnn->graphnet, job->params, &shared->pairs,
+                                     &job->d_tables, shared->table_cache, job->d_params,
+                                     shared->scratch);
+    } else {
+        jsp_gnn_maps_backward_finish(job->gnn, shared->map_cache, job->d_params);
+    }
+}
+
 void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
                             jsp_gnn_shared *shared) {
     const size_t of_maps = jsp_gnn_maps_size();
@@ -165,21 +223,31 @@ void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
     shared->maps = jsp_gnn_maps_place(shared->block);
     shared->tables = jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
                                                shared->block + of_maps);
-    jsp_gnn_maps_forward(gnn, params, &shared->maps, shared->map_cache);
+    shared_job job = {.gnn = gnn, .params = params, .shared = shared};
     jsp_graphnet_tables_forward(&gnn->graphnet, params, &shared->pairs, &shared->tables,
                                 shared->table_cache);
+    jsp_parallel_team_for(shared->team,
+                          JSP_GNN_MAPS_TASKS + jsp_graphnet_n_blocks(&shared->pairs),
+                          forward_task, &job);
 }
 
 void jsp_gnn_shared_backward(const jsp_gnn *gnn, const jsp_real *params,
                              jsp_gnn_shared *shared, jsp_real *d_shared,
                              jsp_real *d_params) {
-    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
-    const jsp_graphnet_tables d_tables =
-        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
-                                  d_shared + jsp_gnn_maps_size());
-    jsp_gnn_maps_backward(gnn, params, &d_maps, shared->map_cache, d_params);
-    jsp_graphnet_tables_backward(&gnn->graphnet, params, &shared->pairs, &d_tables,
-                                 shared->table_cache, d_params, shared->scratch);
+    shared_job job = {
+        .gnn = gnn,
+        .params = params,
+        .shared = shared,
+        .d_maps = jsp_gnn_maps_place(d_shared),
+        .d_tables = jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
+                                              d_shared + jsp_gnn_maps_size()),
+        .d_params = d_params,
+    };
+    jsp_parallel_team_for(shared->team,
+                          JSP_GRAPHNET_WEIGHTS + JSP_GNN_MAPS_TASKS +
+                              jsp_graphnet_n_blocks(&shared->pairs),
+                          backward_task, &job);
+    jsp_parallel_team_for(shared->team, 2, finish_task, &job);
 }
 
 /* ---- forward ------------------------------------------------------------------------ */

@@ -28,6 +28,7 @@
 
 #include "jsp_graphnet.h"
 #include "jsp_layernorm.h"
+#include "jsp_parallel.h"
 
 #define JSP_GNN_WIDTH 128
 #define JSP_GNN_HEADS 4
@@ -63,7 +64,8 @@ typedef struct jsp_gnn_shared {
     jsp_gnn_maps maps;
     jsp_graphnet_tables tables;
     jsp_real *map_cache, *table_cache, *scratch;
-    char *memory; /* owned; all of the above point into it */
+    char *memory;            /* owned; all of the above point into it */
+    jsp_parallel_team *team; /* borrowed, for both passes; NULL = one thread */
 } jsp_gnn_shared;
 
 jsp_status jsp_gnn_shared_create(const jsp_gnn *gnn, jsp_gnn_shared *shared,

@@ -7,18 +7,18 @@
 
 enum { H = JSP_GNN_WIDTH, ROWS = H + 1, MAP = ROWS * H };
 
-/* The cache: second layer of the node update with its bias as last row [129, 128], its
- * product with the projection [129, 384], and the three thirds of that, [129, 128] each,
- * which the backward pass replaces by their gradients. */
-enum { CACHE = MAP + 3 * MAP + 3 * MAP };
+/* The cache: for each of query, key and value the second layer of the node update with its
+ * bias as last row, whose place takes its own gradient; its product with a third of the
+ * projection; and scratch; [129, 128] each. */
+enum { CACHE = 3 * 3 * MAP };
 
 typedef struct map_cache {
-    jsp_real *node, *projected, *third[3];
+    jsp_real *node, *third, *work;
 } map_cache;
 
-static map_cache place_cache(jsp_real *block) {
-    jsp_real *thirds = block + 4 * MAP;
-    return (map_cache){block, block + MAP, {thirds, thirds + MAP, thirds + 2 * MAP}};
+static map_cache place_cache(jsp_real *block, int task) {
+    jsp_real *first = block + task * 3 * MAP;
+    return (map_cache){first, first + MAP, first + 2 * MAP};
 }
 
 size_t jsp_gnn_maps_size(void) {
@@ -35,12 +35,12 @@ jsp_gnn_maps jsp_gnn_maps_place(jsp_real *block) {
                           block + 4 * MAP};
 }
 
-/* y = x W, with b added to the last row */
-static void multiply(const jsp_real *x, const jsp_real *W, const jsp_real *b, int n_out,
-                     jsp_real *y) {
+/* y = x W, with b added to the last row; rows of W are w_row apart */
+static void multiply(const jsp_real *x, const jsp_real *W, size_t w_row,
+                     const jsp_real *b, jsp_real *y) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    kernels->dense_forward(ROWS, H, n_out, x, W, NULL, NULL, 0, NULL, y);
-    kernels->add((size_t)n_out, b, y + H * n_out);
+    kernels->product(ROWS, H, H, x, H, 1, W, w_row, 0, y, H);
+    kernels->add(H, b, y + H * H);
 }
 
 static void forward_pair(const jsp_gnn *gnn, const jsp_real *params,
@@ -55,24 +55,21 @@ static void forward_pair(const jsp_gnn *gnn, const jsp_real *params,
 }
 
 void jsp_gnn_maps_forward(const jsp_gnn *gnn, const jsp_real *params,
-                          const jsp_gnn_maps *maps, jsp_real *cache) {
-    const map_cache c = place_cache(cache);
-    const jsp_linear *node = &gnn->graphnet.node[1];
+                          const jsp_gnn_maps *maps, jsp_real *cache, int task) {
+    const jsp_linear *node = &gnn->graphnet.node[1], *projection = &gnn->projection;
     const jsp_linear *last[3] = {&gnn->query, &gnn->key, &gnn->value};
     jsp_real *result[3] = {maps->query, maps->key, maps->value};
+    if (task == 3) {
+        forward_pair(gnn, params, maps);
+        return;
+    }
+    const map_cache c = place_cache(cache, task);
     memcpy(c.node, params + node->weight, H * H * sizeof *c.node);
     memcpy(c.node + H * H, params + node->bias, H * sizeof *c.node);
-    multiply(c.node, params + gnn->projection.weight, params + gnn->projection.bias,
-             3 * H, c.projected);
-    for (int t = 0; t < 3; t++) {
-        for (int row = 0; row < ROWS; row++) {
-            memcpy(c.third[t] + row * H, c.projected + (row * 3 + t) * H,
-                   H * sizeof *c.third[t]);
-        }
-        multiply(c.third[t], params + last[t]->weight, params + last[t]->bias, H,
-                 result[t]);
-    }
-    forward_pair(gnn, params, maps);
+    multiply(c.node, params + projection->weight + task * H, 3 * H,
+             params + projection->bias + task * H, c.third);
+    multiply(c.third, params + last[task]->weight, H, params + last[task]->bias,
+             result[task]);
 }
 
 /* dW += a db^T for a column of n numbers and a row of H */
@@ -104,33 +101,38 @@ static void backward_pair(const jsp_gnn *gnn, const jsp_real *params,
 
 void jsp_gnn_maps_backward(const jsp_gnn *gnn, const jsp_real *params,
                            const jsp_gnn_maps *d_maps, jsp_real *cache,
-                           jsp_real *d_params) {
+                           jsp_real *d_params, int task) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    const map_cache c = place_cache(cache);
-    const jsp_linear *node = &gnn->graphnet.node[1], *projection = &gnn->projection;
+    const jsp_linear *projection = &gnn->projection;
     const jsp_linear *last[3] = {&gnn->query, &gnn->key, &gnn->value};
     const jsp_real *d_result[3] = {d_maps->query, d_maps->key, d_maps->value};
-    jsp_real *d_projected =
-        c.projected; /* not needed any more: the thirds are copies */
-    for (int t = 0; t < 3; t++) {
-        kernels->dense_backward_weight(ROWS, H, H, c.third[t], d_result[t],
-                                       d_params + last[t]->weight, NULL);
-        kernels->add(H, d_result[t] + H * H, d_params + last[t]->bias);
-        jsp_real *d_third = c.third[t];
-        kernels->dense_backward_input(ROWS, H, H, d_result[t], params + last[t]->weight,
-                                      0, d_third);
-        for (int row = 0; row < ROWS; row++) {
-            memcpy(d_projected + (row * 3 + t) * H, d_third + row * H,
-                   H * sizeof *d_third);
-        }
+    if (task == 3) {
+        backward_pair(gnn, params, d_maps, d_params);
+        return;
     }
-    kernels->dense_backward_weight(ROWS, H, 3 * H, c.node, d_projected,
-                                   d_params + projection->weight, NULL);
-    kernels->add(3 * H, d_projected + H * 3 * H, d_params + projection->bias);
-    jsp_real *d_node = c.third[0];
-    kernels->dense_backward_input(ROWS, H, 3 * H, d_projected,
-                                  params + projection->weight, 0, d_node);
-    kernels->add(H * H, d_node, d_params + node->weight);
-    kernels->add(H, d_node + H * H, d_params + node->bias);
-    backward_pair(gnn, params, d_maps, d_params);
+    const map_cache c = place_cache(cache, task);
+    const jsp_real *dy = d_result[task];
+    const size_t columns = (size_t)(task * H);
+    jsp_real *d_third = c.work, *turned = c.third;
+    kernels->dense_backward_weight(ROWS, H, H, c.third, dy,
+                                   d_params + last[task]->weight, NULL);
+    kernels->add(H, dy + H * H, d_params + last[task]->bias);
+    kernels->dense_backward_input(ROWS, H, H, dy, params + last[task]->weight, 0,
+                                  d_third);
+    kernels->product(H, ROWS, H, c.node, 1, H, d_third, H, 1,
+                     d_params + projection->weight + columns, 3 * H);
+    kernels->add(H, d_third + H * H, d_params + projection->bias + columns);
+    kernels->transpose(H, H, params + projection->weight + columns, 3 * H, turned, H);
+    kernels->product(ROWS, H, H, d_third, H, 1, turned, H, 0, c.node, H);
+}
+
+void jsp_gnn_maps_backward_finish(const jsp_gnn *gnn, jsp_real *cache,
+                                  jsp_real *d_params) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const jsp_linear *node = &gnn->graphnet.node[1];
+    for (int task = 0; task < 3; task++) {
+        const jsp_real *d_node = place_cache(cache, task).node;
+        kernels->add(H * H, d_node, d_params + node->weight);
+        kernels->add(H, d_node + H * H, d_params + node->bias);
+    }
 }

@@ -20,14 +20,19 @@ size_t jsp_gnn_maps_cache_size(void);
 
 jsp_gnn_maps jsp_gnn_maps_place(jsp_real *block);
 
-/* Fills maps and cache. */
-void jsp_gnn_maps_forward(const jsp_gnn *gnn, const jsp_real *params,
-                          const jsp_gnn_maps *maps, jsp_real *cache);
+/* Work is cut into this many tasks that may run side by side. */
+#define JSP_GNN_MAPS_TASKS 4
 
-/* Given gradients of the maps: gradients of their factors accumulate into d_params. The
- * cache is destroyed. */
+/* Map `task` of query, key, value, pair; and its cache. */
+void jsp_gnn_maps_forward(const jsp_gnn *gnn, const jsp_real *params,
+                          const jsp_gnn_maps *maps, jsp_real *cache, int task);
+
+/* Given gradients of the maps: gradients of their factors accumulate into d_params, after
+ * all tasks and then _finish. The cache is destroyed. */
 void jsp_gnn_maps_backward(const jsp_gnn *gnn, const jsp_real *params,
                            const jsp_gnn_maps *d_maps, jsp_real *cache,
-                           jsp_real *d_params);
+                           jsp_real *d_params, int task);
+void jsp_gnn_maps_backward_finish(const jsp_gnn *gnn, jsp_real *cache,
+                                  jsp_real *d_params);
 
 #endif

@@ -696,15 +696,20 @@ typedef struct step_job {
     jsp_status status;
 } step_job;
 
+static void set_team(jsp_gnn_trainer *trainer, jsp_parallel_team *team) {
+    trainer->team = trainer->adam.team = team;
+    trainer->net.shared.team = trainer->frozen_net.shared.team = team;
+}
+
 static void run_updates(void *context, jsp_parallel_team *team) {
     step_job *job = context;
-    job->trainer->team = team;
-    while (job->n_done < job->n_updates) {
+    set_team(job->trainer, team);
+    while (job->n_done < job->n_updates && job->status == JSP_OK) {
         job->status = run_update(job->trainer, job->time_fraction,
                                  &job->metrics[job->n_done], job->error);
-        if (job->status != JSP_OK) return;
-        job->n_done++;
+        job->n_done += job->status == JSP_OK;
     }
+    set_team(job->trainer, NULL); /* it does not outlive the call */
 }
 
 jsp_status jsp_gnn_trainer_step(jsp_gnn_trainer *trainer, long n_updates,

@@ -95,10 +95,46 @@ static void apply_rates(jsp_adam *adam, jsp_real average_decay, jsp_real *params
     }
 }
 
+/* A step is cut into parts of the parameters, the same for any number of threads. */
+enum { PARTS = 16 };
+
+typedef struct step_job {
+    jsp_adam *adam;
+    const jsp_kernels_adam *step;
+    const jsp_real *d_params;
+    jsp_real *params;
+    double squares[PARTS];
+} step_job;
+
+static size_t part_begin(const step_job *job, int part) {
+    return part < PARTS ? job->adam->size / PARTS * (size_t)part : job->adam->size;
+}
+
+static void sum_part(void *context, int part, int worker) {
+    step_job *job = context;
+    const size_t begin = part_begin(job, part), end = part_begin(job, part + 1);
+    (void)worker;
+    job->squares[part] =
+        jsp_kernels_active()->sum_squares(end - begin, job->d_params + begin);
+}
+
+static void step_part(void *context, int part, int worker) {
+    const step_job *job = context;
+    const jsp_adam *adam = job->adam;
+    const size_t begin = part_begin(job, part), end = part_begin(job, part + 1);
+    (void)worker;
+    jsp_kernels_active()->adam(end - begin, job->step, job->d_params + begin,
+                               job->params + begin, adam->first + begin,
+                               adam->second + begin, adam->average + begin);
+}
+
 double jsp_adam_step(jsp_adam *adam, double learning_rate, const jsp_real *d_params,
                      jsp_real *params) {
-    const jsp_kernels *kernels = jsp_kernels_active();
-    double norm = sqrt(kernels->sum_squares(adam->size, d_params));
+    step_job job = {.adam = adam, .d_params = d_params, .params = params};
+    double sum = 0;
+    jsp_parallel_team_for(adam->team, PARTS, sum_part, &job);
+    for (int part = 0; part < PARTS; part++) sum += job.squares[part];
+    const double norm = sqrt(sum);
     if (!isfinite(norm)) return norm;
     double scale = clip_norm(adam, norm);
     double t = (double)++adam->t;
@@ -113,8 +149,8 @@ double jsp_adam_step(jsp_adam *adam, double learning_rate, const jsp_real *d_par
         .average_decay = (jsp_real)fmin(adam->average_decay, 1 - 1 / (1 + t / 10)),
     };
     keep_values(adam, params);
-    kernels->adam(adam->size, &step, d_params, params, adam->first, adam->second,
-                  adam->average);
+    job.step = &step;
+    jsp_parallel_team_for(adam->team, PARTS, step_part, &job);
     apply_rates(adam, step.average_decay, params);
     return norm;
 }

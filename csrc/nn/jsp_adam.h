@@ -6,6 +6,7 @@
 #ifndef JSP_ADAM_H
 #define JSP_ADAM_H
 
+#include "jsp_parallel.h"
 #include "jsp_params.h"
 
 typedef struct jsp_adam {
@@ -18,6 +19,7 @@ typedef struct jsp_adam {
     size_t rate_first, n_rates;
     jsp_real *rate; /* factors of the learning rate, owned, [n_rates]; NULL = 1 */
     jsp_real *kept; /* owned, [2, n_rates] */
+    jsp_parallel_team *team; /* borrowed, for the next steps; NULL = one thread */
 } jsp_adam;
 
 /* Allocates for blocks of `size`; betas 0.9 and 0.99, epsilon 1e-8, average_decay

@@ -127,7 +127,7 @@ void jsp_graphnet_tables_forward(const jsp_graphnet *net, const jsp_real *params
                                  const jsp_graphnet_tables *tables, jsp_real *cache) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D, H = net->H;
-    const jsp_linear *edge = net->edge, *node = net->node, *global = net->global;
+    const jsp_linear *edge = net->edge, *node = net->node;
     const jsp_real *embedding = params + net->embedding;
     const edge_cache c = place_cache(net, pairs->n, cache);
     kernels->dense_forward(D, H, H, embedding, params + node[0].weight,
@@ -139,32 +139,53 @@ void jsp_graphnet_tables_forward(const jsp_graphnet *net, const jsp_real *params
                            c.receiver, NULL, 0, NULL, c.sender);
     kernels->dense_forward(D, H, H, embedding, params + block_of(net, &edge[0], 2),
                            NULL, NULL, 0, NULL, c.receiver);
-    for (int u = 0; u < pairs->n; u++) {
-        jsp_real *hidden = c.hidden + (size_t)u * (size_t)H;
-        memcpy(hidden, c.sender + pairs->sender[u] * H, (size_t)H * sizeof *hidden);
-        kernels->add((size_t)H, c.receiver + pairs->receiver[u] * H, hidden);
-        apply_relu((size_t)H, hidden);
-    }
-    if (!pairs->n) return;
-    jsp_linear_forward(&edge[1], params, pairs->n, c.hidden, c.edge);
-    kernels->dense_forward(pairs->n, H, H, c.edge, params + block_of(net, &node[0], 1),
-                           NULL, NULL, 0, NULL, tables->out);
-    kernels->dense_forward(pairs->n, H, H, c.edge, params + block_of(net, &node[0], 2),
-                           NULL, NULL, 0, NULL, tables->in);
-    kernels->dense_forward(pairs->n, H, H, c.edge,
-                           params + block_of(net, &global[0], 1), NULL, NULL, 0, NULL,
-                           tables->global);
 }
 
-/* Through one table: its weights, and d_edge = or += the way back to e. */
-static void pull_table(const jsp_graphnet *net, const jsp_real *params, size_t weight,
-                       int n_pairs, const jsp_real *edge, const jsp_real *d_table,
-                       int accumulate, jsp_real *d_edge, jsp_real *d_params) {
+/* Pairs per block: enough for products at full speed, few enough to share among threads. */
+#define BLOCK_PAIRS 128
+
+int jsp_graphnet_n_blocks(const jsp_graphnet_pairs *pairs) {
+    return (pairs->n + BLOCK_PAIRS - 1) / BLOCK_PAIRS;
+}
+
+/* First pair of a block; *n of them. */
+static int find_block(const jsp_graphnet_pairs *pairs, int block, int *n) {
+    const int first = block * BLOCK_PAIRS, left = pairs->n - first;
+    *n = left < BLOCK_PAIRS ? left : BLOCK_PAIRS;
+    return first;
+}
+
+/* The weights between e and table k: out, in, global. */
+static size_t weight_of_table(const jsp_graphnet *net, int k) {
+    return k < 2 ? block_of(net, &net->node[0], 1 + k)
+                 : block_of(net, &net->global[0], 1);
+}
+
+static jsp_real *table(const jsp_graphnet_tables *tables, int k) {
+    return k == 0 ? tables->out : k == 1 ? tables->in : tables->global;
+}
+
+void jsp_graphnet_block_forward(const jsp_graphnet *net, const jsp_real *params,
+                                const jsp_graphnet_pairs *pairs,
+                                const jsp_graphnet_tables *tables, jsp_real *cache,
+                                int block) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    kernels->dense_backward_weight(n_pairs, net->H, net->H, edge, d_table,
-                                   d_params + weight, NULL);
-    kernels->dense_backward_input(n_pairs, net->H, net->H, d_table, params + weight,
-                                  accumulate, d_edge);
+    const int H = net->H;
+    const edge_cache c = place_cache(net, pairs->n, cache);
+    int n;
+    const int first = find_block(pairs, block, &n);
+    jsp_real *hidden = c.hidden + first * H, *edge = c.edge + first * H;
+    for (int u = 0; u < n; u++) {
+        jsp_real *row = hidden + u * H;
+        memcpy(row, c.sender + pairs->sender[first + u] * H, (size_t)H * sizeof *row);
+        kernels->add((size_t)H, c.receiver + pairs->receiver[first + u] * H, row);
+    }
+    apply_relu((size_t)(n * H), hidden);
+    jsp_linear_forward(&net->edge[1], params, n, hidden, edge);
+    for (int k = 0; k < JSP_GRAPHNET_WEIGHTS; k++) {
+        kernels->dense_forward(n, H, H, edge, params + weight_of_table(net, k), NULL,
+                               NULL, 0, NULL, table(tables, k) + first * H);
+    }
 }
 
 /* Gradients of the embeddings and of the weights that read them, for one input of a first
@@ -207,29 +228,58 @@ static void pull_edge_inputs(const jsp_graphnet *net, const jsp_real *params,
                                   1, d_params + net->edge_vector);
 }
 
+void jsp_graphnet_weight_backward(const jsp_graphnet *net,
+                                  const jsp_graphnet_pairs *pairs,
+                                  const jsp_graphnet_tables *d_tables,
+                                  const jsp_real *cache, jsp_real *d_params, int k) {
+    const edge_cache c = place_cache(net, pairs->n, (jsp_real *)cache);
+    jsp_kernels_active()->dense_backward_weight(pairs->n, net->H, net->H, c.edge,
+                                                table(d_tables, k),
+                                                d_params + weight_of_table(net, k),
+                                                NULL);
+}
+
+/* Scratch: gradients of e and of its hidden layer [pairs, H] each, and of the parts of
+ * senders and receivers [2 D, H]. */
+static jsp_real *place_hidden(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+                              jsp_real *scratch) {
+    return scratch + (size_t)pairs->n * (size_t)net->H;
+}
+
+void jsp_graphnet_block_backward(const jsp_graphnet *net, const jsp_real *params,
+                                 const jsp_graphnet_pairs *pairs,
+                                 const jsp_graphnet_tables *d_tables,
+                                 const jsp_real *cache, jsp_real *scratch, int block) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int H = net->H;
+    const edge_cache c = place_cache(net, pairs->n, (jsp_real *)cache);
+    int n;
+    const int first = find_block(pairs, block, &n) * H;
+    jsp_real *d_edge = scratch + first;
+    jsp_real *d_hidden = place_hidden(net, pairs, scratch) + first;
+    for (int k = 0; k < JSP_GRAPHNET_WEIGHTS; k++) {
+        kernels->dense_backward_input(n, H, H, table(d_tables, k) + first,
+                                      params + weight_of_table(net, k), k > 0, d_edge);
+    }
+    kernels->dense_backward_input(n, H, H, d_edge, params + net->edge[1].weight, 0,
+                                  d_hidden);
+    kernels->relu_backward((size_t)(n * H), c.hidden + first, NULL, d_hidden, d_hidden);
+}
+
 void jsp_graphnet_tables_backward(const jsp_graphnet *net, const jsp_real *params,
                                   const jsp_graphnet_pairs *pairs,
-                                  const jsp_graphnet_tables *d_tables, jsp_real *cache,
-                                  jsp_real *d_params, jsp_real *scratch) {
-    const jsp_kernels *kernels = jsp_kernels_active();
-    const jsp_linear *edge = net->edge, *node = net->node, *global = net->global;
-    const edge_cache c = place_cache(net, pairs->n, cache);
-    const int n = pairs->n;
-    const size_t numbers = (size_t)n * (size_t)net->H;
-    jsp_real *d_edge = scratch, *parts = scratch + numbers;
+                                  const jsp_graphnet_tables *d_tables,
+                                  const jsp_real *cache, jsp_real *d_params,
+                                  jsp_real *scratch) {
+    const jsp_linear *edge = net->edge, *node = net->node;
+    const edge_cache c = place_cache(net, pairs->n, (jsp_real *)cache);
+    jsp_real *d_hidden = place_hidden(net, pairs, scratch);
     pull_embedding(net, params, node[0].weight, d_tables->node, d_params + node[0].bias,
                    d_params);
-    if (!n) return;
-    pull_table(net, params, block_of(net, &node[0], 1), n, c.edge, d_tables->out, 0,
-               d_edge, d_params);
-    pull_table(net, params, block_of(net, &node[0], 2), n, c.edge, d_tables->in, 1,
-               d_edge, d_params);
-    pull_table(net, params, block_of(net, &global[0], 1), n, c.edge, d_tables->global,
-               1, d_edge, d_params);
-    jsp_real *d_hidden = c.edge; /* e is not needed any more */
-    jsp_linear_backward(&edge[1], params, n, c.hidden, d_edge, d_hidden, d_params);
-    kernels->relu_backward(numbers, c.hidden, NULL, d_hidden, d_hidden);
-    pull_edge_inputs(net, params, pairs, d_hidden, d_params, parts);
+    if (!pairs->n) return;
+    jsp_linear_backward(&edge[1], params, pairs->n, c.hidden, scratch, NULL, d_params);
+    pull_edge_inputs(net, params, pairs, d_hidden, d_params,
+                     d_hidden + (size_t)pairs->n * (size_t)net->H);
 }
 
 /* ---- graphs ------------------------------------------------------------------------- */

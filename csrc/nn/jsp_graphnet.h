@@ -66,17 +66,35 @@ jsp_graphnet_tables jsp_graphnet_tables_place(const jsp_graphnet *net, int n_pai
 /* What the tables' backward pass reads; jsp_graphnet_cache_size numbers. */
 size_t jsp_graphnet_cache_size(const jsp_graphnet *net, int n_pairs);
 
-/* Fills tables and cache for all pairs. */
+/* Fills tables and cache for all pairs: first what belongs to nodes, then blocks of pairs
+ * 0 .. jsp_graphnet_n_blocks - 1 in any order or thread. */
 void jsp_graphnet_tables_forward(const jsp_graphnet *net, const jsp_real *params,
                                  const jsp_graphnet_pairs *pairs,
                                  const jsp_graphnet_tables *tables, jsp_real *cache);
+int jsp_graphnet_n_blocks(const jsp_graphnet_pairs *pairs);
+void jsp_graphnet_block_forward(const jsp_graphnet *net, const jsp_real *params,
+                                const jsp_graphnet_pairs *pairs,
+                                const jsp_graphnet_tables *tables, jsp_real *cache,
+                                int block);
 
 /* Given gradients of the tables: gradients of embeddings, edge vector, edge MLP and first
- * layers accumulate into d_params. The cache is destroyed. scratch [pairs + 2 D, H]. */
+ * layers accumulate into d_params. First, in any order or thread, weight_backward for
+ * k < JSP_GRAPHNET_WEIGHTS (weights of table k) and block_backward for every block; then
+ * tables_backward for what is left. scratch [2 pairs + 2 D, H], the same in all calls. */
+#define JSP_GRAPHNET_WEIGHTS 3
+void jsp_graphnet_weight_backward(const jsp_graphnet *net,
+                                  const jsp_graphnet_pairs *pairs,
+                                  const jsp_graphnet_tables *d_tables,
+                                  const jsp_real *cache, jsp_real *d_params, int k);
+void jsp_graphnet_block_backward(const jsp_graphnet *net, const jsp_real *params,
+                                 const jsp_graphnet_pairs *pairs,
+                                 const jsp_graphnet_tables *d_tables,
+                                 const jsp_real *cache, jsp_real *scratch, int block);
 void jsp_graphnet_tables_backward(const jsp_graphnet *net, const jsp_real *params,
                                   const jsp_graphnet_pairs *pairs,
-                                  const jsp_graphnet_tables *d_tables, jsp_real *cache,
-                                  jsp_real *d_params, jsp_real *scratch);
+                                  const jsp_graphnet_tables *d_tables,
+                                  const jsp_real *cache, jsp_real *d_params,
+                                  jsp_real *scratch);
 
 /* ---- graphs ------------------------------------------------------------------------- */
 

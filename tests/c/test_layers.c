@@ -216,19 +216,20 @@ static void create_messages(messages *m, int B, int D, int H, double density) {
     jsp_graphnet_pairs_finish(&m->pairs, D);
     m->block = make_array(jsp_graphnet_tables_size(&m->net, m->pairs.n));
     m->cache = make_array(jsp_graphnet_cache_size(&m->net, m->pairs.n));
-    m->scratch = make_array((size_t)((m->pairs.n + 2 * D + B) * H));
+    m->scratch = make_array((size_t)((2 * m->pairs.n + 2 * D + B) * H));
     m->state.node_hidden = make_array(nodes);
-    jsp_real **of_graphs[] = {&m->state.hidden_sum, &m->state.node_sum,
-                              &m->state.global_hidden, &m->state.globals,
-                              &m->target_globals};
-    for (int k = 0; k < 5; k++) *of_graphs[k] = make_array((size_t)(B * H));
+    jsp_real **of_graphs[] = {&m->state.hidden_sum, &m->state.edge_sum,
+                              &m->state.node_sum,   &m->state.global_hidden,
+                              &m->state.globals,    &m->target_globals};
+    for (int k = 0; k < 6; k++) *of_graphs[k] = make_array((size_t)(B * H));
     m->target_hidden = make_array(nodes);
 }
 
 static void destroy_messages(messages *m) {
     free(m->params), free(m->adjacency), free(m->pairs.sender), free(m->pairs.receiver);
     free(m->pairs.row), free(m->block), free(m->cache), free(m->scratch);
-    free(m->state.node_hidden), free(m->state.hidden_sum), free(m->state.node_sum);
+    free(m->state.node_hidden), free(m->state.hidden_sum), free(m->state.edge_sum);
+    free(m->state.node_sum);
     free(m->state.global_hidden), free(m->state.globals);
     free(m->target_hidden), free(m->target_globals);
 }
@@ -238,6 +239,9 @@ static double messages_loss(void *context) {
     jsp_graphnet_tables tables =
         jsp_graphnet_tables_place(&m->net, m->pairs.n, m->block);
     jsp_graphnet_tables_forward(&m->net, m->params, &m->pairs, &tables, m->cache);
+    for (int k = 0; k < jsp_graphnet_n_blocks(&m->pairs); k++) {
+        jsp_graphnet_block_forward(&m->net, m->params, &m->pairs, &tables, m->cache, k);
+    }
     jsp_graphnet_forward(&m->net, m->params, &m->pairs, &tables, m->B, m->adjacency,
                          &m->state);
     return dot((size_t)(m->B * m->D * m->H), m->state.node_hidden, m->target_hidden) +
@@ -327,6 +331,14 @@ static int check_messages(messages *m) {
         jsp_graphnet_tables_place(&m->net, m->pairs.n, d_block);
     jsp_graphnet_backward(&m->net, m->params, &m->pairs, m->B, m->adjacency, &m->state,
                           d_hidden, d_globals, &d_tables, gradient, m->scratch);
+    for (int k = 0; k < JSP_GRAPHNET_WEIGHTS; k++) {
+        jsp_graphnet_weight_backward(&m->net, &m->pairs, &d_tables, m->cache, gradient,
+                                     k);
+    }
+    for (int k = 0; k < jsp_graphnet_n_blocks(&m->pairs); k++) {
+        jsp_graphnet_block_backward(&m->net, m->params, &m->pairs, &d_tables, m->cache,
+                                    m->scratch, k);
+    }
     jsp_graphnet_tables_backward(&m->net, m->params, &m->pairs, &d_tables, m->cache,
                                  gradient, m->scratch);
     /* the input that is always zero has no gradient */
