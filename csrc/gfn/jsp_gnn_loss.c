@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_kernels.h"
+
 typedef struct summary {
     double mean, variance, least, most;
 } summary;
@@ -35,17 +37,11 @@ static double sum_pairs(double limit, double N, int K, double constant,
     double sum = 0;
     memset(d_before, 0, (size_t)K * sizeof *d_before);
     for (int k = 0; k < K; k++) {
-        const double shifted = after[k] + constant;
-        double d = 0;
-        for (int l = 0; l < K; l++) {
-            const double x = (shifted - before[l]) / N, size = fabs(x);
-            const double clipped = size <= limit ? x : copysign(limit, x);
-            sum += size <= limit ? 0.5 * x * x : limit * (size - 0.5 * limit);
-            d += clipped;
-            d_before[l] -= weight * clipped;
-        }
-        d_after[k] = weight * d;
+        d_after[k] = weight * jsp_kernels_active()->huber_row((size_t)K, limit, 1 / N,
+                                                              after[k] + constant,
+                                                              before, d_before, &sum);
     }
+    for (int l = 0; l < K; l++) d_before[l] *= weight;
     return sum * weight;
 }
 

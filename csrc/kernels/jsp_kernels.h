@@ -142,6 +142,12 @@ typedef struct jsp_kernels {
     double (*sum_products)(size_t n, const double *w, const double *x, const double *y,
                            double shift);
 
+    /* Huber losses of scale (shift - x[l]) beyond `limit`: adds sum_l to *value and
+     * the negative derivatives c to d[l] -= c; returns sum_l c. In double, in a fixed order.
+     *   x [n]  d [n] accumulates */
+    double (*huber_row)(size_t n, double limit, double scale, double shift,
+                        const double *x, double *d, double *value);
+
     /* out[0 .. n-1]: what jsp_rng_fill_normal makes of that counter and key, within 1e-6
      * (float build). The counter's first word is the number of the first block; n numbers
      * use (n + 3) / 4 blocks. */

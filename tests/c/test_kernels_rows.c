@@ -260,6 +260,18 @@ static int check_doubles(const jsp_kernels *kernels) {
         for (int k = 0; k < n; k++) p[3 * n + k] += 0.5 * p[k] - 2 * p[n + k];
         kernels->add_combination(2, (size_t)n, (double[]){0.5, -2}, p, p + 2 * n);
         for (int k = 0; k < n; k++) CHECK_NEAR(p[2 * n + k], p[3 * n + k], 1e-13);
+        double value = 1, expected = 1, slope = 0;
+        for (int k = 0; k < n; k++) {
+            const double z = 2 * (0.25 - p[k]), size = fabs(z);
+            expected += size <= 1.5 ? 0.5 * z * z : 1.5 * (size - 0.75);
+            p[n + k] = size <= 1.5 ? z : copysign(1.5, z);
+            slope += p[n + k];
+            p[3 * n + k] = p[2 * n + k] - p[n + k];
+        }
+        CHECK_NEAR(kernels->huber_row((size_t)n, 1.5, 2, 0.25, p, p + 2 * n, &value),
+                   slope, 1e-12);
+        CHECK_NEAR(value, expected, 1e-12 * expected);
+        for (int k = 0; k < n; k++) CHECK_NEAR(p[2 * n + k], p[3 * n + k], 1e-13);
         free(p);
     }
     return 0;
