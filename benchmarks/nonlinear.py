@@ -134,11 +134,11 @@ def run_graphs(options):
         for name, effort in (("short", options.effort), ("long", options.long)):
             model = jspgfn.MLPGaussian(noise_scale=0.1**0.5, effort=effort)
             exact = fit_exact(model, sim.X)
-            edges[name] = np.asarray(exact.edge_probabilities())
+            edges[name] = edges_of(exact)
             row[f"mlp {name}"] = jspgfn.metrics.auroc(edges[name], sim.graph)
         row["mlp difference"] = float(np.abs(edges["short"] - edges["long"]).max())
         exact = fit_exact(jspgfn.RandomFeatures(), sim.X)
-        found = np.asarray(exact.edge_probabilities())
+        found = edges_of(exact)
         row["features"] = jspgfn.metrics.auroc(found, sim.graph)
         chain = jspgfn.StructureMCMC(
             jspgfn.RandomFeatures(), max_parents=3, n_jobs=1, random_state=seed
@@ -147,10 +147,15 @@ def run_graphs(options):
             np.abs(found - np.asarray(chain.sample(10_000).edge_probabilities())).max()
         )
         linear = fit_exact(jspgfn.NormalInverseGamma(), sim.X)
-        edges = np.asarray(linear.edge_probabilities())
+        edges = edges_of(linear)
         row["linear (nig)"] = jspgfn.metrics.auroc(edges, sim.graph)
         rows.append(row)
     print_table(rows)
+
+
+def edges_of(exact):
+    """Without what rounding puts beyond 1."""
+    return np.clip(exact.edge_probabilities(), 0, 1)
 
 
 def fit_exact(model, x):
