@@ -33,8 +33,9 @@ jsp_status jsp_units_create(int most_rows, int most_parents, int U, double effor
                             jsp_units **out, jsp_error *error);
 void jsp_units_destroy(jsp_units *units); /* NULL allowed */
 
-/* Runs the sampler with the stream (seed, node, 0, JSP_RNG_UNITS); *log_evidence out. The
- * estimate of the evidence (not of its log) has no bias. */
+/* Runs the sampler with the stream (seed, node, 0, JSP_RNG_UNITS); *log_evidence out. Steps
+ * of t and sizes of moves adapt to the states, so the estimate of the evidence has no bias
+ * only in the limit of many states. */
 void jsp_units_run(jsp_units *units, const jsp_units_problem *problem, uint64_t seed,
                    uint32_t node, double *log_evidence);
 

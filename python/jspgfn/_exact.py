@@ -205,7 +205,7 @@ class ExactPosterior(ScoreEstimator):
         exact = self._solved()
         self.report_ = exact.report()
         self.log_partition_ = exact.log_partition()
-        self._edges = exact.edges()
+        self._edges = np.clip(exact.edges(), 0, 1)  # sums of many terms round
         if self.verbose:
             print(
                 f"{'outcome':<12}log Z {self.log_partition_:.6f}; relative error of Z by "
