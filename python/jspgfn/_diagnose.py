@@ -522,10 +522,17 @@ def judge(
         return UNEVEN, reasons
     off = excess["edge_error"] > LARGEST_EDGE_ERROR
     if far or off or figures["kl_parameters"] > LARGEST_DISTANCE:
+        advice = "take weighted=True or sample(refine=True)"
+        if figures["kl_parameters"]:  # learned parameters: the weights of draws differ
+            advice = (
+                "take weighted=True, but as far as graphs go: weights of draws carry the "
+                "parameters too and may be less even (1 / sum(post.weights**2)); or train "
+                "longer"
+            )
         reasons.append(
             f"total variation {figures['total_variation']:.2g}, edges off by up to "
             f"{figures['edge_error']:.2g}; weighted draws are worth {size:.0f} of "
-            f"{n_draws}; take weighted=True or sample(refine=True)"
+            f"{n_draws}; {advice}"
         )
         return WEIGHTS, reasons
     reasons.append(
