@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from sklearn import config_context
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import jspgfn
+from sklearn import config_context
 
 
 @pytest.fixture(scope="module")
