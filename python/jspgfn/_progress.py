@@ -68,7 +68,10 @@ def progress_bar(total: float, unit: str, wanted: bool) -> Iterator[Bar]:
 
 def in_notebook() -> bool:
     """Whether output goes to a notebook, which is no terminal but has a reader."""
-    return "ipykernel" in sys.modules
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(
+        shell, "kernel"
+    )  # not a plain IPython, nor one imported for other ends
 
 
 def duration(seconds: float) -> str:

@@ -197,7 +197,7 @@ def test_probabilities_of_all_graphs():
     """exp(log_prob) over all DAGs sums to 1 and follows the limits on parents."""
     x = simulate(4, 40, seed=6)
     estimator = jspgfn.JSPGFN(
-        model="linear", max_parents=1, n_iter=100, n_jobs=1, random_state=0
+        model="linear", max_parents=1, n_iter=200, n_jobs=1, random_state=0
     ).fit(x)
     graphs = dags.enumerate_dags(4)
     log_prob = estimator.log_prob(graphs)

@@ -419,7 +419,8 @@ def test_default_schedule_stops_early_or_at_its_end(X, monkeypatch):
     est = fit(X, n_iter=None)
     assert est.n_iter_ in (200, 300, 400)
     recent = est.history_["gap"][-100:].mean()
-    assert (recent < GOOD_GAP) == est._plan.stopped_early
+    assert est._plan.stopped_early or est.n_iter_ == 400
+    assert recent < GOOD_GAP or not est._plan.stopped_early
     assert certificate(est._engine.metrics()) == recent
     assert_same(est, fit(X, n_iter=None, n_jobs=1))
 

@@ -6,6 +6,7 @@ import pty
 import struct
 import sys
 import termios
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,3 +153,13 @@ def test_expected_time(sim, monkeypatch, capfd):
 def test_words_for_times():
     words = [_progress.duration(s) for s in (0.04, 0.5, 35.2, 90, 720, 3600, 11000)]
     assert words == ["0.0 s", "0.5 s", "35 s", "90 s", "12 min", "60 min", "3.1 h"]
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_a_notebook_is_one_with_a_kernel(monkeypatch, kernel):
+    """Merely imported, by a tool that builds documentation for instance, it is none."""
+    shell = SimpleNamespace(kernel=object()) if kernel else SimpleNamespace()
+    module = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    assert _progress.in_notebook() == kernel
