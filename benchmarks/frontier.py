@@ -45,7 +45,7 @@ GROUPS = {  # problems, seconds, draws
             "sachs_int_nig",
             "sachs_int_bdeu",
         ],
-        30,
+        15,
         50_000,
     ),
 }
