@@ -30,30 +30,17 @@ for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-# products per update of the published code: (head, D, batch, K)
+# the published code, by (head, D, batch, K): products per update, peak memory in MB
 PUBLISHED = {
-    ("diag", 5, 32, 1): 0.75,
-    ("full", 5, 32, 1): 0.78,
-    ("diag", 5, 256, 64): 15.6,
-    ("diag", 20, 32, 1): 5.0,
-    ("full", 20, 32, 1): 5.9,
-    ("diag", 20, 256, 64): 105,
-    ("diag", 50, 32, 1): 16.7,
-    ("mlp", 5, 32, 1): 0.94,
-    ("mlp", 20, 32, 1): 5.5,
-}
-
-# its peak memory in MB
-PUBLISHED_MB = {
-    ("diag", 5, 32, 1): 757,
-    ("full", 5, 32, 1): 862,
-    ("mlp", 5, 32, 1): 923,
-    ("diag", 5, 256, 64): 880,
-    ("diag", 20, 32, 1): 860,
-    ("full", 20, 32, 1): 891,
-    ("mlp", 20, 32, 1): 887,
-    ("diag", 20, 256, 64): 1798,
-    ("diag", 50, 32, 1): 983,
+    ("diag", 5, 32, 1): (0.75, 757),
+    ("full", 5, 32, 1): (0.78, 862),
+    ("mlp", 5, 32, 1): (0.94, 923),
+    ("diag", 5, 256, 64): (15.6, 880),
+    ("diag", 20, 32, 1): (5.0, 860),
+    ("full", 20, 32, 1): (5.9, 891),
+    ("mlp", 20, 32, 1): (5.5, 887),
+    ("diag", 20, 256, 64): (105, 1798),
+    ("diag", 50, 32, 1): (16.7, 983),
 }
 
 
@@ -132,8 +119,7 @@ def report(case, seconds):
     found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     product = seconds_of_product()
     flop = 2 * batch * D * 8 * 3 * 2 * 128**2
-    published = PUBLISHED.get((head, D, batch, n_samples))
-    published_mb = PUBLISHED_MB.get((head, D, batch, n_samples))
+    published, published_mb = PUBLISHED.get((head, D, batch, n_samples), (None, None))
     products = found["seconds"] / product
     row = {
         "head": head,

@@ -7,16 +7,12 @@
 #include <math.h>
 
 #include "jsp_kernels.h"
+#include "jsp_special.h"
 
 /* Gradients of logits below this are 0. They are far below what moves a parameter, and
  * what follows from them is subnormal, on which products are many times slower: with logits
  * thousands apart most actions are like that (measured: a quarter of all training time). */
 #define SMALLEST_GRADIENT 1e-20
-
-/* log(1 + e^x) */
-static double softplus(double x) {
-    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
-}
 
 static int count_legal(int n, const uint8_t *mask) {
     int count = 0;
@@ -31,12 +27,12 @@ void jsp_gnn_policy_forward(int n, const jsp_real *logits, double stop_logit,
         log_pi[n] = 0;
         return;
     }
-    const double shift = -softplus(stop_logit) -
+    const double shift = -jsp_special_softplus(stop_logit) -
                          jsp_kernels_active()->log_sum_exp((size_t)n, logits, mask);
     for (int a = 0; a < n; a++) {
         log_pi[a] = mask[a] ? (double)logits[a] + shift : -INFINITY;
     }
-    log_pi[n] = -softplus(-stop_logit);
+    log_pi[n] = -jsp_special_softplus(-stop_logit);
 }
 
 void jsp_gnn_policy_backward(int n, double stop_logit, const uint8_t *mask,
@@ -47,7 +43,7 @@ void jsp_gnn_policy_backward(int n, double stop_logit, const uint8_t *mask,
     for (int a = 0; a < n; a++) {
         if (mask[a]) sum += d_log_pi[a], legal++;
         /* log of the softmax among the legal edges */
-        d_logits[a] = (jsp_real)(log_pi[a] + softplus(stop_logit));
+        d_logits[a] = (jsp_real)(log_pi[a] + jsp_special_softplus(stop_logit));
     }
     jsp_kernels_active()->exp((size_t)n, d_logits, d_logits);
     for (int a = 0; a < n; a++) {

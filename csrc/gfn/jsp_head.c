@@ -10,6 +10,7 @@
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 #include "jsp_places.h"
+#include "jsp_special.h"
 
 enum { H = JSP_GNN_WIDTH };
 
@@ -258,11 +259,6 @@ static int pair_output(int D, int a, int c) {
     return 2 * D + a * (2 * D - a - 1) / 2 + (c - a - 1);
 }
 
-/* log(1 + e^x) */
-static double softplus(double x) {
-    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
-}
-
 /* Inverse of an upper triangular matrix of k rows, both stored row by row from the
  * diagonal on. */
 static void invert_factor(int k, const double *U, double *inverse) {
@@ -297,13 +293,13 @@ static void forward_node(const jsp_head *head, const jsp_real *shared,
     }
     if (!is_full(head)) {
         for (int a = 0; a < k; a++) {
-            inverse[a] = softplus(raw[a]);
+            inverse[a] = jsp_special_softplus(raw[a]);
             factor[a] = 1 / inverse[a];
         }
         return;
     }
     for (int a = 0; a < k; a++) {
-        *factor++ = softplus(raw[a]);
+        *factor++ = jsp_special_softplus(raw[a]);
         for (int c = a + 1; c < k; c++) {
             compute_outputs(head, shared, pair_output(head->D, parent[a], parent[c]), 1,
                             hidden, factor++);

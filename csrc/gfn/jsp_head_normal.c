@@ -14,8 +14,7 @@
 #include <string.h>
 
 #include "jsp_kernels.h"
-
-#define LOG_2_PI 1.8378770664093454836
+#include "jsp_special.h"
 
 /* What the functions below need of one node. */
 typedef struct node_view {
@@ -77,7 +76,7 @@ void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state,
         const double *factor = v.factor;
         for (int a = 0; a < v.k; a++) {
             const double *e = eps + (v.first + (size_t)a) * (size_t)K;
-            const double constant = log(*factor) - 0.5 * LOG_2_PI;
+            const double constant = log(*factor) - 0.5 * JSP_SPECIAL_LOG_2PI;
             for (int l = 0; l < K; l++) total[l] += constant - 0.5 * e[l] * e[l];
             factor += row_end(&v, a) - a;
         }

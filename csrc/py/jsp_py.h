@@ -44,7 +44,7 @@ jsp_py_module_state *jsp_py_module_state_of(PyTypeObject *type);
 
 typedef struct jsp_py_scores {
     PyObject_HEAD jsp_data *data; /* owned */
-    jsp_scores *scores;           /* owned; NULL for models without closed form */
+    jsp_scores *scores;           /* owned; NULL when made with tabulate=False */
     jsp_model_setup setup;        /* points into data */
     double *discarded; /* [D] share of each node's mass outside its candidates, owned */
     int n_threads;
@@ -74,9 +74,6 @@ extern PyType_Spec jsp_py_gnn_spec;
 extern PyType_Spec jsp_py_head_spec;
 extern PyType_Spec jsp_py_gnn_trainer_spec;
 
-/* Names of the metrics of GnnTrainer.step. */
-PyObject *jsp_py_gnn_trainer_metrics(void);
-
 /* Functions of the module that need no object: candidates, kernels, configuration. */
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
                                           PyObject *kwargs);
@@ -102,6 +99,9 @@ int jsp_py_convert_check_graphs(PyObject *object, int n_variables);
 /* Converter of a seed for "O&": an integer from 0 to 2^64 - 1 into a uint64_t. "K" would
  * take any integer and cut it off. */
 int jsp_py_convert_seed(PyObject *object, void *seed);
+
+/* Tuple of name(0), name(1), ... up to the first NULL. */
+PyObject *jsp_py_convert_names(const char *(*name)(int k));
 
 /* Raises the Python exception for a core error and returns NULL. */
 PyObject *jsp_py_convert_raise(PyTypeObject *type, const jsp_error *error);

@@ -51,6 +51,21 @@ int jsp_py_convert_seed(PyObject *object, void *seed) {
     return 0;
 }
 
+PyObject *jsp_py_convert_names(const char *(*name)(int k)) {
+    Py_ssize_t n = 0;
+    while (name((int)n)) n++;
+    PyObject *names = PyTuple_New(n);
+    for (Py_ssize_t k = 0; names && k < n; k++) {
+        PyObject *text = PyUnicode_FromString(name((int)k));
+        if (!text) {
+            Py_CLEAR(names);
+        } else {
+            PyTuple_SET_ITEM(names, k, text);
+        }
+    }
+    return names;
+}
+
 PyObject *jsp_py_convert_raise(PyTypeObject *type, const jsp_error *error) {
     PyObject *exception = PyExc_ValueError;
     if (error->code == JSP_ERROR_MEMORY) exception = PyExc_MemoryError;

@@ -566,28 +566,17 @@ static PyObject *get_n_parameters(PyObject *object, void *unused) {
 }
 
 static PyObject *get_seconds(PyObject *object, void *unused) {
-    const jsp_gnn_trainer *trainer = ((jsp_py_gnn_trainer *)object)->trainer;
-    PyObject *dict = PyDict_New();
+    jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     const char *name;
     (void)unused;
+    if (enter(self) < 0) return NULL;
+    PyObject *dict = PyDict_New();
     for (int k = 0; dict && (name = jsp_gnn_trainer_part_name(k)); k++) {
-        PyObject *value = PyFloat_FromDouble(jsp_gnn_trainer_seconds(trainer, k));
+        PyObject *value = PyFloat_FromDouble(jsp_gnn_trainer_seconds(self->trainer, k));
         if (jsp_py_state_put(dict, name, value)) Py_CLEAR(dict);
     }
+    leave(self);
     return dict;
-}
-
-PyObject *jsp_py_gnn_trainer_metrics(void) {
-    PyObject *names = PyTuple_New(JSP_GNN_TRAINER_METRICS);
-    for (int k = 0; names && k < JSP_GNN_TRAINER_METRICS; k++) {
-        PyObject *name = PyUnicode_FromString(jsp_gnn_trainer_metric_name(k));
-        if (!name) {
-            Py_CLEAR(names);
-        } else {
-            PyTuple_SET_ITEM(names, k, name);
-        }
-    }
-    return names;
 }
 
 #define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function)

@@ -4,6 +4,7 @@
 #include "jsp_py.h" /* first: Python.h sets feature macros */
 
 #include "jsp_dag.h"
+#include "jsp_gnn_trainer.h"
 #include "jsp_kernels.h"
 #include "jsp_parallel.h"
 
@@ -83,19 +84,6 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyObject *list_metrics(void) {
-    PyObject *names = PyTuple_New(JSP_TRAINER_METRICS);
-    for (int k = 0; names && k < JSP_TRAINER_METRICS; k++) {
-        PyObject *name = PyUnicode_FromString(jsp_trainer_metric_name(k));
-        if (!name) {
-            Py_CLEAR(names);
-        } else {
-            PyTuple_SET_ITEM(names, k, name);
-        }
-    }
-    return names;
-}
-
 /* JSPGFN_SIMD forces an instruction set; a name that cannot be had is an error rather
  * than a silent fall-back. */
 static int choose_simd(void) {
@@ -152,8 +140,10 @@ static int module_exec(PyObject *module) {
     if (add_type(module, &jsp_py_gnn_spec) < 0) return -1;
     if (add_type(module, &jsp_py_head_spec) < 0) return -1;
     if (add_type(module, &jsp_py_gnn_trainer_spec) < 0) return -1;
-    if (add_names(module, "GNN_METRICS", jsp_py_gnn_trainer_metrics()) < 0) return -1;
-    return add_names(module, "METRICS", list_metrics());
+    if (add_names(module, "GNN_METRICS",
+                  jsp_py_convert_names(jsp_gnn_trainer_metric_name)) < 0)
+        return -1;
+    return add_names(module, "METRICS", jsp_py_convert_names(jsp_trainer_metric_name));
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {

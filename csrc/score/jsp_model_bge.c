@@ -25,8 +25,6 @@
 #include "jsp_special.h"
 
 #define LOG_PI 1.14472988584940017414
-#define LOG_2PI 1.83787706640934548356
-
 enum { ALPHA_MU, ALPHA_W };
 
 /* Settings of one node. */
@@ -167,8 +165,8 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
     out->intercept = centre_of(&q, setup, node, n_parents, parents, out->weight) +
                      z_intercept * s / sqrt(q.mu + q.n);
     out->noise_scale = s;
-    double weights =
-        0.5 * (solution.log_det - n_parents * (LOG_2PI + log(v)) - sum_squares);
+    double weights = 0.5 * (solution.log_det -
+                            n_parents * (JSP_SPECIAL_LOG_2PI + log(v)) - sum_squares);
     double variance = shape * log(rate) - jsp_special_log_gamma(shape) -
                       (shape + 1) * log(v) - rate / v;
     out->log_density = weights + variance;

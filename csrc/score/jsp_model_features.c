@@ -29,8 +29,6 @@
 #include "jsp_model.h"
 #include "jsp_special.h"
 
-#define LOG_2PI 1.83787706640934548356
-
 #define PACK 4 /* rows added at once */
 
 enum { N_FEATURES, NOISE_SCALE, FOURIER, WEIGHT_SCALE, SHAPE, RATE };
@@ -229,10 +227,10 @@ static double evidence_of(const bench *b, double log_det, double residual) {
     double shape = b->setup->field[SHAPE], rate = b->setup->field[RATE],
            half = b->m / 2;
     if (!isnan(b->noise)) {
-        return -half * (LOG_2PI + log(b->noise)) - 0.5 * log_det -
+        return -half * (JSP_SPECIAL_LOG_2PI + log(b->noise)) - 0.5 * log_det -
                residual / (2 * b->noise);
     }
-    return -half * LOG_2PI - 0.5 * log_det + shape * log(rate) -
+    return -half * JSP_SPECIAL_LOG_2PI - 0.5 * log_det + shape * log(rate) -
            (shape + half) * log(rate + residual / 2) +
            jsp_special_log_rising(shape, half);
 }
@@ -360,7 +358,7 @@ static jsp_status draw_given_scale(bench *b, int scale, jsp_rng *rng,
         out->log_density = shape * log(rate) - jsp_special_log_gamma(shape) -
                            (shape + 1) * log(v) - rate / v;
     }
-    out->log_density += 0.5 * (log_det - n * (LOG_2PI + log(v)) - squares);
+    out->log_density += 0.5 * (log_det - n * (JSP_SPECIAL_LOG_2PI + log(v)) - squares);
     combine(b, n, v, z);
     out->noise_scale = sqrt(v);
     out->intercept =

@@ -20,8 +20,7 @@
 
 #include "jsp_kernels.h"
 #include "jsp_rows.h"
-
-#define LOG_TWO_PI 1.8378770664093454836
+#include "jsp_special.h"
 
 enum { NOISE_SCALE, WEIGHT_SCALE }; /* order of the fields of jsp_model_linear */
 
@@ -98,8 +97,8 @@ void jsp_model_linear_theta_log_joint(const jsp_model_setup *setup, int node,
                                       double *slope) {
     const moments m = moments_of(setup, node);
     const double s = setup->field[NOISE_SCALE], w = setup->field[WEIGHT_SCALE];
-    const double constant = -0.5 * m.n_rows * (LOG_TWO_PI + 2 * log(s)) -
-                            0.5 * n_parents * (LOG_TWO_PI + 2 * log(w)) -
+    const double constant = -0.5 * m.n_rows * (JSP_SPECIAL_LOG_2PI + 2 * log(s)) -
+                            0.5 * n_parents * (JSP_SPECIAL_LOG_2PI + 2 * log(w)) -
                             0.5 * scatter(&m, node, node);
     for (int a = 0; a < n_parents; a++) {
         const double b = scatter(&m, parents[a], node);

@@ -17,9 +17,8 @@
 #include "jsp_memory.h"
 #include "jsp_model.h"
 #include "jsp_rows.h"
+#include "jsp_special.h"
 #include "jsp_units.h"
-
-#define LOG_TWO_PI 1.8378770664093454836
 
 enum { NOISE_SCALE, HIDDEN, EFFORT };
 
@@ -99,8 +98,8 @@ static void log_joint(const jsp_model_setup *setup, int node, int n_parents,
     g.U = n_units(setup);
     g.P = g.U * (n_parents + 2) + 1;
     const int size = GROUP_NUMBERS / g.P;
-    const double constant =
-        -0.5 * n_rows * (LOG_TWO_PI + 2 * log(s)) - 0.5 * g.P * LOG_TWO_PI;
+    const double constant = -0.5 * n_rows * (JSP_SPECIAL_LOG_2PI + 2 * log(s)) -
+                            0.5 * g.P * JSP_SPECIAL_LOG_2PI;
     for (int first = 0; first < K; first += size) {
         double squares[GROUP_NUMBERS / 3] = {0}; /* P is at least 3 */
         g.n = K - first < size ? K - first : size;

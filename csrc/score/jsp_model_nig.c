@@ -17,8 +17,6 @@
 #include "jsp_moments.h"
 #include "jsp_special.h"
 
-#define LOG_2PI 1.83787706640934548356
-
 enum { SHAPE, RATE, WEIGHT_SCALE };
 
 /* What does not depend on the parent set. */
@@ -58,7 +56,8 @@ static constants constants_of(const jsp_model_setup *setup, int node) {
     constants c = {.shape = a + 0.5 * m,
                    .rate = b,
                    .log_weight_scale = log(setup->field[WEIGHT_SCALE])};
-    c.base = -0.5 * m * LOG_2PI + a * log(b) + jsp_special_log_rising(a, 0.5 * m);
+    c.base = -0.5 * m * JSP_SPECIAL_LOG_2PI + a * log(b) +
+             jsp_special_log_rising(a, 0.5 * m);
     return c;
 }
 
@@ -130,8 +129,8 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
         out->intercept = draw_intercept(setup, node, n_parents, parents, out->weight, s,
                                         z_intercept);
     }
-    double weights =
-        0.5 * (solution.log_det - n_parents * (LOG_2PI + log(v)) - sum_squares);
+    double weights = 0.5 * (solution.log_det -
+                            n_parents * (JSP_SPECIAL_LOG_2PI + log(v)) - sum_squares);
     double variance = c.shape * log(rate) - jsp_special_log_gamma(c.shape) -
                       (c.shape + 1) * log(v) - rate / v;
     out->log_density = weights + variance;

@@ -21,6 +21,10 @@ static double stirling(double x) {
     return series * r;
 }
 
+double jsp_special_softplus(double x) {
+    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+}
+
 double jsp_special_log_gamma(double x) {
     double shift = 1;
     while (x < 12) {

@@ -2,6 +2,11 @@
 #ifndef JSP_SPECIAL_H
 #define JSP_SPECIAL_H
 
+#define JSP_SPECIAL_LOG_2PI 1.83787706640934548356
+
+/* log(1 + e^x) */
+double jsp_special_softplus(double x);
+
 /* log Gamma(x) for x > 0, relative error about 1e-15 (absolute near the zeros at 1 and
  * 2). */
 double jsp_special_log_gamma(double x);

@@ -21,8 +21,8 @@
 
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
+#include "jsp_special.h"
 
-#define LOG_2PI 1.83787706640934548356
 #define CHAINS JSP_KERNELS_NETWORKS /* resampled states per t */
 #define LENGTH 768                  /* states of a chain, at effort 1 */
 #define KEPT 0.5                    /* effective sample size after a step of t */
@@ -156,7 +156,7 @@ static void find_log_l(jsp_units *s, int u, const double *row, const double *log
     jsp_kernels_active()->layer_eliminate(s->U + 2, u, s->now.moment, row, precision,
                                           s->scratch, log_det, residual);
     for (int l = 0; l < CHAINS; l++) {
-        log_l[l] = -s->problem.n * (0.5 * LOG_2PI + log_noise[l]) -
+        log_l[l] = -s->problem.n * (0.5 * JSP_SPECIAL_LOG_2PI + log_noise[l]) -
                    0.5 * (log_det[l] + residual[l]);
     }
 }
@@ -570,8 +570,9 @@ void jsp_units_draw(jsp_units *units, jsp_rng *rng, double *w1, double *b1, doub
     }
     *b2 = z[U];
     *noise_scale = exp(log_noise);
-    *log_joint = -0.5 * (squares + (n_hidden + U + 1) * LOG_2PI) -
-                 q->n * (0.5 * LOG_2PI + log_noise) -
+    *log_joint = -0.5 * (squares + (n_hidden + U + 1) * JSP_SPECIAL_LOG_2PI) -
+                 q->n * (0.5 * JSP_SPECIAL_LOG_2PI + log_noise) -
                  0.5 * squares_left(q, moment, z) * exp(-2 * log_noise);
-    if (learns_noise(s)) *log_joint += log_noise_prior(log_noise) - 0.5 * LOG_2PI;
+    if (learns_noise(s))
+        *log_joint += log_noise_prior(log_noise) - 0.5 * JSP_SPECIAL_LOG_2PI;
 }

@@ -31,6 +31,7 @@ from ._constraints import Rules, check_constraints
 from ._mechanisms import make_feature_networks
 from ._mechanisms_mlp import make_mlp_networks
 from ._models import (
+    NON_LINEAR,
     BDeu,
     Model,
     ModelSettings,
@@ -405,65 +406,18 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
 
         log_prob : of each graph under whatever drew it; None = unknown (chains), which
         makes all weights equal, as equal_weights does.
-        parameters : weights per edge (or all parameters of models without closed form),
-        intercepts, noise scales and log q(theta | G) of a sampler that draws them itself,
-        with log_reward_joint.
+        parameters : of a sampler that draws them itself, listed as by
+        _core.Scores.draw_parameters, with log_reward_joint.
         """
-        scores = self._tables.scores
-        has_tables = self._tables.settings["tabulate"]
-        if log_reward is None and has_tables:
-            log_reward = scores.log_reward(graphs)
+        if log_reward is None and self._tables.settings["tabulate"]:
+            log_reward = self._tables.scores.log_reward(graphs)
         stream = stream_seed(seed, STREAM_PARAMETERS)
-        networks: Networks
-        if parameters is None and self._states is None:
-            # the models that take long per parent set share it among all draws
-            shares = self._tables.settings["model"] in ("features", "mlp")
-            parameters = in_pieces(
-                len(graphs),
-                lambda first, last: scores.draw_parameters(
-                    graphs[first:last], stream, first_draw + first
-                ),
-                len(graphs) if shares else None,
+        if self._states is None:
+            networks, log_prob_theta = self._make_networks(
+                graphs, parameters or self._draw_parameters(graphs, stream, first_draw)
             )
-        if parameters is not None and self._tables.settings["model"] == "mlp":
-            theta, _, noise_scale, log_prob_theta = parameters[:4]
-            if has_tables:
-                theta = parameters[4]
-            networks = make_mlp_networks(
-                graphs.view(np.bool_),
-                theta,
-                noise_scale,
-                self._preprocessing.shift,
-                self._preprocessing.scale,
-            )
-        elif parameters is not None:
-            *drawn, log_prob_theta = parameters[:4]
-            networks = LinearNetworks(
-                graphs.view(np.bool_),
-                *self._preprocessing.to_units_of_x(graphs, *drawn),
-            )
-            if self._tables.settings["model"] == "features":
-                networks = make_feature_networks(
-                    networks,
-                    parameters[4],
-                    scores,
-                    "fourier" if self._tables.fields["fourier"] else "relu",
-                    self._preprocessing.shift,
-                    self._preprocessing.scale,
-                )
         else:
-            assert self._states is not None  # what has no other parameters is discrete
-            check_memory(
-                8.0 * scores.table_sizes(graphs).sum(dtype=np.float64),
-                f"the conditional probability tables of {len(graphs)} draws",
-                "draw fewer, or limit max_parents",
-            )
-            cells, offset, log_prob_theta = draw_tables(
-                scores, graphs, stream, first_draw
-            )
-            n_states = np.array(self._tables.settings["n_states"], dtype=np.int64)
-            tables = {"table": cells, "offset": offset, "n_states": n_states}
-            networks = DiscreteNetworks(graphs.view(np.bool_), tables, self._states)
+            networks, log_prob_theta = self._draw_tables(graphs, stream, first_draw)
         return Posterior(
             networks,
             log_prob=log_prob,
@@ -473,6 +427,58 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             labelled=self._labelled,
             equal_weights=equal_weights,
             log_reward_joint=log_reward_joint,
+        )
+
+    def _draw_parameters(
+        self, graphs: NDArray[np.uint8], stream: int, first_draw: int
+    ) -> tuple[Any, ...]:
+        # models that take long per parent set share it among all draws
+        shares = self._tables.settings["model"] in NON_LINEAR
+        return in_pieces(
+            len(graphs),
+            lambda first, last: self._tables.scores.draw_parameters(
+                graphs[first:last], stream, first_draw + first
+            ),
+            len(graphs) if shares else None,
+        )
+
+    def _make_networks(
+        self, graphs: NDArray[np.uint8], parameters: tuple[Any, ...]
+    ) -> tuple[Networks, NDArray[np.float64]]:
+        """From parameters as _core.Scores.draw_parameters lists them."""
+        *linear, log_prob_theta = parameters[:4]
+        shift, scale = self._preprocessing.shift, self._preprocessing.scale
+        if self._tables.settings["model"] == "mlp":
+            theta, noise_scale = parameters[4], linear[2]
+            return make_mlp_networks(
+                graphs.view(np.bool_), theta, noise_scale, shift, scale
+            ), log_prob_theta
+        networks = LinearNetworks(
+            graphs.view(np.bool_), *self._preprocessing.to_units_of_x(graphs, *linear)
+        )
+        if self._tables.settings["model"] == "features":
+            kind = "fourier" if self._tables.fields["fourier"] else "relu"
+            return make_feature_networks(
+                networks, parameters[4], self._tables.scores, kind, shift, scale
+            ), log_prob_theta
+        return networks, log_prob_theta
+
+    def _draw_tables(
+        self, graphs: NDArray[np.uint8], stream: int, first_draw: int
+    ) -> tuple[Networks, NDArray[np.float64]]:
+        assert self._states is not None
+        scores = self._tables.scores
+        check_memory(
+            8.0 * scores.table_sizes(graphs).sum(dtype=np.float64),
+            f"the conditional probability tables of {len(graphs)} draws",
+            "draw fewer, or limit max_parents",
+        )
+        cells, offset, log_prob_theta = draw_tables(scores, graphs, stream, first_draw)
+        n_states = np.array(self._tables.settings["n_states"], dtype=np.int64)
+        tables = {"table": cells, "offset": offset, "n_states": n_states}
+        return (
+            DiscreteNetworks(graphs.view(np.bool_), tables, self._states),
+            log_prob_theta,
         )
 
     def _check_draws(self, n: int) -> None:

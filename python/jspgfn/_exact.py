@@ -19,7 +19,7 @@ from ._engine import SECONDS_PER_CALL, held_interrupts
 from ._exceptions import JspgfnWarning
 from ._features import blankets_of, paths_of
 from ._labels import label_matrix
-from ._models import Model
+from ._models import NON_LINEAR, Model
 from ._posterior import Posterior
 from ._predict import read_rows
 from ._progress import progress_bar
@@ -411,7 +411,7 @@ class ExactPosterior(ScoreEstimator):
 
     def _weight_moments(self) -> tuple[Floats, Floats, Floats]:
         check_is_fitted(self, "log_partition_")
-        if self._states is not None or "n_features" in self._tables.fields:
+        if self._states is not None or self._is_non_linear:
             raise ValueError(
                 "the model is not linear and has no weights alone; see the draws of "
                 "sample()"
@@ -625,10 +625,11 @@ class ExactPosterior(ScoreEstimator):
         (10,)
         """
         check_is_fitted(self, "log_partition_")
-        if "n_features" in self._tables.fields:
+        if self._is_non_linear:
             raise ValueError(
-                "random features belong to the rows of the fit, a further row would "
-                "change them; use sample(1000).predict_log_density(X_new)"
+                "random features belong to the rows of the fit, and evidences of small "
+                "networks are estimates, so that a further row would change more than it "
+                "says; use sample(1000).predict_log_density(X_new)"
             )
         rows = read_rows(
             X_new, self._names, self._labelled, self._states, "ExactPosterior"
@@ -649,8 +650,12 @@ class ExactPosterior(ScoreEstimator):
             ]
         )
 
+    @property
+    def _is_non_linear(self) -> bool:
+        return self._tables.settings["model"] in NON_LINEAR
+
     def _predict(self, X: Any, interventions: Any) -> Floats:
-        if "n_features" in self._tables.fields:
+        if self._is_non_linear:
             return np.asarray(super()._predict(X, interventions))
         return np.asarray(self.predict_log_density(X, interventions=interventions))
 

@@ -219,18 +219,22 @@ class GnnEngine(Engine):
         )
 
     def draw(self, n: int, seed: int, first_draw: int) -> Draws:
-        graphs, log_prob, theta, *parameters, log_reward_joint = self.trainer.sample(
+        graphs, log_prob, theta, *others, log_reward_joint = self.trainer.sample(
             n, seed, self.tables.n_threads, first_draw
         )
         log_reward = None
-        if self.trainer_settings["head"] != "mlp":
-            theta = theta[graphs.view(np.bool_)]  # weights, one per edge
+        if (
+            self.trainer_settings["head"] == "mlp"
+        ):  # all parameters, no weights of edges
+            parameters = (np.zeros(np.count_nonzero(graphs)), *others, theta)
+        else:
+            parameters = (theta[graphs.view(np.bool_)], *others)
             log_reward = self.tables.scores.log_reward(graphs)
         return Draws(
             graphs,
             log_prob,
             log_reward=log_reward,
-            parameters=(theta, *parameters),
+            parameters=parameters,
             log_reward_joint=log_reward_joint,
         )
 

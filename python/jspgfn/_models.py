@@ -271,6 +271,9 @@ MOST_UNITS = 32  # as in csrc/kernels/jsp_kernels.h
 # Parents of models whose parent sets are fitted one by one.
 FEW_PARENTS = 3
 
+# Models whose parameters are more than one weight per edge, an intercept and noise.
+NON_LINEAR = ("features", "mlp")
+
 MODEL_NAMES = {
     "linear": LinearGaussian,
     "nig": NormalInverseGamma,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._exceptions import NoiseScaleWarning
-from ._models import ModelSettings
+from ._models import NON_LINEAR, ModelSettings
 from ._validation import Floats, Table, check_choice, join_names
 
 # A fixed noise scale is called far from the data when it is beyond this factor below
@@ -20,8 +20,6 @@ NOISE_FACTOR = 2.0
 
 # Nats beyond which doubles no longer hold a difference of one nat between two graphs.
 LARGEST_LOG_EVIDENCE = 1e15
-
-NON_LINEAR = ("features", "mlp")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,15 @@ def test_densities_of_draws(bent, exact):
     )
 
 
+def test_what_estimates_cannot_say_is_refused(bent, exact):
+    """Evidences are estimates: score goes by draws, weights alone do not exist."""
+    with pytest.raises(ValueError, match="predict_log_density"):
+        exact.predict_log_density(bent[:2])
+    with pytest.raises(ValueError, match="sample"):
+        exact.coef_mean()
+    assert np.isfinite(exact.score(bent[:5]))
+
+
 def test_sampler_and_chain_take_the_tables(bent, exact):
     model = jspgfn.MLPGaussian(noise_scale=None, effort=0.2)
     sampler = jspgfn.JSPGFN(model, n_iter=50, random_state=0, n_jobs=1).fit(bent)
