@@ -1,4 +1,4 @@
-/* jsp_gnn_trainer.c - environments, replay, lanes of transitions, Adam.
+/* jsp_gnn_trainer.c - lanes of transitions, Adam, and a step of the environments.
  *
  * A lane owns a block of gradients and works through its transitions in chunks that fit
  * the second-level cache; activations belong to workers, since they never outlive a
@@ -8,8 +8,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "jsp_head_units.h"
 #include "jsp_cpu.h"
+#include "jsp_environments.h"
+#include "jsp_head_units.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
@@ -65,9 +66,7 @@ struct jsp_gnn_trainer {
     long update;
     jsp_replay replay;
     /* environments */
-    jsp_dag_batch environments;
-    uint8_t *env_adjacency, *env_mask; /* [n_environments, D, D] */
-    int *env_action;                   /* [n_environments], D * D = stop */
+    jsp_environments environments;
     jsp_gnn_shard env_shard;
     double exploration; /* of the present update */
     /* the batch */
@@ -118,18 +117,11 @@ static jsp_status create_workers(jsp_gnn_trainer *trainer, jsp_error *error) {
 }
 
 static jsp_status create_environments(jsp_gnn_trainer *trainer, jsp_error *error) {
-    const int D = trainer->target->D, n = trainer->config.n_environments;
-    const size_t cells = (size_t)n * (size_t)D * (size_t)D;
-    trainer->env_adjacency = jsp_memory_alloc(cells, 1);
-    trainer->env_mask = jsp_memory_alloc(cells, 1);
-    trainer->env_action = jsp_memory_alloc((size_t)n, sizeof(int));
-    if (!trainer->env_adjacency || !trainer->env_mask || !trainer->env_action) {
-        return jsp_status_no_memory(error, 2 * cells, "the environments");
-    }
+    const int n = trainer->config.n_environments;
     jsp_status status =
-        jsp_gnn_shard_create(&trainer->net.gnn, n, &trainer->env_shard, error);
+        jsp_environments_create(trainer->target, n, &trainer->environments, error);
     if (status != JSP_OK) return status;
-    return jsp_dag_batch_create(&trainer->environments, n, D, 0, error);
+    return jsp_gnn_shard_create(&trainer->net.gnn, n, &trainer->env_shard, error);
 }
 
 static jsp_status create_batch(jsp_gnn_trainer *trainer, jsp_error *error) {
@@ -250,11 +242,8 @@ void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer) {
     jsp_memory_free(trainer->workers);
     for (int lane = 0; lane < MAX_LANES; lane++)
         jsp_memory_free(trainer->gradient[lane]);
-    jsp_dag_batch_destroy(&trainer->environments);
+    jsp_environments_destroy(&trainer->environments);
     jsp_gnn_shard_destroy(&trainer->env_shard);
-    jsp_memory_free(trainer->env_adjacency);
-    jsp_memory_free(trainer->env_mask);
-    jsp_memory_free(trainer->env_action);
     jsp_memory_free(trainer->index);
     jsp_memory_free(trainer->action);
     jsp_memory_free(trainer->before);
@@ -268,81 +257,6 @@ void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer) {
     jsp_gnn_net_destroy(&trainer->frozen_net);
     jsp_gnn_net_destroy(&trainer->net);
     jsp_memory_free(trainer);
-}
-
-/* ---- environments -------------------------------------------------------------------- */
-
-/* The action that a uniform number picks: by the policy, or uniform over legal ones and
- * stop when log_pi is NULL. */
-static int choose_action(int n_cells, const uint8_t *mask, int n_legal,
-                         const double *log_pi, double uniform) {
-    double left = log_pi ? uniform : uniform * (n_legal + 1);
-    int last = n_cells;
-    for (int a = 0; a < n_cells; a++) {
-        if (!mask[a]) continue;
-        left -= log_pi ? exp(log_pi[a]) : 1;
-        if (left < 0) return a;
-        last = a;
-    }
-    /* rounding may leave a little although stop is impossible */
-    return log_pi && exp(log_pi[n_cells]) == 0 ? last : n_cells;
-}
-
-static void choose_actions(jsp_gnn_trainer *trainer, uint32_t step,
-                           const double *log_pi) {
-    const int cells = trainer->target->D * trainer->target->D;
-    for (int e = 0; e < trainer->config.n_environments; e++) {
-        const uint8_t *mask = trainer->env_mask + (size_t)e * (size_t)cells;
-        const double *row = log_pi ? log_pi + (size_t)e * (size_t)(cells + 1) : NULL;
-        int n_legal = 0;
-        jsp_rng rng;
-        jsp_rng_init(&rng, trainer->config.seed, step, (uint32_t)e,
-                     JSP_RNG_ENVIRONMENT);
-        const int explores = jsp_rng_uniform(&rng) < trainer->exploration;
-        for (int a = 0; a < cells; a++) n_legal += mask[a];
-        trainer->env_action[e] =
-            choose_action(cells, mask, n_legal, explores ? NULL : row,
-                          jsp_rng_uniform(&rng));
-    }
-}
-
-static void read_environments(jsp_gnn_trainer *trainer) {
-    const size_t cells = (size_t)trainer->target->D * (size_t)trainer->target->D;
-    for (size_t e = 0; e < (size_t)trainer->config.n_environments; e++) {
-        const jsp_dag *dag = &trainer->environments.dag[e];
-        jsp_gnn_target_graph(dag, trainer->env_adjacency + e * cells);
-        jsp_gnn_target_mask(trainer->target, dag, trainer->env_mask + e * cells);
-    }
-}
-
-static void move_environments(jsp_gnn_trainer *trainer) {
-    const int D = trainer->target->D, cells = D * D;
-    for (int e = 0; e < trainer->config.n_environments; e++) {
-        const int action = trainer->env_action[e];
-        if (action == cells) {
-            jsp_dag_reset(&trainer->environments.dag[e]);
-            continue;
-        }
-        jsp_replay_push(&trainer->replay,
-                        trainer->env_adjacency + (size_t)e * (size_t)cells, action);
-        jsp_dag_add(&trainer->environments.dag[e], action / D, action % D);
-    }
-}
-
-/* Streams of environments: prefill first, then the updates. */
-static void prefill(jsp_gnn_trainer *trainer) {
-    trainer->exploration = 1;
-    for (int t = 0; t < trainer->config.n_prefill; t++) {
-        read_environments(trainer);
-        choose_actions(trainer, (uint32_t)t, NULL);
-        move_environments(trainer);
-    }
-    /* a batch needs a transition: a short prefill may have stopped at once */
-    for (int t = 0; trainer->replay.n == 0; t++) {
-        read_environments(trainer);
-        choose_actions(trainer, UINT32_MAX - (uint32_t)t, NULL);
-        move_environments(trainer);
-    }
 }
 
 static jsp_status check_model(const jsp_gnn_target *target,
@@ -413,7 +327,8 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
         jsp_gnn_trainer_destroy(trainer);
         return status;
     }
-    prefill(trainer);
+    jsp_environments_prefill(&trainer->environments, trainer->config.seed,
+                             trainer->config.n_prefill, &trainer->replay);
     *out = trainer;
     return JSP_OK;
 }
@@ -441,7 +356,7 @@ static void draw_batch(jsp_gnn_trainer *trainer) {
     jsp_graphnet_pairs_reset(pairs, D);
     jsp_graphnet_pairs_collect(pairs, D, trainer->B, trainer->after);
     jsp_graphnet_pairs_collect(pairs, D, trainer->config.n_environments,
-                               trainer->env_adjacency);
+                               trainer->environments.adjacency);
     jsp_graphnet_pairs_finish(pairs, D);
 }
 
@@ -563,10 +478,12 @@ static void run_task(void *context, int task, int w) {
     if (task == 0) {
         jsp_gnn_shard_forward(&trainer->net.gnn, trainer->params, &trainer->net.shared,
                               &trainer->env_shard, trainer->config.n_environments,
-                              trainer->env_adjacency, trainer->env_mask,
-                              trainer->config.logit_scale);
-        choose_actions(trainer, (uint32_t)(trainer->config.n_prefill + trainer->update),
-                       trainer->env_shard.log_pi);
+                              trainer->environments.adjacency,
+                              trainer->environments.mask, trainer->config.logit_scale);
+        /* streams of environments: prefill first, then the updates */
+        jsp_environments_choose(&trainer->environments, trainer->config.seed,
+                                (uint32_t)(trainer->config.n_prefill + trainer->update),
+                                trainer->exploration, trainer->env_shard.log_pi);
         note_time(&trainer->workers[w], ENVIRONMENTS);
         return;
     }
@@ -658,7 +575,7 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     worker *work = &trainer->workers[0];
     trainer->exploration = metrics->exploration;
     start_clock(work);
-    read_environments(trainer);
+    jsp_environments_read(&trainer->environments);
     draw_batch(trainer);
     draw_rows(trainer);
     note_time(work, REPLAY);
@@ -681,7 +598,7 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     status =
         check_finite(trainer, "norm of the gradient", metrics->gradient_norm, error);
     if (status != JSP_OK) return status;
-    move_environments(trainer);
+    jsp_environments_move(&trainer->environments, &trainer->replay);
     trainer->update++;
     return JSP_OK;
 }
@@ -730,7 +647,7 @@ jsp_gnn_trainer_view jsp_gnn_trainer_open(jsp_gnn_trainer *trainer) {
         .frozen = trainer->frozen,
         .update = &trainer->update,
         .replay = &trainer->replay,
-        .environment = trainer->environments.dag,
+        .environment = trainer->environments.dag.dag,
     };
 }
 
