@@ -260,7 +260,7 @@ void jsp_gnn_sampler_draw(jsp_gnn_sampler *sampler, long n, uint64_t seed,
 typedef struct density_job {
     jsp_gnn_sampler *sampler;
     const uint8_t *graphs;
-    long n;
+    long n, first_graph;
     int n_orders;
     uint64_t seed;
     double *log_prob, *standard_error, *log_pi;
@@ -349,7 +349,8 @@ static double average_orders(const density_job *job, worker *work, long g, int E
     double total = -INFINITY, squares = 0;
     for (int m = 0; m < M; m++) {
         jsp_rng rng;
-        jsp_rng_init(&rng, job->seed, (uint32_t)m, (uint32_t)g, JSP_RNG_ORDER);
+        jsp_rng_init(&rng, job->seed, (uint32_t)m, (uint32_t)(job->first_graph + g),
+                     JSP_RNG_ORDER);
         shuffle(&rng, E, edge);
         work->log_flow[m] = follow_order(job->sampler, work, E, edge);
         total = add_logs(total, work->log_flow[m]);
@@ -380,11 +381,12 @@ static void run_density(void *context, int task, int w) {
 }
 
 void jsp_gnn_sampler_log_prob(jsp_gnn_sampler *sampler, long n, const uint8_t *graphs,
-                              int n_orders, uint64_t seed, double *log_prob,
-                              double *standard_error) {
+                              int n_orders, uint64_t seed, long first_graph,
+                              double *log_prob, double *standard_error) {
     density_job job = {.sampler = sampler,
                        .graphs = graphs,
                        .n = n,
+                       .first_graph = first_graph,
                        .n_orders = n_orders < 1             ? 1
                                    : n_orders > N_SUBGRAPHS ? N_SUBGRAPHS
                                                             : n_orders,

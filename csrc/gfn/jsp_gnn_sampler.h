@@ -38,11 +38,12 @@ void jsp_gnn_sampler_draw(jsp_gnn_sampler *sampler, long n, uint64_t seed,
                           long first_draw, const jsp_gnn_sampler_draws *draws);
 
 /* log q of acyclic graphs [n, D, D]: exact with few edges (error 0), else the log of a mean
- * over n_orders random orders with the standard error of that log.
+ * over n_orders random orders with the standard error of that log. Graph k has the orders
+ * of number first_graph + k.
  *   log_prob, standard_error [n] */
 void jsp_gnn_sampler_log_prob(jsp_gnn_sampler *sampler, long n, const uint8_t *graphs,
-                              int n_orders, uint64_t seed, double *log_prob,
-                              double *standard_error);
+                              int n_orders, uint64_t seed, long first_graph,
+                              double *log_prob, double *standard_error);
 
 /* Log-probabilities of actions at acyclic graphs; log_pi [n, D D + 1]. */
 void jsp_gnn_sampler_policy(jsp_gnn_sampler *sampler, long n, const uint8_t *graphs,

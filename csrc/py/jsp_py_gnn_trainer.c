@@ -346,14 +346,16 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
 }
 
 static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"graphs", "n_orders", "seed", "n_threads", NULL};
+    static char *names[] = {"graphs",    "n_orders",    "seed",
+                            "n_threads", "first_graph", NULL};
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     PyObject *graphs;
     uint64_t seed;
     int n_orders, n_threads;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiO&i:log_prob", names, &graphs,
-                                     &n_orders, jsp_py_convert_seed, &seed,
-                                     &n_threads)) {
+    long first_graph = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiO&i|l:log_prob", names, &graphs,
+                                     &n_orders, jsp_py_convert_seed, &seed, &n_threads,
+                                     &first_graph)) {
         return NULL;
     }
     const npy_intp n = jsp_py_gnn_check_acyclic(self->target.D, graphs);
@@ -366,7 +368,8 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
         if (sampler) {
             jsp_gnn_sampler_log_prob(sampler, (long)n,
                                      PyArray_DATA((PyArrayObject *)graphs), n_orders,
-                                     seed, PyArray_DATA((PyArrayObject *)values),
+                                     seed, first_graph,
+                                     PyArray_DATA((PyArrayObject *)values),
                                      PyArray_DATA((PyArrayObject *)errors));
         }
         Py_END_ALLOW_THREADS

@@ -6,6 +6,7 @@
 #include "jsp_dag.h"
 #include "jsp_gnn_trainer.h"
 #include "jsp_kernels.h"
+#include "jsp_memory.h"
 #include "jsp_parallel.h"
 
 #ifndef JSPGFN_VERSION
@@ -73,6 +74,20 @@ static PyObject *module_config(PyObject *module, PyObject *unused) {
                          jsp_parallel_max_threads(), "compiler", compiler);
 }
 
+static PyObject *module_fail_allocation(PyObject *module, PyObject *argument) {
+    (void)module;
+    long n = PyLong_AsLong(argument);
+    if (n == -1 && PyErr_Occurred()) return NULL;
+    jsp_memory_fail_at(n);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_live_allocations(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    return PyLong_FromLong(jsp_memory_live());
+}
+
 static PyMethodDef module_methods[] = {
     {"find_cycle", module_find_cycle, METH_O, "Row of the first cyclic graph, or -1."},
     {"select_candidates", (PyCFunction)(void (*)(void))jsp_py_scores_select_candidates,
@@ -80,6 +95,10 @@ static PyMethodDef module_methods[] = {
     {"select_simd", module_select_simd, METH_O,
      "Chooses the instruction set of kernels."},
     {"config", module_config, METH_NOARGS, "How the core was built and runs."},
+    {"fail_allocation", module_fail_allocation, METH_O,
+     "Lets the n-th allocation of the core from now on fail (0 = none), for tests."},
+    {"live_allocations", module_live_allocations, METH_NOARGS,
+     "Blocks of memory that the core holds, for tests."},
     {"kernel", jsp_py_kernels_call, METH_VARARGS, "Calls one kernel, for tests."},
     {NULL, NULL, 0, NULL},
 };

@@ -15,9 +15,9 @@ and draws of graphs become a posterior with `self._make_posterior`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,18 +80,31 @@ N_SCORE_DRAWS = 1000
 BYTES_PER_PARENT_SET = 16
 
 
-# Draws per call of the core: between two calls Ctrl-C is heard.
+# Draws per call of the core, at first and at most, and how long a call should take:
+# between two calls Ctrl-C is heard.
+DRAWS_AT_FIRST = 64
 DRAWS_PER_CALL = 10_000
+SECONDS_PER_PIECE = 0.1
 
 
 def in_pieces(
     n: int,
     draw: Callable[[int, int], tuple[NDArray[Any], ...]],
-    n_per_call: int | None = None,
+    at_once: bool = False,
 ) -> tuple[NDArray[Any], ...]:
-    """The arrays that draw(first, last) makes for draws 0 to n, joined along axis 0."""
-    cuts = [*range(0, n, n_per_call or DRAWS_PER_CALL), n]
-    pieces = [draw(*ends) for ends in pairwise(cuts)]
+    """The arrays that draw(first, last) makes for draws 0 to n, joined along axis 0.
+
+    How draws are cut into pieces must not change them. at_once : in one piece
+    """
+    pieces: list[tuple[NDArray[Any], ...]] = []
+    first, size = 0, n if at_once else min(DRAWS_AT_FIRST, DRAWS_PER_CALL)
+    while first < n or not pieces:
+        last = min(n, first + size)
+        begin = time.perf_counter()
+        pieces.append(draw(first, last))
+        seconds = max(time.perf_counter() - begin, 1e-6)
+        wanted = max(1, SECONDS_PER_PIECE / seconds * size)
+        first, size = last, int(min(wanted, 8 * size, DRAWS_PER_CALL))
     if len(pieces) == 1:
         return pieces[0]
     return tuple(np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
@@ -439,7 +452,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             lambda first, last: self._tables.scores.draw_parameters(
                 graphs[first:last], stream, first_draw + first
             ),
-            len(graphs) if shares else None,
+            at_once=shares,
         )
 
     def _make_networks(

@@ -364,10 +364,15 @@ class GnnTrainer:
         NDArray[np.float64],  # log P(data, theta | G) + log w(G) (n,)
     ]: ...
     def log_prob(
-        self, graphs: NDArray[np.uint8], n_orders: int, seed: int, n_threads: int
+        self,
+        graphs: NDArray[np.uint8],
+        n_orders: int,
+        seed: int,
+        n_threads: int,
+        first_graph: int = 0,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """log q of acyclic graphs and its standard error: 0 up to 10 edges, where it is
-        exact, else from random orders of the edges."""
+        exact, else from random orders of the edges, those of number first_graph on."""
     def policy(self, graphs: NDArray[np.uint8], n_threads: int) -> NDArray[np.float64]:
         """Log-probabilities of actions (n, D D + 1)."""
     def loss(
@@ -421,6 +426,13 @@ def select_candidates(
 def select_simd(name: str) -> None: ...
 def config() -> dict[str, Any]:
     """Keys: version, real, simd, simd_available, openmp, max_threads, compiler."""
+
+def fail_allocation(n: int, /) -> None:
+    """The n-th allocation of the core from now on fails, later ones work; 0 = none. For
+    tests."""
+
+def live_allocations() -> int:
+    """Blocks of memory that the core holds. For tests."""
 
 def kernel(name: str, *arrays: Any) -> Any:
     """Calls one kernel on float32 arrays, for tests: exp, log, softplus, log_sum_exp,

@@ -662,10 +662,8 @@ def exact_reference(
     with held_interrupts() as interrupt:
         while True:
             begin = time.perf_counter()
-            if exact.step(n_units) >= 1:
+            if exact.step(n_units) >= 1 or interrupt.is_set:
                 break
-            if interrupt.is_set:
-                raise KeyboardInterrupt
             if clock.left(0.7) <= 0:
                 return None
             seconds = max(time.perf_counter() - begin, 1e-6)
@@ -732,7 +730,7 @@ def run_chains(chains: _core.Chains, n_rounds: int, clock: Clock) -> None:
             chains.step(chunk)
             left -= chunk
             if interrupt.is_set:
-                raise KeyboardInterrupt
+                return
             seconds = max(time.perf_counter() - begin, 1e-6)
             chunk = int(min(max(1, SECONDS_PER_CALL * chunk / seconds), 4 * chunk))
         if clock.max_time is not None and left == n_rounds:

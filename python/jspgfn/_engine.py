@@ -42,6 +42,9 @@ SECONDS_PER_CALLBACK = 0.09
 # The expected time is printed when this much of the work has been seen.
 SECONDS_TO_JUDGE = 0.4
 
+# Metrics are joined to one array when there are more pieces than this.
+MOST_PIECES = 200
+
 # Stands for "until the time is over" where the core wants a number of updates.
 UNLIMITED = 10**9
 
@@ -123,10 +126,12 @@ class Engine:
     @property
     def trainer(self) -> Any:
         if self._trainer is None:
-            self._trainer = self.build()
+            trainer = self.build()
             if self._trainer_state is not None:
-                self._trainer.set_state(self._trainer_state)
-                self._trainer_state = None
+                trainer.set_state(self._trainer_state)
+            # only now: whatever stops it before must not leave an untrained one behind
+            self._trainer = trainer
+            self._trainer_state = None
         return self._trainer
 
     def build(self) -> Any:
@@ -159,7 +164,11 @@ class Engine:
         self, graphs: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """log q and its standard error."""
-        log_prob = self.trainer.log_prob(graphs, self.tables.n_threads)
+        threads = self.tables.n_threads
+        (log_prob,) = in_pieces(
+            len(graphs),
+            lambda first, last: (self.trainer.log_prob(graphs[first:last], threads),),
+        )
         return log_prob, np.zeros_like(log_prob)
 
     def progress_words(self, row: dict[str, float]) -> dict[str, str]:
@@ -177,8 +186,7 @@ class Engine:
         return f"gap of the last {CHECK_EVERY}: {words}"
 
     def __getstate__(self) -> dict[str, Any]:
-        self.metrics()  # one array instead of many
-        state = dict(self.__dict__)
+        state = {**self.__dict__, "history": [self.metrics()]}
         if self._trainer is not None:
             state["_trainer_state"] = self._trainer.get_state()
         state["_trainer"] = None
@@ -186,10 +194,17 @@ class Engine:
 
     def metrics(self) -> NDArray[np.float64]:
         """One row per update, columns as in metric_names."""
-        if len(self.history) != 1:
-            rows = self.history or [np.empty((0, len(self.metric_names)))]
-            self.history = [np.concatenate(rows)]
-        return self.history[0]
+        pieces = list(self.history)  # another thread may be training
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate(pieces or [np.empty((0, len(self.metric_names)))])
+
+    def record(self, rows: NDArray[np.float64]) -> None:
+        """Only for the thread that trains."""
+        if len(self.history) < MOST_PIECES:
+            self.history.append(rows)
+        else:
+            self.history = [self.metrics(), rows]
 
 
 def certificate(metrics: NDArray[np.float64], column: str = "gap") -> float:
@@ -224,7 +239,7 @@ def first_good(metrics: NDArray[np.float64]) -> int | None:
 
 
 class InterruptFlag:
-    """Remembers Ctrl-C; a second one is not held back."""
+    """Remembers Ctrl-C until the end of the block; a second one is not held back."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -237,38 +252,42 @@ class InterruptFlag:
 
 @contextmanager
 def held_interrupts() -> Iterator[InterruptFlag]:
-    """Turns Ctrl-C into a flag, so that no call of the core is torn apart.
+    """Turns Ctrl-C into a flag, so that nothing inside the block is torn apart.
 
-    Only in the main thread and only where Ctrl-C means KeyboardInterrupt; elsewhere the
-    flag is never set.
+    A block with long work looks at the flag and ends early. When the flag is set at the
+    end of the block, the KeyboardInterrupt comes there. Only in the main thread and only
+    where Ctrl-C means KeyboardInterrupt; elsewhere the flag is never set.
     """
     flag = InterruptFlag()
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not usual or threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    signal.signal(signal.SIGINT, flag)
     try:
+        signal.signal(signal.SIGINT, flag)
         yield flag
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if flag.is_set:
+        raise KeyboardInterrupt
 
 
 def train(
     engine: Engine,
     plan: Plan,
+    interrupt: InterruptFlag,
     verbose: bool = False,
     callback: Callable[[dict[str, Any]], Any] | None = None,
-) -> bool:
-    """Runs the plan on, to its end or until the callback returns True.
+) -> None:
+    """Runs the plan on, to its end, to an interruption, or until the callback returns True.
 
-    Returns whether Ctrl-C stopped it; `plan.finished` says whether there is more to do.
+    `plan.finished` says whether there is more to do.
     """
     trainer = engine.trainer
     begin = time.perf_counter()
     already_used = plan.seconds_used
     chunk = 1
-    with held_interrupts() as interrupt, watch_over(engine, plan, verbose) as watch:
+    with watch_over(engine, plan, verbose) as watch:
         watch.callback = callback
         while True:
             iteration = trainer.iteration
@@ -276,12 +295,12 @@ def train(
             update_finished(engine, plan, iteration)
             is_stopped = watch.look(iteration)
             if plan.finished or interrupt.is_set or is_stopped:
-                return interrupt.is_set and not plan.finished
+                return
             n_updates = min(chunk, plan.last - iteration)
             if plan.may_stop_early:  # calls end where the certificate is looked at
                 n_updates = min(n_updates, CHECK_EVERY - iteration % CHECK_EVERY)
             called = time.perf_counter()
-            engine.history.append(trainer.step(n_updates, time_fraction(plan)))
+            engine.record(trainer.step(n_updates, time_fraction(plan)))
             seconds = max(time.perf_counter() - called, 1e-6) / n_updates
             chunk = next_chunk(plan, seconds, chunk)
 

@@ -31,6 +31,7 @@ from ._engine import (
     Plan,
     default_n_iter,
     first_good,
+    held_interrupts,
     train,
     training_bytes,
 )
@@ -337,6 +338,15 @@ class JSPGFN(ScoreEstimator):
         self._start(problem, X)
         if before is not None and training.more_settings["likelihood_fraction"] < 1:
             training.more_settings["likelihood_fraction"] = 0.0
+        # The engine comes last: with it the estimator is usable, if untrained, which is
+        # what Ctrl-C leaves while tables and chains are built.
+        self.n_iter_ = 0
+        self._plan = Plan(
+            first=0,
+            n_iter=training.n_iter,
+            seconds=training.max_time,
+            may_stop_early=training.may_stop_early,
+        )
         self._engine = training.engine(
             self._tables,
             trainer_settings={
@@ -347,15 +357,8 @@ class JSPGFN(ScoreEstimator):
                 **training.more_settings,
             },
         )
-        self._plan = Plan(
-            first=0,
-            n_iter=training.n_iter,
-            seconds=training.max_time,
-            may_stop_early=training.may_stop_early,
-        )
         if self.verbose:
             self._print_plan(problem, {"training": self._describe_training(training)})
-        self.n_iter_ = 0  # what Ctrl-C leaves while tables and chains are built
         trainer = self._engine.trainer
         if before is not None:
             trainer.start_from(before.trainer)
@@ -460,19 +463,19 @@ class JSPGFN(ScoreEstimator):
             self.n_iter_ = info["n_updates"]
             return callback(self, info) if callback is not None else None
 
-        try:
-            is_interrupted = train(
-                self._engine,
-                self._plan,
-                verbose=bool(self.verbose),
-                callback=None if callback is None else call,
-            )
-        finally:
-            self.n_iter_ = int(self._engine.trainer.iteration)
-        if self.verbose:
-            print_outcome(self)
-        if is_interrupted:
-            raise KeyboardInterrupt
+        with held_interrupts() as interrupt:
+            try:
+                train(
+                    self._engine,
+                    self._plan,
+                    interrupt,
+                    verbose=bool(self.verbose),
+                    callback=None if callback is None else call,
+                )
+            finally:
+                self.n_iter_ = int(self._engine.trainer.iteration)
+            if self.verbose:
+                print_outcome(self)
 
     @property
     def history_(self) -> dict[str, NDArray[np.float64]]:

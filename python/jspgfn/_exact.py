@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
+from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, in_pieces, stream_seed
 from ._engine import SECONDS_PER_CALL, held_interrupts
 from ._exceptions import JspgfnWarning
 from ._features import blankets_of, paths_of
@@ -204,8 +204,8 @@ class ExactPosterior(ScoreEstimator):
         self._exact: Any = None
         exact = self._solved()
         self.report_ = exact.report()
-        self.log_partition_ = exact.log_partition()
         self._edges = np.clip(exact.edges(), 0, 1)  # sums of many terms round
+        self.log_partition_ = exact.log_partition()  # last: with it results can be had
         if self.verbose:
             print(
                 f"{'outcome':<12}log Z {self.log_partition_:.6f}; relative error of Z by "
@@ -484,7 +484,13 @@ class ExactPosterior(ScoreEstimator):
         self._check_draws(n)
         exact = self._solved()
         seed, first_draw = self._next_draws(n, random_state)
-        graphs = exact.sample(n, stream_seed(seed, STREAM_GRAPHS), first_draw)
+        stream = stream_seed(seed, STREAM_GRAPHS)
+        (graphs,) = in_pieces(
+            n,
+            lambda first, last: (
+                exact.sample(last - first, stream, first_draw + first),
+            ),
+        )
         log_reward = self._tables.scores.log_reward(graphs)
         return self._make_posterior(
             graphs,
@@ -709,7 +715,7 @@ def run_to_end(exact: _core.Exact, verbose: bool = False) -> None:
             if done >= 1:
                 return
             if interrupt.is_set:
-                raise KeyboardInterrupt
+                return  # the KeyboardInterrupt comes with the end of the block
             seconds = max(time.perf_counter() - begin, 1e-6)
             n_units = int(max(1, min(SECONDS_PER_CALL / seconds, 4) * n_units))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._base import Problem
+from ._base import Problem, in_pieces
 from ._engine import CHECK_EVERY, Draws, Engine
 from ._validation import check_choice, check_integer, check_real, describe
 
@@ -219,10 +219,16 @@ class GnnEngine(Engine):
         )
 
     def draw(self, n: int, seed: int, first_draw: int) -> Draws:
-        graphs, log_prob, theta, *others, log_reward_joint = self.trainer.sample(
-            n, seed, self.tables.n_threads, first_draw
+        threads = self.tables.n_threads
+        drawn: tuple[Any, ...] = in_pieces(
+            n,
+            lambda first, last: self.trainer.sample(
+                last - first, seed, threads, first_draw + first
+            ),
         )
+        graphs, log_prob, theta, *others, log_reward_joint = drawn
         log_reward = None
+        parameters: Any
         if (
             self.trainer_settings["head"] == "mlp"
         ):  # all parameters, no weights of edges
@@ -241,12 +247,14 @@ class GnnEngine(Engine):
     def log_prob(
         self, graphs: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        log_prob: tuple[NDArray[np.float64], NDArray[np.float64]] = (
-            self.trainer.log_prob(
-                graphs, N_ORDERS, SEED_OF_ORDERS, self.tables.n_threads
-            )
+        threads = self.tables.n_threads
+        log_prob, error = in_pieces(
+            len(graphs),
+            lambda first, last: self.trainer.log_prob(
+                graphs[first:last], N_ORDERS, SEED_OF_ORDERS, threads, first
+            ),
         )
-        return log_prob
+        return log_prob, error
 
     def progress_words(self, row: dict[str, float]) -> dict[str, str]:
         return {"loss": f"{row['loss']:.3g}", "sd": f"{row['residual_sd']:.3g}"}

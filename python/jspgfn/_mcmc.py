@@ -165,6 +165,23 @@ class ChainDiagnostics:
         return "\n".join(f"{name:<13}{text}" for name, text in lines.items())
 
 
+def moves_per_round(settings: dict[str, Any]) -> int:
+    """Of all chains and temperatures."""
+    hot = settings["hot_moves"] * (settings["n_temperatures"] - 1)
+    return int(settings["n_chains"] * (settings["cold_moves"] + hot))
+
+
+def check_budget(
+    settings: dict[str, Any], n_moves: object, max_time: object
+) -> tuple[int, float | None]:
+    """Rounds and wall seconds."""
+    seconds = None if max_time is None else check_real("max_time", max_time, above=0)
+    if n_moves is None:
+        return UNLIMITED, seconds
+    checked = check_integer("n_moves", n_moves, at_least=1)
+    return min(math.ceil(checked / moves_per_round(settings)), UNLIMITED), seconds
+
+
 class StructureMCMC(ScoreEstimator):
     """Sample graphs by Markov chains: add, delete and reverse moves, tempered.
 
@@ -322,17 +339,18 @@ class StructureMCMC(ScoreEstimator):
         """
         started = time.perf_counter()
         problem = self._check_problem(X, interventions)
-        self._settings = self._check_chains(problem.n_variables)
+        settings = self._check_chains(problem.n_variables)
         n_moves = self.n_moves
         if n_moves is None and self.max_time is None:
             n_moves = default_n_moves(problem.n_variables)
-        n_rounds, seconds = self._check_budget(n_moves, self.max_time)
+        n_rounds, seconds = check_budget(settings, n_moves, self.max_time)
         self._start(problem, X)
+        self._settings = settings
         if self.verbose:
             self._print_plan(problem, {"chains": self._describe(n_rounds, seconds)})
         self._chains = self._make_chains()
-        self._record = Record(burn_in=float(self.burn_in))
-        self._run(n_rounds, None if seconds is None else started + seconds)
+        deadline = None if seconds is None else started + seconds
+        self._run(n_rounds, deadline, float(self.burn_in))
         return self
 
     def resume(
@@ -370,8 +388,9 @@ class StructureMCMC(ScoreEstimator):
             raise ValueError("give n_moves or max_time: how much further to go")
         if getattr(self, "_chains", None) is None:
             self._chains = self._restore_chains()
-        n_rounds, seconds = self._check_budget(n_moves, max_time)
-        self._run(n_rounds, None if seconds is None else time.perf_counter() + seconds)
+        n_rounds, seconds = check_budget(self._settings, n_moves, max_time)
+        deadline = None if seconds is None else time.perf_counter() + seconds
+        self._run(n_rounds, deadline, self._record.burn_in)
         return self
 
     def _make_chains(self) -> _core.Chains:
@@ -402,7 +421,7 @@ class StructureMCMC(ScoreEstimator):
         )
         return chains
 
-    def _run(self, n_rounds: int, deadline: float | None) -> None:
+    def _run(self, n_rounds: int, deadline: float | None, burn_in: float) -> None:
         """Rounds until n_rounds more are made or the deadline has passed."""
         chunk, left = 1, n_rounds
         started = time.perf_counter()
@@ -426,24 +445,15 @@ class StructureMCMC(ScoreEstimator):
                     break
                 rounds_in_time = wanted * chunk / max(now - begin, 1e-6)
                 chunk = int(min(max(1, rounds_in_time), 4 * chunk, left))
-        record = self._record
-        record.rounds, record.counts, record.sums = self._chains.batches()
-        record.states = self._chains.states()
-        record.counters = self._chains.counters()
-        self.n_moves_ = int(record.counters["n_rounds"]) * self._moves_per_round()
+            states, counters = self._chains.states(), self._chains.counters()
+            record = Record(*self._chains.batches(), states, counters, burn_in)
+            self.n_moves_ = int(counters["n_rounds"]) * moves_per_round(self._settings)
+            self._record = record
+            if self.verbose:
+                print(self.diagnostics(), flush=True)
         diagnostics = self.diagnostics()
-        if self.verbose:
-            print(diagnostics, flush=True)
-        if interrupt.is_set:
-            raise KeyboardInterrupt
         if not diagnostics.mixed:
             warnings.warn(diagnostics.verdict, NotMixedWarning, stacklevel=3)
-
-    def _moves_per_round(self) -> int:
-        """Of all chains and temperatures, with the settings of the fit."""
-        given = self._settings
-        hot = given["hot_moves"] * (given["n_temperatures"] - 1)
-        return int(given["n_chains"] * (given["cold_moves"] + hot))
 
     def _check_chains(self, n_variables: int) -> dict[str, Any]:
         """Settings of _core.Chains but for seed and threads."""
@@ -476,22 +486,10 @@ class StructureMCMC(ScoreEstimator):
             "n_stored": N_STORED,
         }
 
-    def _check_budget(
-        self, n_moves: object, max_time: object
-    ) -> tuple[int, float | None]:
-        """Rounds and wall seconds."""
-        seconds = (
-            None if max_time is None else check_real("max_time", max_time, above=0)
-        )
-        if n_moves is None:
-            return UNLIMITED, seconds
-        checked = check_integer("n_moves", n_moves, at_least=1)
-        return min(math.ceil(checked / self._moves_per_round()), UNLIMITED), seconds
-
     def _describe(self, n_rounds: int, seconds: float | None) -> str:
         moves = "until the time is over"
         if n_rounds < UNLIMITED:
-            moves = f"{n_rounds * self._moves_per_round():.3g} moves"
+            moves = f"{n_rounds * moves_per_round(self._settings):.3g} moves"
         if seconds is not None:
             moves += f", {seconds:g} s at most"
         n_temperatures = self._settings["n_temperatures"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._base import in_pieces
 from ._engine import Engine
 
 LAG = 10
@@ -23,9 +24,6 @@ MAX_SWEEPS = 100
 
 # Sweeps are made until the bound on the distance is at most this.
 GOOD_DISTANCE = 0.01
-
-# Draws in one call of the core, so that Ctrl-C does not wait long.
-DRAWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -71,20 +69,22 @@ def sweep(
     first_sweep: int = 0,
 ) -> tuple[NDArray[np.uint8], dict[int, float]]:
     """Graphs after the sweeps, and shares of accepted proposals by size."""
-    parts, accepted, sizes = [], np.zeros(1, np.int64), [0]
-    for begin in range(0, len(graphs), DRAWS_AT_ONCE):
-        part, counts, sizes = engine.trainer.refine(
-            np.ascontiguousarray(graphs[begin : begin + DRAWS_AT_ONCE]),
+    sizes: list[int] = []
+
+    def refine(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        part, counts, sizes[:] = engine.trainer.refine(
+            np.ascontiguousarray(graphs[first:last]),
             seed,
             n_sweeps,
             engine.tables.n_threads,
-            first_draw=first_draw + begin,
+            first_draw=first_draw + first,
             first_sweep=first_sweep,
         )
-        parts.append(part)
-        accepted = accepted + counts.sum(axis=0, dtype=np.int64)
-    shares = accepted / max(1, len(graphs) * n_sweeps)
-    return np.concatenate(parts), dict(zip(sizes, shares.tolist(), strict=True))
+        return part, counts
+
+    refined, counts = in_pieces(len(graphs), refine)
+    shares = counts.sum(axis=0, dtype=np.int64) / max(1, len(graphs) * n_sweeps)
+    return refined, dict(zip(sizes, shares.tolist(), strict=True))
 
 
 def plan_sweeps(engine: Engine, seed: int) -> Refinement:

@@ -444,7 +444,7 @@ def test_interruption_leaves_a_usable_chain(monkeypatch):
             return self
 
         def __exit__(self, *error):
-            return False
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(_mcmc, "held_interrupts", Interrupted)
     chain = jspgfn.StructureMCMC(n_moves=N_MOVES, n_jobs=1, random_state=0)

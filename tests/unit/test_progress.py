@@ -115,6 +115,7 @@ def fit_on_a_terminal(est, X, monkeypatch):
     return shown.decode()
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.JspgfnWarning")  # a busy machine
 def test_bar_on_a_terminal(sim, monkeypatch):
     est = jspgfn.JSPGFN(n_iter=400, random_state=0, verbose=1)
     shown = fit_on_a_terminal(est, sim.X, monkeypatch)
