@@ -77,7 +77,57 @@ extern PyType_Spec jsp_py_gnn_trainer_spec;
 /* Functions of the module that need no object: candidates, kernels, configuration. */
 PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
                                           PyObject *kwargs);
+PyObject *jsp_py_evidences_fit(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *jsp_py_kernels_call(PyObject *module, PyObject *args);
+
+/* ---- arguments that describe a problem (jsp_py_setup.c) --------------------------- */
+
+/* Memory behind a jsp_scores_config. */
+typedef struct jsp_py_setup_lists {
+    int max_parents[JSP_MAX_VARIABLES];
+    int n_candidates[JSP_MAX_VARIABLES];
+    const int *candidates[JSP_MAX_VARIABLES];
+    int *flat; /* [D, D] a jsp_memory block that the caller frees */
+} jsp_py_setup_lists;
+
+/* All return -1 with an exception. Checks x and mask and reads model, fields and data into
+ * a setup; the caller destroys *data, also after a failure. n_states: a list for models of
+ * discrete data, whose x holds int32 codes; ignored by the others. */
+int jsp_py_setup_read(PyTypeObject *type, PyObject *x, PyObject *mask,
+                      const char *model, PyObject *fields, PyObject *n_states,
+                      int intercept, int keep_rows, int n_threads, jsp_data **data,
+                      jsp_model_setup *setup);
+
+/* All of a config but candidates and evidences. */
+int jsp_py_setup_read_config(const char *prior, PyObject *log_odds, PyObject *required,
+                             PyObject *max_parents, int D, jsp_py_setup_lists *memory,
+                             jsp_scores_config *config);
+
+/* Candidates from a list of D lists. */
+int jsp_py_setup_read_candidates(PyObject *lists, int D, jsp_py_setup_lists *memory,
+                                 jsp_scores_config *config);
+
+/* Evidences (jsp_evidences.h) from an array of the right length; None = none. The config
+ * must have its candidates. */
+int jsp_py_setup_read_evidences(PyObject *array, const jsp_model_setup *setup,
+                                jsp_scores_config *config);
+
+/* ---- signals and progress during long work (jsp_py_pulse.c) ----------------------- */
+
+/* Lets Python handle signals, and tell about progress, while the core works: in the thread
+ * that called, for it holds the state to come back to. */
+typedef struct jsp_py_pulse {
+    PyThreadState *state;
+    unsigned long thread;
+    PyObject *progress; /* borrowed; None or a function of a share from 0 to 1 */
+    double last; /* time when it listened; another thread may hold the lock long */
+} jsp_py_pulse;
+
+/* Between the two the config has a pulse and the interpreter lock is released. After the
+ * end PyErr_Occurred() tells whether a signal or `progress` raised. */
+void jsp_py_pulse_begin(jsp_py_pulse *pulse, PyObject *progress,
+                        jsp_scores_config *config);
+void jsp_py_pulse_end(jsp_py_pulse *pulse, jsp_scores_config *config);
 
 /* ---- one call at a time (jsp_py_busy.c) ------------------------------------------ */
 

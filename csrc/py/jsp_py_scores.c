@@ -2,210 +2,10 @@
 #include "jsp_py.h" /* first: Python.h sets feature macros */
 
 #include <math.h>
-#include <time.h>
 
 #include "jsp_candidates.h"
 #include "jsp_draws.h"
 #include "jsp_memory.h"
-
-/* ---- arguments ------------------------------------------------------------------- */
-
-/* Fields of the model from a dict; names that are not in it keep their defaults. */
-static int read_fields(PyObject *dict, jsp_model_setup *setup) {
-    Py_ssize_t n_read = 0;
-    for (int k = 0; k < setup->model->n_fields; k++) {
-        const jsp_model_field *field = &setup->model->fields[k];
-        setup->field[k] = field->default_value;
-        PyObject *value = PyDict_GetItemString(dict, field->name);
-        if (!value) continue;
-        setup->field[k] = PyFloat_AsDouble(value);
-        if (PyErr_Occurred()) return -1;
-        n_read++;
-    }
-    if (n_read == PyDict_Size(dict)) return 0;
-    PyErr_Format(PyExc_ValueError, "model_fields of '%s' has unknown names: %R",
-                 setup->model->name, dict);
-    return -1;
-}
-
-/* Memory behind a jsp_scores_config. */
-typedef struct config_memory {
-    int max_parents[JSP_MAX_VARIABLES];
-    int n_candidates[JSP_MAX_VARIABLES];
-    const int *candidates[JSP_MAX_VARIABLES];
-    int *flat; /* [D, D] owned */
-} config_memory;
-
-static int read_prior(const char *name, jsp_scores_prior *prior) {
-    if (!strcmp(name, "uniform")) {
-        *prior = JSP_SCORES_UNIFORM;
-    } else if (!strcmp(name, "fair")) {
-        *prior = JSP_SCORES_FAIR;
-    } else {
-        PyErr_Format(PyExc_ValueError,
-                     "graph_prior must be 'uniform' or 'fair', got '%s'", name);
-        return -1;
-    }
-    return 0;
-}
-
-/* Cells of an array [D, D], or NULL for None. */
-static int read_matrix(PyObject *array, const char *name, int type, int D,
-                       const void **cells) {
-    *cells = NULL;
-    if (array == Py_None) return 0;
-    if (jsp_py_convert_check(array, name, type, 2) < 0) return -1;
-    const npy_intp shape[2] = {D, D};
-    if (!PyArray_CompareLists(PyArray_DIMS((PyArrayObject *)array), shape, 2)) {
-        PyErr_Format(PyExc_ValueError, "%s must have shape (%d, %d)", name, D, D);
-        return -1;
-    }
-    *cells = PyArray_DATA((PyArrayObject *)array);
-    return 0;
-}
-
-/* Checks shapes and gives the cells of the mask, NULL for None. */
-static int check_table(PyObject *x, PyObject *mask, int type, const uint8_t **cells) {
-    if (jsp_py_convert_check(x, "x", type, 2) < 0) return -1;
-    PyArrayObject *table = (PyArrayObject *)x;
-    *cells = NULL;
-    if (mask != Py_None) {
-        if (jsp_py_convert_check(mask, "mask", NPY_UINT8, 2) < 0) return -1;
-        if (!PyArray_SAMESHAPE(table, (PyArrayObject *)mask)) {
-            PyErr_SetString(PyExc_ValueError, "mask must have the shape of x");
-            return -1;
-        }
-        *cells = PyArray_DATA((PyArrayObject *)mask);
-    }
-    if (PyArray_DIM(table, 1) < 1 || PyArray_DIM(table, 1) > JSP_MAX_VARIABLES ||
-        PyArray_DIM(table, 0) > INT32_MAX) {
-        PyErr_Format(PyExc_ValueError,
-                     "x must have 1 to %d columns and fewer than 2^31 rows",
-                     JSP_MAX_VARIABLES);
-        return -1;
-    }
-    return 0;
-}
-
-/* A list of D integers. */
-static int read_integers(PyObject *list, const char *name, int D, int *values) {
-    if (!PyList_Check(list) || PyList_GET_SIZE(list) != D) {
-        PyErr_Format(PyExc_ValueError, "%s must be a list of %d integers", name, D);
-        return -1;
-    }
-    for (int j = 0; j < D; j++) {
-        long value = PyLong_AsLong(PyList_GET_ITEM(list, j));
-        if (value == -1 && PyErr_Occurred()) return -1;
-        if (value < 0 || value > INT_MAX) {
-            PyErr_Format(PyExc_ValueError, "%s[%d] is out of range: %ld", name, j,
-                         value);
-            return -1;
-        }
-        values[j] = (int)value;
-    }
-    return 0;
-}
-
-/* Checks x and mask and reads model, fields and data into a setup. n_states: a list for
- * models of discrete data, whose x holds int32 codes; ignored by the others. */
-static int read_setup(PyTypeObject *type, PyObject *x, PyObject *mask,
-                      const char *model, PyObject *fields, PyObject *n_states,
-                      int intercept, int keep_rows, int n_threads, jsp_data **data,
-                      jsp_model_setup *setup) {
-    jsp_error error;
-    const uint8_t *cells;
-    int states[JSP_MAX_VARIABLES];
-    *setup = (jsp_model_setup){.model = jsp_model_find(model), .intercept = intercept};
-    if (!setup->model) {
-        PyErr_Format(PyExc_ValueError, "unknown model '%s'", model);
-        return -1;
-    }
-    int is_discrete = setup->model->is_discrete;
-    if (check_table(x, mask, is_discrete ? NPY_INT32 : NPY_DOUBLE, &cells) < 0)
-        return -1;
-    PyArrayObject *table = (PyArrayObject *)x;
-    int N = (int)PyArray_DIM(table, 0), D = (int)PyArray_DIM(table, 1);
-    if (is_discrete && read_integers(n_states, "n_states", D, states) < 0) return -1;
-    if (read_fields(fields, setup) < 0) return -1;
-    jsp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    if (is_discrete) {
-        status = jsp_data_create_discrete(PyArray_DATA(table), cells, N, D, states,
-                                          data, &error);
-    } else {
-        status =
-            jsp_data_create(PyArray_DATA(table), cells, N, D, n_threads, data, &error);
-        if (status == JSP_OK && (keep_rows || setup->model->needs_rows)) {
-            status = jsp_data_keep_rows(*data, PyArray_DATA(table), cells, N, &error);
-        }
-    }
-    setup->data = *data;
-    if (status == JSP_OK) status = setup->model->check(setup, &error);
-    Py_END_ALLOW_THREADS
-    if (status == JSP_OK) return 0;
-    jsp_py_convert_raise(type, &error);
-    return -1;
-}
-
-/* All of a config but the candidates. */
-static int read_config(const char *prior, PyObject *log_odds, PyObject *required,
-                       PyObject *max_parents, int D, config_memory *memory,
-                       jsp_scores_config *config) {
-    const void *odds_cells, *required_cells;
-    if (read_prior(prior, &config->prior) < 0 ||
-        read_matrix(log_odds, "edge_log_odds", NPY_DOUBLE, D, &odds_cells) < 0 ||
-        read_matrix(required, "required", NPY_UINT8, D, &required_cells) < 0 ||
-        read_integers(max_parents, "max_parents", D, memory->max_parents) < 0) {
-        return -1;
-    }
-    config->edge_log_odds = odds_cells;
-    config->required = required_cells;
-    config->max_parents = memory->max_parents;
-    return 0;
-}
-
-/* Candidate lists from a list of lists; `flat` [D, D] holds them one per row. */
-static int fill_lists(PyObject *lists, int D, int *flat, const int **rows,
-                      int *counts) {
-    if (!PyList_Check(lists) || PyList_GET_SIZE(lists) != D) {
-        PyErr_Format(PyExc_ValueError, "candidates must be a list of %d lists", D);
-        return -1;
-    }
-    for (int j = 0; j < D; j++) {
-        PyObject *list = PyList_GET_ITEM(lists, j);
-        if (!PyList_Check(list) || PyList_GET_SIZE(list) >= D) {
-            PyErr_Format(PyExc_ValueError,
-                         "candidates[%d] must be a list of at most %d columns", j,
-                         D - 1);
-            return -1;
-        }
-        rows[j] = flat + j * D;
-        counts[j] = (int)PyList_GET_SIZE(list);
-        for (int k = 0; k < counts[j]; k++) {
-            long i = PyLong_AsLong(PyList_GET_ITEM(list, k));
-            if (i == -1 && PyErr_Occurred()) return -1;
-            if (i < 0 || i >= D || i == j) {
-                PyErr_Format(PyExc_ValueError, "candidates[%d] holds %ld, not a parent",
-                             j, i);
-                return -1;
-            }
-            flat[j * D + k] = (int)i;
-        }
-    }
-    return 0;
-}
-
-static int read_candidates(PyObject *lists, int D, config_memory *memory,
-                           jsp_scores_config *config) {
-    memory->flat = jsp_memory_alloc((size_t)(D * D), sizeof *memory->flat);
-    if (!memory->flat) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    config->candidates = memory->candidates;
-    config->n_candidates = memory->n_candidates;
-    return fill_lists(lists, D, memory->flat, memory->candidates, memory->n_candidates);
-}
 
 /* ---- candidates ------------------------------------------------------------------ */
 
@@ -241,7 +41,7 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
     const char *model, *prior;
     int K, intercept, n_threads, counts[JSP_MAX_VARIABLES];
     jsp_scores_config config = {0};
-    config_memory memory = {.flat = NULL};
+    jsp_py_setup_lists memory = {.flat = NULL};
     jsp_model_setup setup;
     jsp_data *data = NULL;
     jsp_error error;
@@ -256,10 +56,10 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
         return PyErr_Format(PyExc_ValueError, "n_candidates must be 1 to %d, got %d",
                             JSP_MAX_CANDIDATES, K);
     }
-    if (read_setup(state->scores_type, x, mask, model, fields, n_states, intercept, 0,
-                   n_threads, &data, &setup) < 0 ||
-        read_config(prior, log_odds, required, limits, jsp_data_n_variables(data),
-                    &memory, &config) < 0) {
+    if (jsp_py_setup_read(state->scores_type, x, mask, model, fields, n_states,
+                          intercept, 0, n_threads, &data, &setup) < 0 ||
+        jsp_py_setup_read_config(prior, log_odds, required, limits,
+                                 jsp_data_n_variables(data), &memory, &config) < 0) {
         jsp_data_destroy(data);
         return NULL;
     }
@@ -283,53 +83,14 @@ PyObject *jsp_py_scores_select_candidates(PyObject *module, PyObject *args,
 
 /* ---- life ------------------------------------------------------------------------ */
 
-/* Lets Python handle signals, and tell about progress, while tables are built: in the
- * thread that called, for it holds the state to come back to. */
-typedef struct listener {
-    PyThreadState *state;
-    unsigned long thread;
-    PyObject *progress; /* borrowed; None or a function of a share from 0 to 1 */
-    double last; /* time when it listened; another thread may hold the lock long */
-} listener;
-
-#define SECONDS_BETWEEN 0.05
-
-static double now(void) {
-    struct timespec time;
-    timespec_get(&time, TIME_UTC);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static int listen(void *context, double share) {
-    listener *self = context;
-    if (PyThread_get_thread_ident() != self->thread) return 0;
-    const double time = now();
-    if (fabs(time - self->last) < SECONDS_BETWEEN) return 0;
-    self->last = time;
-    PyEval_RestoreThread(self->state);
-    int failed = PyErr_CheckSignals() < 0;
-    if (!failed && self->progress != Py_None) {
-        PyObject *answer = PyObject_CallFunction(self->progress, "d", share);
-        failed = !answer;
-        Py_XDECREF(answer);
-    }
-    self->state = PyEval_SaveThread();
-    return failed;
-}
-
 static int build_tables(jsp_py_scores *self, jsp_scores_config *config,
                         PyObject *progress) {
     jsp_error error;
-    listener ear = {.thread = PyThread_get_thread_ident(),
-                    .progress = progress,
-                    .last = now()};
-    config->pulse = listen;
-    config->pulse_context = &ear;
-    ear.state = PyEval_SaveThread();
+    jsp_py_pulse pulse;
+    jsp_py_pulse_begin(&pulse, progress, config);
     jsp_status status =
         jsp_scores_create(&self->setup, config, self->n_threads, &self->scores, &error);
-    PyEval_RestoreThread(ear.state);
-    config->pulse = NULL;
+    jsp_py_pulse_end(&pulse, config);
     if (PyErr_Occurred()) return -1;
     if (status == JSP_OK) return 0;
     jsp_py_convert_raise(Py_TYPE(self), &error);
@@ -364,41 +125,41 @@ static int estimate_discarded(jsp_py_scores *self, const jsp_scores_config *conf
 
 static PyObject *scores_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {
-        "x",           "mask",          "model",      "model_fields",
-        "graph_prior", "max_parents",   "candidates", "intercept",
-        "n_threads",   "edge_log_odds", "required",   "n_states",
-        "keep_rows",   "tabulate",      "progress",   NULL};
-    PyObject *progress = Py_None, *x, *mask, *fields = NULL, *limits = NULL,
-             *lists = NULL;
+        "x",           "mask",       "model",     "model_fields", "graph_prior",
+        "max_parents", "candidates", "intercept", "n_threads",    "edge_log_odds",
+        "required",    "n_states",   "keep_rows", "tabulate",     "evidences",
+        "progress",    NULL};
+    PyObject *progress = Py_None, *evidences = Py_None, *x, *mask, *fields = NULL,
+             *limits = NULL, *lists = NULL;
     PyObject *log_odds = NULL, *required = NULL, *n_states = NULL;
     const char *model = NULL, *prior = NULL;
     int intercept = 0, n_threads = 1, keep_rows = 0, tabulate = 1;
     jsp_scores_config config = {0};
-    config_memory memory = {.flat = NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$sO!sOOpiOOOppO:Scores", names,
+    jsp_py_setup_lists memory = {.flat = NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$sO!sOOpiOOOppOO:Scores", names,
                                      &x, &mask, &model, &PyDict_Type, &fields, &prior,
                                      &limits, &lists, &intercept, &n_threads, &log_odds,
                                      &required, &n_states, &keep_rows, &tabulate,
-                                     &progress)) {
+                                     &evidences, &progress)) {
         return NULL;
     }
     if (!model || !fields || !prior || !limits || !lists || !log_odds || !required ||
         !n_states) {
-        PyErr_SetString(
-            PyExc_TypeError,
-            "all settings but keep_rows, tabulate and progress must be given");
+        PyErr_SetString(PyExc_TypeError, "all settings but keep_rows, tabulate, "
+                                         "evidences and progress must be given");
         return NULL;
     }
     jsp_py_scores *self = (jsp_py_scores *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->n_threads = n_threads;
-    int failed = read_setup(type, x, mask, model, fields, n_states, intercept,
-                            keep_rows, n_threads, &self->data, &self->setup);
+    int failed = jsp_py_setup_read(type, x, mask, model, fields, n_states, intercept,
+                                   keep_rows, n_threads, &self->data, &self->setup);
     if (!failed) {
         int D = jsp_data_n_variables(self->data);
-        failed =
-            read_config(prior, log_odds, required, limits, D, &memory, &config) < 0 ||
-            read_candidates(lists, D, &memory, &config) < 0;
+        failed = jsp_py_setup_read_config(prior, log_odds, required, limits, D, &memory,
+                                          &config) < 0 ||
+                 jsp_py_setup_read_candidates(lists, D, &memory, &config) < 0 ||
+                 jsp_py_setup_read_evidences(evidences, &self->setup, &config) < 0;
         if (!failed && tabulate) {
             failed = build_tables(self, &config, progress) < 0 ||
                      estimate_discarded(self, &config) < 0;

@@ -92,6 +92,7 @@ static void close_bench(bench *b) {
     jsp_memory_free(b->column);
 }
 
+/* The caller closes it, also after a failure. */
 static jsp_status open_bench(bench *b, const jsp_model_setup *setup, int node,
                              int most_parents, jsp_error *error) {
     *b = (bench){.setup = setup, .node = node, .M = (int)setup->field[N_FEATURES]};
@@ -111,7 +112,6 @@ static jsp_status open_bench(bench *b, const jsp_model_setup *setup, int node,
         b->column) {
         return JSP_OK;
     }
-    close_bench(b);
     return jsp_status_no_memory(error, 2 * side * side * sizeof(double), "features");
 }
 

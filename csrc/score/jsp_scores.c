@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "jsp_evidences.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
@@ -28,7 +29,6 @@
 #define DIRECT_BITS 12 /* up to 2^12 terms are added directly */
 #define ODDS_LIMIT 30
 #define CHUNK 512 /* terms of inclusion-exclusion computed at once */
-#define SETS 4    /* costly parent sets of a task */
 
 /* ---- zeta transform in extended range ---- */
 
@@ -152,15 +152,16 @@ static double log_odds_of(const jsp_scores_config *config, int D, int i, int j) 
     return value == INFINITY ? 0 : value;
 }
 
-static int limit_of(const jsp_scores_config *config, int D, int node) {
-    int limit = config->max_parents ? config->max_parents[node] : D - 1;
-    return limit < D - 1 ? limit : D - 1;
+int jsp_scores_limit(const jsp_scores_config *config, int n_variables, int node) {
+    int most = n_variables - 1;
+    int limit = config->max_parents ? config->max_parents[node] : most;
+    return limit < most ? limit : most;
 }
 
 double jsp_scores_log_weight(const jsp_scores_config *config, int n_variables, int node,
                              int n_parents, const int *parents) {
     int D = n_variables, missing = 0;
-    if (n_parents > limit_of(config, D, node)) return -INFINITY;
+    if (n_parents > jsp_scores_limit(config, D, node)) return -INFINITY;
     for (int i = 0; i < D; i++) missing += jsp_scores_is_required(config, D, i, node);
     double value = jsp_scores_log_prior(config->prior, D, n_parents);
     for (int k = 0; k < n_parents; k++) {
@@ -205,7 +206,7 @@ static jsp_status check_candidates(int D, const int *const *candidates,
 /* What the config says about one node must fit together. */
 static jsp_status check_node(const jsp_scores_config *config, int D, int j,
                              jsp_error *error) {
-    int limit = limit_of(config, D, j), n_required = 0;
+    int limit = jsp_scores_limit(config, D, j), n_required = 0;
     if (limit < 0) {
         return jsp_status_set(error, JSP_ERROR_VALUE,
                               "max_parents of variable %d must not be negative, got %d",
@@ -342,20 +343,19 @@ typedef struct job {
     scratch scratch;
     jsp_error *errors; /* [D], so that the first node in order is reported */
     double log_prior[JSP_MAX_VARIABLES];
-    uint32_t
-        *sets; /* [2^K] parent sets of a node whose evidences are costly, or NULL */
-    int n_sets, node;
-    jsp_error *set_errors; /* one per task of SETS */
-    atomic_int n_done;     /* tasks */
+    const double *evidences; /* list of jsp_evidences.h, or NULL: the model walks */
+    double *fitted;          /* the same when they were fitted here; owned */
+    atomic_int n_done;       /* nodes */
     atomic_int is_stopped;
-    double n_tasks;
 } job;
 
 /* To be called before a task: whether it shall be left out. */
 static int is_stopped(job *q) {
     const jsp_scores_config *config = q->config;
+    const int D = q->scores->n_variables;
     if (config->pulse && !atomic_load(&q->is_stopped) &&
-        config->pulse(config->pulse_context, atomic_load(&q->n_done) / q->n_tasks)) {
+        config->pulse(config->pulse_context,
+                      q->fitted ? 1.0 : (double)atomic_load(&q->n_done) / D)) {
         atomic_store(&q->is_stopped, 1);
     }
     atomic_fetch_add(&q->n_done, 1);
@@ -388,29 +388,20 @@ static void build_node(void *context, int j, int worker) {
     job *q = context;
     jsp_scores_node *node = &q->scores->node[j];
     jsp_error *error = &q->errors[j];
-    if (is_stopped(q) || error->code != JSP_OK) return;
-    if (!q->sets) {
-        error->code =
-            q->setup->model->tabulate(q->setup, j, node->K, node->candidate,
-                                      limit_of(q->config, q->scores->n_variables, j),
-                                      node->score, error);
+    const int D = q->scores->n_variables;
+    if (is_stopped(q)) return;
+    if (q->evidences) {
+        const double *part = q->evidences;
+        for (int i = 0; i < j; i++) part += jsp_evidences_count_node(q->config, D, i);
+        jsp_evidences_place(q->config, D, j, part, node->score);
+    } else {
+        error->code = q->setup->model->tabulate(q->setup, j, node->K, node->candidate,
+                                                jsp_scores_limit(q->config, D, j),
+                                                node->score, error);
     }
     if (error->code != JSP_OK) return;
     add_log_weights(q, j, node);
     error->code = derive(node, j, scratch_of(&q->scratch, worker), error);
-}
-
-static void tabulate_some(void *context, int task, int worker) {
-    job *q = context;
-    jsp_scores_node *node = &q->scores->node[q->node];
-    const int first = task * SETS, left = q->n_sets - first;
-    jsp_error *error = &q->set_errors[task];
-    (void)worker;
-    if (is_stopped(q)) return;
-    error->code =
-        q->setup->model->tabulate_sets(q->setup, q->node, node->K, node->candidate,
-                                       left < SETS ? left : SETS, q->sets + first,
-                                       node->score, error);
 }
 
 static jsp_status first_error(int D, const jsp_error *errors, jsp_error *error) {
@@ -422,47 +413,11 @@ static jsp_status first_error(int D, const jsp_error *errors, jsp_error *error) 
     return JSP_OK;
 }
 
-/* Evidences of models whose sets are costly, a few sets per task: the work is even, and
- * a wish to stop is heard soon. */
-static jsp_status tabulate_costly(job *q, int n_threads, jsp_error *error) {
-    const int D = q->scores->n_variables;
-    const size_t size = q->scratch.size;
-    int most = 0;
-    for (int j = 0; j < D; j++) {
-        const int limit = limit_of(q->config, D, j);
-        const int n = jsp_model_list_sets(q->scores->node[j].K, limit, NULL);
-        const int n_tasks = (n + SETS - 1) / SETS;
-        q->n_tasks += n_tasks;
-        most = n_tasks > most ? n_tasks : most;
-    }
-    q->sets = jsp_memory_alloc(size, sizeof *q->sets);
-    q->set_errors = jsp_memory_alloc((size_t)most, sizeof(jsp_error));
-    if (!q->sets || !q->set_errors) {
-        return jsp_status_no_memory(error, size * sizeof *q->sets, "parent sets");
-    }
-    for (int j = 0; j < D && !atomic_load(&q->is_stopped); j++) {
-        jsp_scores_node *node = &q->scores->node[j];
-        for (size_t S = 0; S < (size_t)1 << node->K; S++) node->score[S] = -INFINITY;
-        q->node = j;
-        q->n_sets = jsp_model_list_sets(node->K, limit_of(q->config, D, j), q->sets);
-        const int n_tasks = (q->n_sets + SETS - 1) / SETS;
-        memset(q->set_errors, 0, (size_t)n_tasks * sizeof(jsp_error));
-        jsp_parallel_for(n_threads < n_tasks ? n_threads : n_tasks, n_tasks,
-                         tabulate_some, q);
-        for (int k = 0; k < n_tasks && q->errors[j].code == JSP_OK; k++) {
-            q->errors[j] = q->set_errors[k];
-        }
-    }
-    return JSP_OK;
-}
-
-jsp_status jsp_scores_create(const jsp_model_setup *setup,
-                             const jsp_scores_config *config, int n_threads,
-                             jsp_scores **out, jsp_error *error) {
+jsp_status jsp_scores_check(const jsp_model_setup *setup,
+                            const jsp_scores_config *config, jsp_error *error) {
     int D = jsp_data_n_variables(setup->data);
-    const int *n_candidates = config->n_candidates;
-    *out = NULL;
-    jsp_status status = check_candidates(D, config->candidates, n_candidates, error);
+    jsp_status status =
+        check_candidates(D, config->candidates, config->n_candidates, error);
     if (status == JSP_OK &&
         setup->model->is_discrete != jsp_data_is_discrete(setup->data)) {
         status =
@@ -474,6 +429,27 @@ jsp_status jsp_scores_create(const jsp_model_setup *setup,
     for (int j = 0; j < D && status == JSP_OK; j++) {
         status = check_node(config, D, j, error);
     }
+    return status;
+}
+
+/* The list of evidences, given or fitted; none for models that walk. */
+static jsp_status get_evidences(job *q, int n_threads, jsp_error *error) {
+    const int D = q->scores->n_variables;
+    q->evidences = q->config->evidences;
+    if (q->evidences || !q->setup->model->tabulate_sets) return JSP_OK;
+    const size_t n = jsp_evidences_count(q->config, D);
+    q->evidences = q->fitted = jsp_memory_alloc(n, sizeof *q->fitted);
+    if (!q->fitted) return jsp_status_no_memory(error, n * sizeof(double), "evidences");
+    return jsp_evidences_fit(q->setup, q->config, 0, n, n_threads, q->fitted, error);
+}
+
+jsp_status jsp_scores_create(const jsp_model_setup *setup,
+                             const jsp_scores_config *config, int n_threads,
+                             jsp_scores **out, jsp_error *error) {
+    int D = jsp_data_n_variables(setup->data);
+    const int *n_candidates = config->n_candidates;
+    *out = NULL;
+    jsp_status status = jsp_scores_check(setup, config, error);
     if (status != JSP_OK) return status;
     job q = {.setup = setup,
              .config = config,
@@ -488,11 +464,8 @@ jsp_status jsp_scores_create(const jsp_model_setup *setup,
     for (int p = 0; p < D; p++) {
         q.log_prior[p] = jsp_scores_log_prior(config->prior, D, p);
     }
-    q.n_tasks = D;
-    if (setup->model->tabulate_sets) {
-        status = tabulate_costly(&q, n_threads, error);
-        if (status != JSP_OK) goto done;
-    }
+    status = get_evidences(&q, n_threads, error);
+    if (status != JSP_OK) goto done;
     jsp_parallel_for(n_workers, D, build_node, &q);
     status = first_error(D, q.errors, error);
     if (status == JSP_OK && atomic_load(&q.is_stopped)) {
@@ -502,8 +475,7 @@ jsp_status jsp_scores_create(const jsp_model_setup *setup,
 done:
     free_scratch(&q.scratch);
     jsp_memory_free(q.errors);
-    jsp_memory_free(q.sets);
-    jsp_memory_free(q.set_errors);
+    jsp_memory_free(q.fitted);
     if (status == JSP_OK) {
         *out = q.scores;
     } else {

@@ -40,6 +40,9 @@ typedef struct jsp_scores_config {
      * JSP_MAX_CANDIDATES long, required parents among them */
     const int *const *candidates;
     const int *n_candidates; /* [D] */
+    /* list of jsp_evidences.h, or NULL = fitted when needed; only for models with
+     * tabulate_sets */
+    const double *evidences;
     /* NULL, or called now and then, by any thread, with the share of the work that is done;
      * anything but 0 stops the building of tables with JSP_INTERRUPTED */
     int (*pulse)(void *context, double share);
@@ -50,6 +53,9 @@ typedef struct jsp_scores_config {
  * are not looked at. */
 double jsp_scores_log_weight(const jsp_scores_config *config, int n_variables, int node,
                              int n_parents, const int *parents);
+
+/* Most parents of a node: max_parents, at most D - 1. */
+int jsp_scores_limit(const jsp_scores_config *config, int n_variables, int node);
 
 /* 1 when the config requires the edge parent -> child. */
 int jsp_scores_is_required(const jsp_scores_config *config, int n_variables, int parent,
@@ -72,10 +78,14 @@ typedef struct jsp_scores {
     size_t n_bytes;        /* memory held by the tables */
 } jsp_scores;
 
+/* JSP_ERROR_VALUE for a config that contradicts itself (required parents outside the
+ * candidates, forbidden, or more than max_parents) or does not go with model and data. */
+jsp_status jsp_scores_check(const jsp_model_setup *setup,
+                            const jsp_scores_config *config, jsp_error *error);
+
 /* Builds all tables, nodes side by side on n_threads threads. Setup and config are only
- * used during the call. JSP_ERROR_VALUE for a config that contradicts itself: required
- * parents outside the candidates, forbidden, or more than max_parents; a cycle of
- * required edges. */
+ * used during the call. Errors are those of jsp_scores_check, and JSP_ERROR_VALUE for a
+ * cycle of required edges. */
 jsp_status jsp_scores_create(const jsp_model_setup *setup,
                              const jsp_scores_config *config, int n_threads,
                              jsp_scores **out, jsp_error *error);

@@ -31,6 +31,7 @@ from ._constraints import Rules, check_constraints
 from ._mechanisms import make_feature_networks
 from ._mechanisms_mlp import make_mlp_networks
 from ._models import (
+    COSTLY,
     NON_LINEAR,
     BDeu,
     Model,
@@ -49,6 +50,7 @@ from ._preprocess import (
 )
 from ._priors import GraphPrior, check_graph_prior
 from ._progress import progress_bar
+from ._spread import count_sets, find_evidences, is_known, n_workers
 from ._validation import (
     CandidatePlan,
     Table,
@@ -172,7 +174,8 @@ class Problem:
 class ScoreTables:
     """Arrays and settings from which _core.Scores is built when first needed.
 
-    Pickles without the tables themselves, which are built anew.
+    Pickles without the tables themselves, which are built anew, but with the evidences of
+    costly models.
     """
 
     x: NDArray[Any]  # float64, preprocessed, or int32 codes of states
@@ -180,6 +183,7 @@ class ScoreTables:
     settings: dict[str, Any]
     n_threads: int
     verbose: bool = False
+    evidences: NDArray[np.float64] | None = None  # of costly models, once fitted
     _scores: Any = None
 
     @property
@@ -188,14 +192,28 @@ class ScoreTables:
         return self.settings["model_fields"]  # type: ignore[no-any-return]
 
     @property
+    def is_costly(self) -> bool:
+        """Whether tables wait for parent sets that are fitted one by one."""
+        return self.settings["tabulate"] and self.settings["model"] in COSTLY
+
+    @property
     def scores(self) -> _core.Scores:
         if self._scores is None:
             with progress_bar(100, "% of tables", self.verbose) as bar:
+
+                def show(share: float) -> None:
+                    bar.show(100 * share, {})
+
+                if self.is_costly and self.evidences is None:
+                    self.evidences = find_evidences(
+                        self.x, self.mask, self.settings, self.n_threads, show
+                    )
                 self._scores = _core.Scores(
                     self.x,
                     self.mask,
                     n_threads=self.n_threads,
-                    progress=lambda share: bar.show(100 * share, {}),
+                    evidences=self.evidences,
+                    progress=None if self.is_costly else show,
                     **self.settings,
                 )
         return self._scores  # type: ignore[no-any-return]
@@ -328,12 +346,26 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             "candidates": f"{considered}; at most {limit} parents; tables "
             f"of {count_bytes(problem.n_bytes)}",
         }
+        tables = self._tables
+        if tables.is_costly:
+            n_sets = count_sets(tables.settings)
+            who = f"{n_workers()} workers of joblib"
+            if is_known(tables.x, tables.mask, tables.settings):
+                who = "nobody, an earlier fit has done it"
+            elif n_workers() == 1:
+                who = f"{problem.n_threads} threads"
+            lines["fits"] = f"{n_sets} parent sets, one by one, by {who}"
         if problem.rules.any_edges:
             lines["constraints"] = (
                 f"{int(problem.rules.required.sum())} edges required, "
                 f"{int(problem.rules.forbidden.sum())} forbidden"
             )
-        if min(counts) < most and problem.has_tables:
+        if min(counts) < most and tables.is_costly:
+            lines["discarded"] = (
+                "what lies outside the candidates is not estimated: that would take "
+                "further fits"
+            )
+        elif min(counts) < most and problem.has_tables:
             lost = self.discarded_mass_
             worst = int(np.argmax(lost))
             lines["discarded"] = (
@@ -349,7 +381,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
 
         From the best parent sets of the table, each with one more parent from outside
         the candidates; acyclicity is not looked at. 0 where all variables are candidates
-        or forbidden.
+        or forbidden; NaN for the model "mlp" elsewhere.
         """
         check_is_fitted(self, "_tables")
         return self._tables.scores.discarded

@@ -32,12 +32,14 @@ class Scores:
         n_states: list[int] | None,
         keep_rows: bool = False,
         tabulate: bool = True,
+        evidences: NDArray[np.float64] | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> Scores:
         """edge_log_odds (D, D): added to the log weight of every set with the edge
         i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required. Models
         of discrete data take int32 codes 0 .. n_states[j] - 1 as x. keep_rows: for
-        minibatches. tabulate=False: no tables, what needs them raises ValueError. progress: called
+        minibatches. tabulate=False: no tables, what needs them raises ValueError. evidences: of
+        all parent sets as fit_evidences lists them, then nothing is fitted. progress: called
         now and then with the share of the work that is done; what it raises stops the
         building of tables, as Ctrl-C does."""
     @property
@@ -405,6 +407,25 @@ own_ess, acceptance, chain_log_q, gradient_norm, learning_rate, progress, n_edge
 
 def find_cycle(graphs: NDArray[np.uint8]) -> int:
     """Row of the first cyclic graph, or -1."""
+
+def fit_evidences(
+    x: NDArray[np.float64],
+    mask: NDArray[np.uint8] | None,
+    *,
+    model: str,
+    model_fields: dict[str, float],
+    max_parents: list[int],
+    candidates: list[list[int]],
+    intercept: bool,
+    first: int,
+    last: int,
+    n_threads: int = 1,
+    progress: Callable[[float], object] | None = None,
+) -> NDArray[np.float64]:
+    """Log evidences, without prior weights, of sets first to last - 1 of the list of all
+    parent sets: nodes in order, of each the sets of at most max_parents candidates as
+    increasing bit masks. For models that fit sets one by one ("features", "mlp"). Parts
+    fitted in several processes have the bits of the whole."""
 
 def select_candidates(
     x: NDArray[np.float64] | NDArray[np.int32],

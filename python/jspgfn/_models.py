@@ -274,6 +274,9 @@ FEW_PARENTS = 3
 # Models whose parameters are more than one weight per edge, an intercept and noise.
 NON_LINEAR = ("features", "mlp")
 
+# Models one of whose parent sets takes milliseconds.
+COSTLY = ("mlp",)
+
 MODEL_NAMES = {
     "linear": LinearGaussian,
     "nig": NormalInverseGamma,

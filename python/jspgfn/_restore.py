@@ -20,6 +20,7 @@ from ._models import MODEL_NAMES
 from ._posterior import Posterior
 from ._preprocess import Preprocessing
 from ._refine import MAX_SWEEPS, Refinement
+from ._spread import count_sets
 from ._validation import (
     MAX_CANDIDATES,
     MAX_STATES,
@@ -78,6 +79,7 @@ def check_fit(est: ScoreEstimator, fitted: dict[str, Any]) -> None:
     need(isinstance(tables, ScoreTables) and are_names(names), "names of variables")
     check_data(tables, len(names))
     check_settings(tables.settings, len(names))
+    check_evidences(tables)
     need(type(fitted["_labelled"]) is bool, "names of variables")
     need(fitted["n_features_in_"] == len(names), "names of variables")
     need(is_count(fitted["random_seed_"]) and is_count(fitted["_n_drawn"]), "seed")
@@ -144,6 +146,17 @@ def check_settings(settings: dict[str, Any], n_variables: int) -> None:
         need(isinstance(counts, list) and len(counts) == n_variables, "states")
         need(all(is_count(count, MAX_STATES) for count in counts), "states")
     check_candidates(settings.get("candidates"), n_variables)
+
+
+def check_evidences(tables: ScoreTables) -> None:
+    if tables.evidences is None:
+        return
+    need(tables.is_costly, "evidences")
+    need(
+        is_array(tables.evidences, "float64", (count_sets(tables.settings),)),
+        "evidences",
+    )
+    need((tables.evidences < np.inf).all(), "evidences")  # and no NaN
 
 
 def check_candidates(candidates: Any, n_variables: int) -> None:

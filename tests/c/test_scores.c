@@ -10,6 +10,7 @@
 #include "check.h"
 #include "jsp_candidates.h"
 #include "jsp_memory.h"
+#include "jsp_evidences.h"
 #include "jsp_scores.h"
 
 #define MOST 16
@@ -509,6 +510,73 @@ static int test_faults(void) {
     return 0;
 }
 
+static int stop_at_third(void *context, double share) {
+    int *n = context;
+    return share < 0 || share > 1 || ++*n == 3;
+}
+
+/* Parts of the list, whatever their borders and threads, are the whole; tables made of it
+ * are those that the model makes; faults and a wish to stop leave nothing behind. */
+static int test_evidences(void) {
+    enum { N = 15, D = 5, SETS = 4 * 11 + 2 };
+    double x[N * D], whole[SETS], part[SETS];
+    jsp_rng rng;
+    jsp_rng_init(&rng, 8, 0, 0, JSP_RNG_TEST);
+    for (int k = 0; k < N * D; k++) x[k] = jsp_rng_normal(&rng);
+    jsp_data *data;
+    CHECK(jsp_data_create(x, NULL, N, D, 1, &data, NULL) == JSP_OK);
+    CHECK(jsp_data_keep_rows(data, x, NULL, N, NULL) == JSP_OK);
+    jsp_model_setup setup = {jsp_model_find("features"), data, {0}, 1, NULL};
+    for (int k = 0; k < setup.model->n_fields; k++) {
+        setup.field[k] = setup.model->fields[k].default_value;
+    }
+    int limit[D] = {2, 2, 2, 2, 2}, n_calls = 0;
+    lists l;
+    all_others(D, &l);
+    l.n[3] = 1;
+    jsp_scores_config config = {.prior = JSP_SCORES_FAIR,
+                                .max_parents = limit,
+                                .candidates = l.list,
+                                .n_candidates = l.n};
+    CHECK(jsp_scores_check(&setup, &config, NULL) == JSP_OK);
+    CHECK(jsp_evidences_count_node(&config, D, 0) == 11);
+    CHECK(jsp_evidences_count(&config, D) == SETS);
+    CHECK(jsp_evidences_fit(&setup, &config, 0, SETS, 1, whole, NULL) == JSP_OK);
+    for (size_t cut = 0; cut <= SETS; cut++) {
+        CHECK(jsp_evidences_fit(&setup, &config, 0, cut, 1, part, NULL) == JSP_OK);
+        CHECK(jsp_evidences_fit(&setup, &config, cut, SETS, 2, part + cut, NULL) ==
+              JSP_OK);
+        CHECK(memcmp(part, whole, sizeof whole) == 0);
+    }
+    jsp_scores *own, *given;
+    CHECK(jsp_scores_create(&setup, &config, 2, &own, NULL) == JSP_OK);
+    config.evidences = whole;
+    CHECK(jsp_scores_create(&setup, &config, 2, &given, NULL) == JSP_OK);
+    for (int j = 0; j < D; j++) {
+        const size_t size = sizeof(double) << l.n[j];
+        CHECK(memcmp(own->node[j].score, given->node[j].score, size) == 0);
+    }
+    jsp_scores_destroy(own);
+    jsp_scores_destroy(given);
+    config.pulse = stop_at_third;
+    config.pulse_context = &n_calls;
+    CHECK(jsp_evidences_fit(&setup, &config, 0, SETS, 1, part, NULL) ==
+          JSP_INTERRUPTED);
+    CHECK(n_calls == 3);
+    config.pulse = NULL;
+    const long live = jsp_memory_live();
+    for (long at = 1;; at++) {
+        jsp_memory_fail_at(at);
+        jsp_status status = jsp_evidences_fit(&setup, &config, 0, 20, 1, part, NULL);
+        jsp_memory_fail_at(0);
+        CHECK(jsp_memory_live() == live);
+        if (status == JSP_OK) break;
+        CHECK(status == JSP_ERROR_MEMORY);
+    }
+    jsp_data_destroy(data);
+    return 0;
+}
+
 static const check_test TESTS[] = {
     {"create", test_create},
     {"refusals", test_refusals},
@@ -520,6 +588,7 @@ static const check_test TESTS[] = {
     {"large rest", test_large_rest},
     {"odds", test_odds},
     {"odds with a limit", test_odds_with_limit},
+    {"evidences", test_evidences},
     {"faults", test_faults},
 };
 

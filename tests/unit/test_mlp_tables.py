@@ -116,7 +116,7 @@ def test_building_of_tables_can_be_stopped_and_tells_its_progress(bent, exact):
 
     settings = {
         **tables.settings,
-        "model_fields": {**tables.settings["model_fields"], "effort": 40.0},
+        "model_fields": {**tables.settings["model_fields"], "effort": 8.0},
     }
     with pytest.raises(KeyboardInterrupt):
         _core.Scores(tables.x, None, n_threads=2, progress=stop, **settings)
