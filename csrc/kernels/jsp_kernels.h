@@ -190,14 +190,22 @@ typedef struct jsp_kernels {
      * M [S, S, L] are moments, S = U + 2, lower triangle, row and column u taken from row
      * [S, L] (u = -1: none), and A_w its block of weights,
      *   log_det = log |A_w|,  residual = y'y / s^2 - b' A_w^-1 b,  b = the last row
-     *   precision [L] = 1 / s^2  G [S, S, L] scratch  log_det, residual [L] overwritten */
+     *   precision [L] = 1 / s^2  log_det, residual [L] overwritten */
     void (*layer_eliminate)(int S, int u, const double *moment, const double *row,
-                            const double *precision, double *G, double *log_det,
-                            double *residual);
+                            const double *precision, double *log_det, double *residual);
+
+    /* proposal[k] = stay w[k] + radius normal[k] */
+    void (*layer_propose)(size_t n, double stay, double radius, const jsp_real *w,
+                          const double *normal, jsp_real *proposal);
 
     /* y[r, l] = x[r, l] where chosen[l] > 0        x, y [n, L]  chosen [L] */
     void (*layer_choose)(size_t n, const jsp_real *chosen, const jsp_real *x,
                          jsp_real *y);
+
+    /* The same for row and column u of moments: row [S, L]  moment [S, S, L], its lower
+     * triangle */
+    void (*layer_choose_row)(int S, int u, const jsp_real *chosen, const double *row,
+                             double *moment);
 } jsp_kernels;
 
 /* The table in use: the widest one this processor offers, unless jsp_kernels_select

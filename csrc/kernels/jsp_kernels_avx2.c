@@ -22,6 +22,7 @@
 #define MAX_ROWS 6
 
 typedef __m256 vec;
+typedef __m256d dvec;
 typedef int32_t ivec __attribute__((vector_size(32)));
 
 #define INLINE inline __attribute__((always_inline))
@@ -33,6 +34,10 @@ static INLINE vec splat(float x) {
 /* a b + c, rounded once */
 static INLINE vec multiply_add(vec a, vec b, vec c) {
     return _mm256_fmadd_ps(a, b, c);
+}
+
+static INLINE dvec multiply_add_doubles(dvec a, dvec b, dvec c) {
+    return _mm256_fmadd_pd(a, b, c);
 }
 
 /* lane by lane: x < y ? a : b */

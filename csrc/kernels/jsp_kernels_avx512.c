@@ -19,6 +19,7 @@
 #define MAX_ROWS 8 /* of a tile: 8 rows x 2 vectors of sums in 32 registers */
 
 typedef __m512 vec;
+typedef __m512d dvec;
 typedef int32_t ivec __attribute__((vector_size(64)));
 
 #define INLINE inline __attribute__((always_inline))
@@ -30,6 +31,10 @@ static INLINE vec splat(float x) {
 /* a b + c, rounded once */
 static INLINE vec multiply_add(vec a, vec b, vec c) {
     return _mm512_fmadd_ps(a, b, c);
+}
+
+static INLINE dvec multiply_add_doubles(dvec a, dvec b, dvec c) {
+    return _mm512_fmadd_pd(a, b, c);
 }
 
 /* lane by lane: x < y ? a : b */

@@ -18,6 +18,7 @@ typedef int32_t lane_bits;
 #define MAX_ROWS 4 /* of a tile: 4 rows x 2 vectors of sums in 16 registers */
 
 typedef jsp_real vec __attribute__((vector_size(16)));
+typedef double dvec __attribute__((vector_size(16)));
 typedef lane_bits ivec __attribute__((vector_size(16)));
 
 #define INLINE inline __attribute__((always_inline))
@@ -32,6 +33,10 @@ static INLINE vec splat(jsp_real x) {
 
 /* a b + c */
 static INLINE vec multiply_add(vec a, vec b, vec c) {
+    return a * b + c;
+}
+
+static INLINE dvec multiply_add_doubles(dvec a, dvec b, dvec c) {
     return a * b + c;
 }
 

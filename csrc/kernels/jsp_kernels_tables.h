@@ -6,6 +6,8 @@
 #ifndef JSP_KERNELS_TABLES_H
 #define JSP_KERNELS_TABLES_H
 
+#include <string.h>
+
 #include "jsp_kernels.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(JSP_REAL_DOUBLE)

@@ -195,7 +195,7 @@ static jsp_status open_sampler(const jsp_model_setup *setup, int node, int n_var
 
 static void run_set(const jsp_model_setup *setup, int node, int n_parents,
                     const int *parents, node_sampler *sampler, const double *y,
-                    double *log_evidence) {
+                    int will_draw, double *log_evidence) {
     const jsp_units_problem problem = {.n =
                                            (int)jsp_data_node(setup->data, node).n_rows,
                                        .p = n_parents,
@@ -203,12 +203,13 @@ static void run_set(const jsp_model_setup *setup, int node, int n_parents,
                                        .z = sampler->column,
                                        .y = y,
                                        .noise_scale = setup->field[NOISE_SCALE]};
-    jsp_units_run(sampler->units, &problem, jsp_rng_hash(n_parents, parents),
+    jsp_units_run(sampler->units, &problem, will_draw, jsp_rng_hash(n_parents, parents),
                   (uint32_t)node, log_evidence);
 }
 
-static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
-                          const int *parents, void **prepared, jsp_error *error) {
+static jsp_status sample(const jsp_model_setup *setup, int node, int n_parents,
+                         const int *parents, int will_draw, void **prepared,
+                         jsp_error *error) {
     node_sampler *sampler;
     *prepared = NULL;
     jsp_status status =
@@ -221,15 +222,20 @@ static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
         if (k < n_parents) sampler->column[k] = column;
     }
     run_set(setup, node, n_parents, parents, sampler,
-            sampler->value + (size_t)n_parents * n, &sampler->log_evidence);
+            sampler->value + (size_t)n_parents * n, will_draw, &sampler->log_evidence);
     *prepared = sampler;
     return JSP_OK;
+}
+
+static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
+                          const int *parents, void **prepared, jsp_error *error) {
+    return sample(setup, node, n_parents, parents, 1, prepared, error);
 }
 
 static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents,
                            const int *parents, double *log_evidence, jsp_error *error) {
     void *prepared;
-    jsp_status status = prepare(setup, node, n_parents, parents, &prepared, error);
+    jsp_status status = sample(setup, node, n_parents, parents, 0, &prepared, error);
     if (status != JSP_OK) return status;
     *log_evidence = ((node_sampler *)prepared)->log_evidence;
     release(prepared);
@@ -262,7 +268,7 @@ static jsp_status tabulate_sets(const jsp_model_setup *setup, int node, int K,
             sampler->column[p] = sampler->value + (size_t)k * n;
             parents[p++] = candidates[k];
         }
-        run_set(setup, node, p, parents, sampler, sampler->value + (size_t)K * n,
+        run_set(setup, node, p, parents, sampler, sampler->value + (size_t)K * n, 0,
                 &log_evidence[sets[s]]);
     }
     release(sampler);

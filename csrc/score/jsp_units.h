@@ -28,16 +28,24 @@ typedef struct jsp_units_problem {
 typedef struct jsp_units jsp_units;
 
 /* For problems of at most these sizes. `effort` scales the number of states: 1 is the
- * default, the error of the log evidence falls with its root. */
+ * default, the error of the log evidence falls with its root. Chains are as long as their
+ * agreement asks for, within limits. */
 jsp_status jsp_units_create(int most_rows, int most_parents, int U, double effort,
                             jsp_units **out, jsp_error *error);
 void jsp_units_destroy(jsp_units *units); /* NULL allowed */
 
-/* Runs the sampler with the stream (seed, node, 0, JSP_RNG_UNITS); *log_evidence out. Steps
- * of t and sizes of moves adapt to the states, so the estimate of the evidence has no bias
- * only in the limit of many states. */
-void jsp_units_run(jsp_units *units, const jsp_units_problem *problem, uint64_t seed,
-                   uint32_t node, double *log_evidence);
+/* Runs the sampler with the stream (seed, node, 0, JSP_RNG_UNITS); *log_evidence out, the
+ * same with and without `will_draw`, which keeps states of the posterior for jsp_units_draw.
+ * Steps of t, sizes of moves and lengths of chains adapt to the states, so the estimate of
+ * the evidence has no bias only in the limit of many states. */
+void jsp_units_run(jsp_units *units, const jsp_units_problem *problem, int will_draw,
+                   uint64_t seed, uint32_t node, double *log_evidence);
+
+/* Of the last run's log evidence, from the differences between chains at each step of t. */
+double jsp_units_standard_error(const jsp_units *units);
+
+/* Moves of one unit of one network that the last run tried, for benchmarks. */
+double jsp_units_n_moves(const jsp_units *units);
 
 /* One draw of all parameters given the data of the last run.
  *   w1 [U, p], b1 [U], w2 [U], *b2, *noise_scale out

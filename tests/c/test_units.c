@@ -79,7 +79,7 @@ static int check_evidence(int p, double noise_scale) {
     CHECK(jsp_units_create(ROWS, 2, 1, 8, &units, NULL) == JSP_OK);
     double expected = integrate(&q), found = 0, value;
     for (int k = 0; k < 4; k++) {
-        jsp_units_run(units, &q, 11, (uint32_t)k, &value);
+        jsp_units_run(units, &q, 0, 11, (uint32_t)k, &value);
         found += value / 4;
     }
     CHECK_NEAR(found, expected, 0.03);
@@ -112,7 +112,7 @@ static int test_draws(void) {
     double found = 0, found_square = 0;
     const int n_runs = 8, n_draws = 2000;
     for (int run = 0; run < n_runs; run++) {
-        jsp_units_run(units, &q, 5, (uint32_t)run, &value);
+        jsp_units_run(units, &q, 1, 5, (uint32_t)run, &value);
         for (int k = 0; k < n_draws; k++) {
             jsp_rng rng;
             double w1, b1, w2, b2, s, joint;
@@ -137,7 +137,7 @@ static int check_log_joint(double noise_scale) {
     jsp_units *units;
     double value, w1, b1, w2, b2, s, joint;
     CHECK(jsp_units_create(ROWS, 1, 1, 1, &units, NULL) == JSP_OK);
-    jsp_units_run(units, &q, 1, 0, &value);
+    jsp_units_run(units, &q, 1, 1, 0, &value);
     jsp_rng rng;
     jsp_rng_init(&rng, 6, 0, 0, JSP_RNG_PARAMETER);
     jsp_units_draw(units, &rng, &w1, &b1, &w2, &b2, &s, &joint);
@@ -163,14 +163,14 @@ static int test_same_stream_same_bits(void) {
     double a, b, c;
     CHECK(jsp_units_create(ROWS, 1, 1, 1, &small, NULL) == JSP_OK);
     CHECK(jsp_units_create(4 * ROWS, 3, 1, 1, &large, NULL) == JSP_OK);
-    jsp_units_run(small, &q, 1, 2, &a);
-    jsp_units_run(small, &q, 1, 3, &c);
-    jsp_units_run(large, &q, 1, 3, &b);
+    jsp_units_run(small, &q, 0, 1, 2, &a);
+    jsp_units_run(small, &q, 0, 1, 3, &c);
+    jsp_units_run(large, &q, 0, 1, 3, &b);
     CHECK(b == c && a != c);
-    jsp_units_run(large, &q, 1, 2, &b);
-    CHECK(a == b);
-    q.n = 0; /* no rows: nothing is learned */
-    jsp_units_run(small, &q, 1, 2, &a);
+    jsp_units_run(large, &q, 1, 1, 2, &b);
+    CHECK(a == b); /* with draws, too */
+    q.n = 0;       /* no rows: nothing is learned */
+    jsp_units_run(small, &q, 0, 1, 2, &a);
     CHECK_NEAR(a, 0, 1e-12);
     jsp_units_destroy(small);
     jsp_units_destroy(large);
