@@ -374,12 +374,18 @@ static void forward_shard(const jsp_gnn *gnn, const jsp_real *params,
                              adjacency, &shard->graphnet);
     }
     forward_nodes(gnn, params, &shared->maps, base, action, shard);
-    forward_logits(gnn, params, &shared->maps, shard);
+    if (!shard->stops_only) forward_logits(gnn, params, &shared->maps, shard);
     forward_globals(gnn, params, shard);
     for (size_t b = 0; b < (size_t)B; b++) {
-        jsp_gnn_policy_forward((int)cells, shard->logits + b * cells,
-                               logit_scale * (double)shard->stop_logit[b],
-                               mask + b * cells, shard->log_pi + b * (cells + 1));
+        const double stop_logit = logit_scale * (double)shard->stop_logit[b];
+        double *log_pi = shard->log_pi + b * (cells + 1);
+        if (shard->stops_only) {
+            log_pi[cells] =
+                jsp_gnn_policy_stop((int)cells, stop_logit, mask + b * cells);
+            continue;
+        }
+        jsp_gnn_policy_forward((int)cells, shard->logits + b * cells, stop_logit,
+                               mask + b * cells, log_pi);
     }
 }
 
@@ -428,13 +434,20 @@ static void backward_policy(const jsp_gnn *gnn, jsp_gnn_shard *shard) {
     const size_t cells = (size_t)gnn->D * (size_t)gnn->D;
     const double N = shard->logit_scale;
     for (size_t b = 0; b < (size_t)shard->B; b++) {
+        const uint8_t *mask = shard->mask + b * cells;
+        const double stop_logit = N * (double)shard->stop_logit[b];
+        const double *d_log_pi = shard->d_log_pi + b * (cells + 1);
         double d_stop;
-        jsp_real *d_logits = shard->logits + b * cells;
-        jsp_gnn_policy_backward((int)cells, N * (double)shard->stop_logit[b],
-                                shard->mask + b * cells,
-                                shard->log_pi + b * (cells + 1),
-                                shard->d_log_pi + b * (cells + 1), d_logits, &d_stop);
-        for (size_t a = 0; a < cells; a++) d_logits[a] *= (jsp_real)N;
+        if (shard->stops_only) {
+            d_stop = jsp_gnn_policy_stop_backward((int)cells, stop_logit, mask,
+                                                  d_log_pi[cells]);
+        } else {
+            jsp_real *d_logits = shard->logits + b * cells;
+            jsp_gnn_policy_backward((int)cells, stop_logit, mask,
+                                    shard->log_pi + b * (cells + 1), d_log_pi, d_logits,
+                                    &d_stop);
+            for (size_t a = 0; a < cells; a++) d_logits[a] *= (jsp_real)N;
+        }
         shard->stop_logit[b] = (jsp_real)(N * d_stop);
     }
 }
@@ -510,11 +523,15 @@ static void backward_outputs(const jsp_gnn *gnn, const jsp_real *params,
                              jsp_real *d_params, const jsp_gnn_maps *d_maps) {
     const int rows = shard->B * gnn->D;
     backward_policy(gnn, shard);
-    backward_logits(gnn, &shared->maps, shard, d_maps);
-    backward_hidden(&gnn->sender[0], params, rows, shard->node_features, shard->sender,
-                    shard->work[0], shard->d_node_features, d_params);
-    backward_hidden(&gnn->receiver[0], params, rows, shard->node_features,
-                    shard->receiver, shard->work[1], shard->d_node_features, d_params);
+    if (!shard->stops_only) {
+        backward_logits(gnn, &shared->maps, shard, d_maps);
+        backward_hidden(&gnn->sender[0], params, rows, shard->node_features,
+                        shard->sender, shard->work[0], shard->d_node_features,
+                        d_params);
+        backward_hidden(&gnn->receiver[0], params, rows, shard->node_features,
+                        shard->receiver, shard->work[1], shard->d_node_features,
+                        d_params);
+    }
     backward_attention(gnn, params, shard, d_params);
     backward_globals(gnn, params, shard, d_params);
 }

@@ -88,6 +88,9 @@ void jsp_gnn_shared_backward(const jsp_gnn *gnn, const jsp_real *params,
 /* Activations of up to `capacity` graphs. M = B D rows of nodes. */
 typedef struct jsp_gnn_shard {
     int capacity, B;
+    /* 1, set by the owner before a forward pass: of the policies only log P(stop) is made,
+     * and d_log_pi of edges is not read. A loss looks at no more of G'. */
+    int stops_only;
     /* outputs */
     jsp_real *node_features;   /* [B, D, 128] */
     jsp_real *global_features; /* [B, 128] */

@@ -109,7 +109,9 @@ void jsp_gnn_loss_transitions(const jsp_gnn_loss_config *config, const jsp_gnn_n
     double *b_values = scratch, *a_values = scratch + K;
     double *d_before = scratch + 2 * K, *d_after = scratch + 3 * K;
     memset(before->shard.d_log_pi, 0, (size_t)B * n_actions * sizeof(double));
-    memset(after->shard.d_log_pi, 0, (size_t)B * n_actions * sizeof(double));
+    if (!after->shard.stops_only) {
+        memset(after->shard.d_log_pi, 0, (size_t)B * n_actions * sizeof(double));
+    }
     for (int b = 0; b < B; b++) {
         const size_t row = (size_t)b * n_actions, at = (size_t)b * (size_t)K;
         const size_t edge = row + (size_t)action[b];

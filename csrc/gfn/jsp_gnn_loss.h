@@ -39,7 +39,7 @@ double jsp_gnn_loss_pairs(const jsp_gnn_loss_config *config, int K, double const
                           double *d_after, double *d_constant, jsp_gnn_loss_sums *sums);
 
 /* Transitions b: graph b of `before` plus the edge action[b] = i * D + j is graph b of
- * `after`. Both sides have been sampled. Adds to sums; leaves on both sides gradients of
+ * `after`, whose policies need log P(stop) only. Both sides have been sampled. Adds to sums; leaves on both sides gradients of
  * `weight` times the sum over transitions, ready for jsp_gnn_side_backward. scratch [4 K]. */
 void jsp_gnn_loss_transitions(const jsp_gnn_loss_config *config, const jsp_gnn_net *net,
                               double weight, const int *action, jsp_gnn_side *before,

@@ -20,6 +20,15 @@ static int count_legal(int n, const uint8_t *mask) {
     return count;
 }
 
+double jsp_gnn_policy_stop(int n, double stop_logit, const uint8_t *mask) {
+    return count_legal(n, mask) ? -jsp_special_softplus(-stop_logit) : 0;
+}
+
+double jsp_gnn_policy_stop_backward(int n, double stop_logit, const uint8_t *mask,
+                                    double d_log_stop) {
+    return count_legal(n, mask) ? d_log_stop * (1 - 1 / (1 + exp(-stop_logit))) : 0;
+}
+
 void jsp_gnn_policy_forward(int n, const jsp_real *logits, double stop_logit,
                             const uint8_t *mask, double *log_pi) {
     if (!count_legal(n, mask)) {

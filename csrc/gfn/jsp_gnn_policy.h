@@ -17,4 +17,10 @@ void jsp_gnn_policy_backward(int n, double stop_logit, const uint8_t *mask,
                              const double *log_pi, const double *d_log_pi,
                              jsp_real *d_logits, double *d_stop_logit);
 
+/* log_pi[n] alone, which needs no logits of edges; and the gradient of s, given that of
+ * log_pi[n] while no other action has any. */
+double jsp_gnn_policy_stop(int n, double stop_logit, const uint8_t *mask);
+double jsp_gnn_policy_stop_backward(int n, double stop_logit, const uint8_t *mask,
+                                    double d_log_stop);
+
 #endif

@@ -111,6 +111,7 @@ static jsp_status create_workers(jsp_gnn_trainer *trainer, jsp_error *error) {
         status = jsp_gnn_side_create(&trainer->net, size, K, &work->after, error);
         if (status != JSP_OK) return status;
         work->before.is_partial = work->after.is_partial = trainer->config.is_partial;
+        work->after.shard.stops_only = 1;
         status = jsp_dag_batch_create(&work->dag, 1, trainer->target->D, 0, error);
     }
     return status;

@@ -535,6 +535,7 @@ static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs
         } else {
             failed = fill_side(self, &side[s], graphs[s], mask[s]) < 0;
             side[s].is_partial = view.config->is_partial;
+            side[s].shard.stops_only = s == 1;
             for (npy_intp b = 0; b < B; b++) side[s].only[b] = edge[b] % D;
         }
     }

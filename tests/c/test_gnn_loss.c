@@ -212,8 +212,8 @@ static void destroy_batch(batch *f) {
     free(f->gradient);
 }
 
-/* Both sides at once, where G' copies from G what the new edge leaves alone, against each
- * side by itself: the same loss and the same gradient. */
+/* Both sides at once, where G' copies from G what the new edge leaves alone and has no
+ * logits of edges, against each side by itself: the same loss and the same gradient. */
 static int test_next(void) {
     const jsp_head_spec head = {JSP_HEAD_DIAG, 0, 0};
     problem p;
@@ -232,6 +232,7 @@ static int test_next(void) {
     jsp_gnn_net_backward(&f.net, f.params, &g);
     memcpy(alone, f.gradient, n * sizeof *alone);
     memset(f.gradient, 0, size * sizeof *f.gradient);
+    f.side[1].shard.stops_only = 1;
     jsp_gnn_net_forward_all(&f.net, f.params);
     jsp_gnn_side_forward(&f.net, f.params, &f.side[0], 2, 3.0);
     jsp_gnn_side_forward_next(&f.net, f.params, &f.side[0], &f.side[1], f.action, 3.0);
