@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "jsp_gnn.h"
+#include "jsp_gnn_maps.h"
 #include "jsp_head_normal.h"
 #include "jsp_kernels.h"
 
@@ -69,7 +69,10 @@ static void measure_network(int D, int B) {
         jsp_gnn_shard_create(&gnn, per_shard, &shard, NULL) != JSP_OK) {
         exit(1);
     }
-    jsp_real *d_shared = allocate(shared.capacity, sizeof *d_shared);
+    jsp_real *d_maps = allocate(jsp_gnn_maps_size(), sizeof *d_maps);
+    jsp_real *rows = allocate(jsp_graphnet_pull_size(&gnn.graphnet, B), sizeof *rows);
+    jsp_graphnet_pull pull = jsp_graphnet_pull_place(&gnn.graphnet, B, rows);
+    pull.adjacency = adjacency;
     jsp_params_fill(&layout, 1, params);
     draw_graphs(D, B, adjacency, mask);
     for (int r = 0; r < ROUNDS; r++) {
@@ -79,7 +82,7 @@ static void measure_network(int D, int B) {
         jsp_graphnet_pairs_finish(&shared.pairs, D);
         jsp_gnn_shared_forward(&gnn, params, &shared);
         best[0] = fmin(best[0], read_seconds() - start);
-        memset(d_shared, 0, shared.size * sizeof *d_shared);
+        memset(d_maps, 0, jsp_gnn_maps_size() * sizeof *d_maps);
         for (int first = 0; first < B; first += per_shard) {
             const int n = B - first < per_shard ? B - first : per_shard;
             start = read_seconds();
@@ -89,12 +92,15 @@ static void measure_network(int D, int B) {
             memset(shard.d_node_features, 0, (size_t)(n * D * H) * sizeof(jsp_real));
             memset(shard.d_global_features, 0, (size_t)(n * H) * sizeof(jsp_real));
             for (int k = 0; k < n * (cells + 1); k++) shard.d_log_pi[k] = k % 7 == 0;
-            jsp_gnn_shard_backward(&gnn, params, &shared, &shard, gradient, d_shared);
+            const jsp_graphnet_pull rest =
+                jsp_graphnet_pull_from(&gnn.graphnet, &pull, first);
+            jsp_gnn_shard_backward(&gnn, params, &shared, &shard, &rest, gradient,
+                                   d_maps);
             backward += read_seconds() - middle;
             forward += middle - start;
         }
         start = read_seconds();
-        jsp_gnn_shared_backward(&gnn, params, &shared, d_shared, gradient);
+        jsp_gnn_shared_backward(&gnn, params, &shared, &pull, d_maps, gradient);
         best[3] = fmin(best[3], read_seconds() - start);
         best[1] = fmin(best[1], forward);
         best[2] = fmin(best[2], backward);
@@ -108,7 +114,7 @@ static void measure_network(int D, int B) {
            done * one / total, 12 * nodes * one / total);
     jsp_gnn_shared_destroy(&shared);
     jsp_gnn_shard_destroy(&shard);
-    free(params), free(gradient), free(d_shared), free(adjacency), free(mask);
+    free(params), free(gradient), free(d_maps), free(rows), free(adjacency), free(mask);
 }
 
 static void measure_head(jsp_head_kind kind, int D, int B, int K) {

@@ -65,9 +65,10 @@ static void place_shared(const jsp_gnn *gnn, jsp_gnn_shared *shared, jsp_places 
     shared->pairs.sender = jsp_places_take(p, pairs, sizeof(int));
     shared->pairs.receiver = jsp_places_take(p, pairs, sizeof(int));
     shared->pairs.row = jsp_places_take(p, nodes * nodes, sizeof(int));
-    shared->capacity =
-        jsp_gnn_maps_size() + jsp_graphnet_tables_size(&gnn->graphnet, n_pairs);
-    shared->block = take_reals(p, shared->capacity);
+    const size_t of_tables = jsp_graphnet_tables_size(&gnn->graphnet, n_pairs);
+    shared->map_block = take_reals(p, jsp_gnn_maps_size());
+    shared->table_block = take_reals(p, of_tables);
+    shared->d_table_block = take_reals(p, of_tables);
     shared->map_cache = take_reals(p, jsp_gnn_maps_cache_size());
     shared->table_cache =
         take_reals(p, jsp_graphnet_cache_size(&gnn->graphnet, n_pairs));
@@ -163,8 +164,8 @@ typedef struct shared_job {
     const jsp_real *params;
     jsp_gnn_shared *shared;
     /* backward */
+    const jsp_graphnet_pull *pull;
     jsp_gnn_maps d_maps;
-    jsp_graphnet_tables d_tables;
     jsp_real *d_params;
 } shared_job;
 
@@ -183,24 +184,34 @@ static void forward_task(void *context, int task, int worker) {
                                task - JSP_GNN_MAPS_TASKS);
 }
 
-/* The weights of tables, which take longest, then maps, then blocks of pairs. */
+/* The maps, then rows of the tables, node by node. */
+static void collect_task(void *context, int task, int worker) {
+    const shared_job *job = context;
+    const jsp_gnn_shared *shared = job->shared;
+    (void)worker;
+    if (task < JSP_GNN_MAPS_TASKS) {
+        jsp_gnn_maps_backward(job->gnn, job->params, &job->d_maps, shared->map_cache,
+                              job->d_params, task);
+        return;
+    }
+    jsp_graphnet_node_backward(&job->gnn->graphnet, &shared->pairs, job->pull,
+                               &shared->d_tables, task - JSP_GNN_MAPS_TASKS);
+}
+
+/* The weights of tables, which take longest, then blocks of pairs. */
 static void backward_task(void *context, int task, int worker) {
     const shared_job *job = context;
     const jsp_gnn_shared *shared = job->shared;
     const jsp_graphnet *graphnet = &job->gnn->graphnet;
-    const int map = task - JSP_GRAPHNET_WEIGHTS, block = map - JSP_GNN_MAPS_TASKS;
     (void)worker;
-    if (map < 0) {
-        jsp_graphnet_weight_backward(graphnet, &shared->pairs, &job->d_tables,
+    if (task < JSP_GRAPHNET_WEIGHTS) {
+        jsp_graphnet_weight_backward(graphnet, &shared->pairs, &shared->d_tables,
                                      shared->table_cache, job->d_params, task);
-    } else if (block < 0) {
-        jsp_gnn_maps_backward(job->gnn, job->params, &job->d_maps, shared->map_cache,
-                              job->d_params, map);
-    } else {
-        jsp_graphnet_block_backward(graphnet, job->params, &shared->pairs,
-                                    &job->d_tables, shared->table_cache,
-                                    shared->scratch, block);
+        return;
     }
+    jsp_graphnet_block_backward(graphnet, job->params, &shared->pairs,
+                                &shared->d_tables, shared->table_cache, shared->scratch,
+                                task - JSP_GRAPHNET_WEIGHTS);
 }
 
 static void finish_task(void *context, int task, int worker) {
@@ -209,8 +220,8 @@ static void finish_task(void *context, int task, int worker) {
     (void)worker;
     if (task == 0) {
         jsp_graphnet_tables_backward(&job->gnn->graphnet, job->params, &shared->pairs,
-                                     &job->d_tables, shared->table_cache, job->d_params,
-                                     shared->scratch);
+                                     &shared->d_tables, shared->table_cache,
+                                     job->d_params, shared->scratch);
     } else {
         jsp_gnn_maps_backward_finish(job->gnn, shared->map_cache, job->d_params);
     }
@@ -218,13 +229,14 @@ static void finish_task(void *context, int task, int worker) {
 
 void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
                             jsp_gnn_shared *shared) {
-    const size_t of_maps = jsp_gnn_maps_size();
-    shared->size = of_maps + jsp_graphnet_tables_size(&gnn->graphnet, shared->pairs.n);
-    shared->maps = jsp_gnn_maps_place(shared->block);
-    shared->tables = jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
-                                               shared->block + of_maps);
+    const jsp_graphnet *graphnet = &gnn->graphnet;
+    const int n_pairs = shared->pairs.n;
+    shared->maps = jsp_gnn_maps_place(shared->map_block);
+    shared->tables = jsp_graphnet_tables_place(graphnet, n_pairs, shared->table_block);
+    shared->d_tables =
+        jsp_graphnet_tables_place(graphnet, n_pairs, shared->d_table_block);
     shared_job job = {.gnn = gnn, .params = params, .shared = shared};
-    jsp_graphnet_tables_forward(&gnn->graphnet, params, &shared->pairs, &shared->tables,
+    jsp_graphnet_tables_forward(graphnet, params, &shared->pairs, &shared->tables,
                                 shared->table_cache);
     jsp_parallel_team_for(shared->team,
                           JSP_GNN_MAPS_TASKS + jsp_graphnet_n_blocks(&shared->pairs),
@@ -232,20 +244,20 @@ void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
 }
 
 void jsp_gnn_shared_backward(const jsp_gnn *gnn, const jsp_real *params,
-                             jsp_gnn_shared *shared, jsp_real *d_shared,
-                             jsp_real *d_params) {
+                             jsp_gnn_shared *shared, const jsp_graphnet_pull *pull,
+                             jsp_real *d_maps, jsp_real *d_params) {
     shared_job job = {
         .gnn = gnn,
         .params = params,
         .shared = shared,
-        .d_maps = jsp_gnn_maps_place(d_shared),
-        .d_tables = jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
-                                              d_shared + jsp_gnn_maps_size()),
+        .pull = pull,
+        .d_maps = jsp_gnn_maps_place(d_maps),
         .d_params = d_params,
     };
+    jsp_parallel_team_for(shared->team, JSP_GNN_MAPS_TASKS + gnn->D, collect_task,
+                          &job);
     jsp_parallel_team_for(shared->team,
-                          JSP_GRAPHNET_WEIGHTS + JSP_GNN_MAPS_TASKS +
-                              jsp_graphnet_n_blocks(&shared->pairs),
+                          JSP_GRAPHNET_WEIGHTS + jsp_graphnet_n_blocks(&shared->pairs),
                           backward_task, &job);
     jsp_parallel_team_for(shared->team, 2, finish_task, &job);
 }
@@ -538,34 +550,28 @@ static void backward_outputs(const jsp_gnn *gnn, const jsp_real *params,
 
 void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
                             const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
-                            jsp_real *d_params, jsp_real *d_shared) {
-    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
-    const jsp_graphnet_tables d_tables =
-        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
-                                  d_shared + jsp_gnn_maps_size());
-    backward_outputs(gnn, params, shared, shard, d_params, &d_maps);
+                            const jsp_graphnet_pull *pull, jsp_real *d_params,
+                            jsp_real *d_maps) {
+    const jsp_gnn_maps maps = jsp_gnn_maps_place(d_maps);
+    backward_outputs(gnn, params, shared, shard, d_params, &maps);
     backward_maps(&shared->maps, shard->B * gnn->D, shard->graphnet.node_hidden,
-                  shard->work + 1, shard->work[0], &d_maps);
-    jsp_graphnet_backward(&gnn->graphnet, params, &shared->pairs, shard->B,
-                          shard->adjacency, &shard->graphnet, shard->work[0],
-                          shard->d_global_features, &d_tables, d_params,
-                          shard->global_work);
+                  shard->work + 1, pull->node, &maps);
+    jsp_graphnet_backward(&gnn->graphnet, params, shard->B, &shard->graphnet,
+                          shard->d_global_features, pull, d_params, shard->global_work);
 }
 
 void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
                                  const jsp_gnn_shared *shared, jsp_gnn_shard *base,
                                  jsp_gnn_shard *next, const int *action,
-                                 jsp_real *d_params, jsp_real *d_shared) {
+                                 const jsp_graphnet_pull *pull, jsp_real *d_params,
+                                 jsp_real *d_maps) {
     const int B = base->B, D = gnn->D;
     const size_t numbers = (size_t)(B * D) * H;
-    const jsp_gnn_maps d_maps = jsp_gnn_maps_place(d_shared);
-    const jsp_graphnet_tables d_tables =
-        jsp_graphnet_tables_place(&gnn->graphnet, shared->pairs.n,
-                                  d_shared + jsp_gnn_maps_size());
-    backward_outputs(gnn, params, shared, base, d_params, &d_maps);
-    backward_outputs(gnn, params, shared, next, d_params, &d_maps);
+    const jsp_gnn_maps maps = jsp_gnn_maps_place(d_maps);
+    backward_outputs(gnn, params, shared, base, d_params, &maps);
+    backward_outputs(gnn, params, shared, next, d_params, &maps);
     /* activations of `next` that nobody reads any more take the rows of the ends */
-    jsp_real *hidden = next->query, *d_ends = next->attention;
+    jsp_real *hidden = next->query;
     jsp_real *const d[3] = {next->key, next->value, next->mixed};
     gather_ends(B, D, action, next->graphnet.node_hidden, hidden);
     for (int t = 0; t < 3; t++) {
@@ -576,12 +582,11 @@ void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
         }
         jsp_kernels_active()->add(numbers, rows, base->work[t + 1]);
     }
-    backward_maps(&shared->maps, 2 * B, hidden, d, d_ends, &d_maps);
+    backward_maps(&shared->maps, 2 * B, hidden, d, pull->ends, &maps);
     backward_maps(&shared->maps, B * D, base->graphnet.node_hidden, base->work + 1,
-                  base->work[0], &d_maps);
+                  pull->node, &maps);
     jsp_graphnet_backward_pair(
-        &gnn->graphnet, params, &shared->pairs, B, base->adjacency, action,
-        &base->graphnet, &next->graphnet, base->work[0], d_ends,
-        (jsp_real *const[]){base->d_global_features, next->d_global_features},
-        &d_tables, d_params, (jsp_real *const[]){base->global_work, next->global_work});
+        &gnn->graphnet, params, B, action, &base->graphnet, &next->graphnet,
+        (jsp_real *const[]){base->d_global_features, next->d_global_features}, pull,
+        d_params, (jsp_real *const[]){base->global_work, next->global_work});
 }

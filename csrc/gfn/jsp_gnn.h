@@ -16,8 +16,9 @@
  *   jsp_gnn_shared_forward     once per step: everything that is the same in all graphs
  *   jsp_gnn_shard_forward      any number of shards of graphs, in any order or thread
  *   (heads and loss fill the gradients of the shards' outputs)
- *   jsp_gnn_shard_backward     adds to blocks of gradients, which each thread may own
- *   jsp_gnn_shared_backward    once, from the sum of those blocks
+ *   jsp_gnn_shard_backward     adds to blocks of gradients, which each thread may own, and
+ *                              leaves rows of its graphs (jsp_graphnet_pull)
+ *   jsp_gnn_shared_backward    once, from the sum of those blocks and all rows
  *
  * Exact algebra that saves work: tables of edges (jsp_graphnet), and consecutive linear
  * maps multiplied together once per step (jsp_gnn_maps). A node costs 7 products with
@@ -58,11 +59,9 @@ typedef struct jsp_gnn_maps {
 
 typedef struct jsp_gnn_shared {
     jsp_graphnet_pairs pairs;
-    size_t size;     /* numbers of `block` in use; depends on the pairs of the step */
-    size_t capacity; /* largest possible size */
-    jsp_real *block; /* maps, then tables */
     jsp_gnn_maps maps;
-    jsp_graphnet_tables tables;
+    jsp_graphnet_tables tables, d_tables; /* for the pairs of the step */
+    jsp_real *map_block, *table_block, *d_table_block;
     jsp_real *map_cache, *table_cache, *scratch;
     char *memory;            /* owned; all of the above point into it */
     jsp_parallel_team *team; /* borrowed, for both passes; NULL = one thread */
@@ -73,15 +72,16 @@ jsp_status jsp_gnn_shared_create(const jsp_gnn *gnn, jsp_gnn_shared *shared,
 void jsp_gnn_shared_destroy(jsp_gnn_shared *shared); /* all-zero allowed */
 
 /* Call jsp_graphnet_pairs_reset, _collect for every batch and _finish on shared->pairs
- * first; then this fills the block. */
+ * first; then this fills maps and tables. */
 void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
                             jsp_gnn_shared *shared);
 
-/* Given d_shared [shared->size], the sum of what shards left there: gradients accumulate
- * into d_params. Destroys d_shared and the caches: one call per forward pass. */
+/* Given what shards left, d_maps (jsp_gnn_maps.h; the sum of all blocks) and pull, whose
+ * graphs are all those of the step: gradients accumulate into d_params. Destroys d_maps and
+ * the caches: one call per forward pass. */
 void jsp_gnn_shared_backward(const jsp_gnn *gnn, const jsp_real *params,
-                             jsp_gnn_shared *shared, jsp_real *d_shared,
-                             jsp_real *d_params);
+                             jsp_gnn_shared *shared, const jsp_graphnet_pull *pull,
+                             jsp_real *d_maps, jsp_real *d_params);
 
 /* ---- graphs ------------------------------------------------------------------------- */
 
@@ -135,17 +135,20 @@ void jsp_gnn_shard_forward_next(const jsp_gnn *gnn, const jsp_real *params,
                                 const uint8_t *mask, const int *action,
                                 double logit_scale);
 
-/* The backward pass of both. */
-void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
-                                 const jsp_gnn_shared *shared, jsp_gnn_shard *base,
-                                 jsp_gnn_shard *next, const int *action,
-                                 jsp_real *d_params, jsp_real *d_shared);
-
-/* Gradients accumulate into d_params (block of the parameters) and d_shared (block of
- * shared->size numbers). Of the activations only outputs survive: one backward pass per
+/* Gradients accumulate into d_params (block of the parameters) and d_maps (block of
+ * jsp_gnn_maps_size numbers); the numbers of `pull` for the graphs of the shard, the first
+ * first, are overwritten. Of the activations only outputs survive: one backward pass per
  * forward pass. */
 void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
                             const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
-                            jsp_real *d_params, jsp_real *d_shared);
+                            const jsp_graphnet_pull *pull, jsp_real *d_params,
+                            jsp_real *d_maps);
+
+/* The same for graphs and their next ones. */
+void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
+                                 const jsp_gnn_shared *shared, jsp_gnn_shard *base,
+                                 jsp_gnn_shard *next, const int *action,
+                                 const jsp_graphnet_pull *pull, jsp_real *d_params,
+                                 jsp_real *d_maps);
 
 #endif

@@ -122,7 +122,7 @@ void jsp_gnn_side_backward(const jsp_gnn_net *net, const jsp_gnn_target *target,
                            const jsp_gnn_net_gradient *gradient) {
     backward_head(net, target, params, side, gradient);
     jsp_gnn_shard_backward(&net->gnn, params, &net->shared, &side->shard,
-                           gradient->params, gradient->shared);
+                           &gradient->pull, gradient->params, gradient->maps);
 }
 
 void jsp_gnn_side_backward_pair(const jsp_gnn_net *net, const jsp_gnn_target *target,
@@ -132,6 +132,6 @@ void jsp_gnn_side_backward_pair(const jsp_gnn_net *net, const jsp_gnn_target *ta
     backward_head(net, target, params, before, gradient);
     backward_head(net, target, params, after, gradient);
     jsp_gnn_shard_backward_pair(&net->gnn, params, &net->shared, &before->shard,
-                                &after->shard, action, gradient->params,
-                                gradient->shared);
+                                &after->shard, action, &gradient->pull,
+                                gradient->params, gradient->maps);
 }

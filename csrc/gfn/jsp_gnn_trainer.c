@@ -77,6 +77,10 @@ struct jsp_gnn_trainer {
     worker *workers; /* [n_threads] */
     int n_lanes;     /* depends on the config only */
     jsp_real *gradient[MAX_LANES];
+    int n_stretches; /* of a block that lanes add to */
+    jsp_gnn_net_stretch stretch[JSP_GNN_NET_STRETCHES];
+    jsp_graphnet_pull pull; /* rows of all graphs of the batch */
+    jsp_real *pull_block;
     jsp_gnn_loss_sums sums[MAX_LANES];
     jsp_parallel_team *team;
 };
@@ -135,7 +139,15 @@ static jsp_status create_batch(jsp_gnn_trainer *trainer, jsp_error *error) {
     if (!trainer->index || !trainer->action || !trainer->before || !trainer->after) {
         return jsp_status_no_memory(error, 2 * cells, "a batch of transitions");
     }
-    const size_t size = jsp_gnn_net_gradient_capacity(&trainer->net);
+    const jsp_graphnet *graphnet = &trainer->net.gnn.graphnet;
+    const size_t rows = jsp_graphnet_pull_size(graphnet, (int)batch);
+    trainer->pull_block = jsp_memory_alloc(rows, sizeof(jsp_real));
+    if (!trainer->pull_block) {
+        return jsp_status_no_memory(error, rows * sizeof(jsp_real), "gradients");
+    }
+    trainer->pull = jsp_graphnet_pull_place(graphnet, (int)batch, trainer->pull_block);
+    trainer->n_stretches = jsp_gnn_net_list_stretches(&trainer->net, trainer->stretch);
+    const size_t size = jsp_gnn_net_gradient_size(&trainer->net);
     for (int lane = 0; lane < trainer->n_lanes; lane++) {
         trainer->gradient[lane] = jsp_memory_alloc(size, sizeof(jsp_real));
         if (!trainer->gradient[lane]) {
@@ -243,6 +255,7 @@ void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer) {
     jsp_memory_free(trainer->workers);
     for (int lane = 0; lane < MAX_LANES; lane++)
         jsp_memory_free(trainer->gradient[lane]);
+    jsp_memory_free(trainer->pull_block);
     jsp_environments_destroy(&trainer->environments);
     jsp_gnn_shard_destroy(&trainer->env_shard);
     jsp_memory_free(trainer->index);
@@ -354,6 +367,9 @@ static void draw_batch(jsp_gnn_trainer *trainer) {
         memcpy(after, before, cells);
         after[trainer->action[b]] = 1;
     }
+    trainer->pull.B = trainer->B;
+    trainer->pull.adjacency = trainer->before;
+    trainer->pull.action = trainer->frozen ? NULL : trainer->action;
     jsp_graphnet_pairs_reset(pairs, D);
     jsp_graphnet_pairs_collect(pairs, D, trainer->B, trainer->after);
     jsp_graphnet_pairs_collect(pairs, D, trainer->config.n_environments,
@@ -437,8 +453,12 @@ static void note_time(worker *work, enum part part) {
 }
 
 static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
-                      const jsp_gnn_net_gradient *gradient, jsp_gnn_loss_sums *sums) {
+                      jsp_real *block, jsp_gnn_loss_sums *sums) {
     const jsp_gnn_trainer_config *config = &trainer->config;
+    const jsp_gnn_net_gradient gradient =
+        jsp_gnn_net_gradient_place(&trainer->net, block,
+                                   jsp_graphnet_pull_from(&trainer->net.gnn.graphnet,
+                                                          &trainer->pull, first));
     jsp_gnn_side *side[2] = {&work->before, &work->after};
     fill_sides(trainer, work, first, n);
     note_time(work, REPLAY);
@@ -463,13 +483,26 @@ static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
     note_time(work, LOSS);
     if (trainer->frozen) {
         jsp_gnn_side_backward(&trainer->net, &trainer->batch_target, trainer->params,
-                              side[0], gradient);
+                              side[0], &gradient);
     } else {
         jsp_gnn_side_backward_pair(&trainer->net, &trainer->batch_target,
                                    trainer->params, side[0], side[1],
-                                   trainer->action + first, gradient);
+                                   trainer->action + first, &gradient);
     }
     note_time(work, BACKWARD);
+}
+
+/* The first block is what all others are added to, and gets the rest of the gradient. */
+static void clear_block(jsp_gnn_trainer *trainer, int lane) {
+    jsp_real *block = trainer->gradient[lane];
+    if (lane == 0) {
+        memset(block, 0, jsp_gnn_net_gradient_size(&trainer->net) * sizeof *block);
+        return;
+    }
+    for (int k = 0; k < trainer->n_stretches; k++) {
+        const jsp_gnn_net_stretch *s = &trainer->stretch[k];
+        memset(block + s->first, 0, s->n * sizeof *block);
+    }
 }
 
 /* Task 0 are the environments, task 1 + l is lane l. */
@@ -491,33 +524,37 @@ static void run_task(void *context, int task, int w) {
     const int lane = task - 1, size = chunk_size(trainer);
     const int begin = (int)((long)trainer->B * lane / trainer->n_lanes);
     const int end = (int)((long)trainer->B * (lane + 1) / trainer->n_lanes);
-    jsp_real *block = trainer->gradient[lane];
-    const jsp_gnn_net_gradient gradient =
-        jsp_gnn_net_gradient_place(&trainer->net, block);
-    memset(block, 0, jsp_gnn_net_gradient_size(&trainer->net) * sizeof *block);
+    clear_block(trainer, lane);
     trainer->sums[lane] = (jsp_gnn_loss_sums){0};
     note_time(&trainer->workers[w], SUM);
     for (int first = begin; first < end; first += size) {
         const int n = end - first < size ? end - first : size;
-        run_chunk(trainer, &trainer->workers[w], first, n, &gradient,
+        run_chunk(trainer, &trainer->workers[w], first, n, trainer->gradient[lane],
                   &trainer->sums[lane]);
     }
 }
 
-/* Adds part `part` of all blocks into the first, pairwise in a fixed tree. */
-static void sum_part(void *context, int part, int w) {
-    jsp_gnn_trainer *trainer = context;
-    const size_t size = jsp_gnn_net_gradient_size(&trainer->net);
-    const size_t begin = size * (size_t)part / SUM_PARTS / 16 * 16;
-    const size_t end =
-        part + 1 < SUM_PARTS ? size * (size_t)(part + 1) / SUM_PARTS / 16 * 16 : size;
-    start_clock(&trainer->workers[w]);
+/* Adds n numbers from `first` on of all blocks into the first, pairwise in a fixed tree. */
+static void sum_blocks(const jsp_gnn_trainer *trainer, size_t first, size_t n) {
     for (int step = 1; step < trainer->n_lanes; step *= 2) {
         for (int lane = 0; lane + step < trainer->n_lanes; lane += 2 * step) {
-            jsp_kernels_active()->add(end - begin,
-                                      trainer->gradient[lane + step] + begin,
-                                      trainer->gradient[lane] + begin);
+            jsp_kernels_active()->add(n, trainer->gradient[lane + step] + first,
+                                      trainer->gradient[lane] + first);
         }
+    }
+}
+
+/* Part `part` of every stretch. */
+static void sum_part(void *context, int part, int w) {
+    jsp_gnn_trainer *trainer = context;
+    start_clock(&trainer->workers[w]);
+    for (int k = 0; k < trainer->n_stretches; k++) {
+        const jsp_gnn_net_stretch *s = &trainer->stretch[k];
+        const size_t begin = s->n * (size_t)part / SUM_PARTS / 16 * 16;
+        const size_t end = part + 1 < SUM_PARTS
+                               ? s->n * (size_t)(part + 1) / SUM_PARTS / 16 * 16
+                               : s->n;
+        sum_blocks(trainer, s->first + begin, end - begin);
     }
     note_time(&trainer->workers[w], SUM);
 }
@@ -589,7 +626,7 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     if (status != JSP_OK) return status;
     jsp_parallel_team_for(trainer->team, SUM_PARTS, sum_part, trainer);
     const jsp_gnn_net_gradient gradient =
-        jsp_gnn_net_gradient_place(&trainer->net, trainer->gradient[0]);
+        jsp_gnn_net_gradient_place(&trainer->net, trainer->gradient[0], trainer->pull);
     start_clock(work);
     jsp_gnn_net_backward(&trainer->net, trainer->params, &gradient);
     note_time(work, SHARED);

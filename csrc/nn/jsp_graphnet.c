@@ -188,6 +188,124 @@ void jsp_graphnet_block_forward(const jsp_graphnet *net, const jsp_real *params,
     }
 }
 
+/* ---- gradients of the tables -------------------------------------------------------- */
+
+size_t jsp_graphnet_pull_size(const jsp_graphnet *net, int B) {
+    return (size_t)B * (size_t)net->H * ((size_t)net->D + 4);
+}
+
+jsp_graphnet_pull jsp_graphnet_pull_place(const jsp_graphnet *net, int B,
+                                          jsp_real *block) {
+    const size_t graphs = (size_t)B * (size_t)net->H;
+    jsp_graphnet_pull pull = {.B = B, .node = block};
+    pull.graph = pull.node + graphs * (size_t)net->D;
+    pull.ends = pull.graph + graphs;
+    pull.next = pull.ends + 2 * graphs;
+    return pull;
+}
+
+jsp_graphnet_pull jsp_graphnet_pull_from(const jsp_graphnet *net,
+                                         const jsp_graphnet_pull *pull, int first) {
+    const size_t b = (size_t)first, D = (size_t)net->D, row = b * (size_t)net->H;
+    jsp_graphnet_pull rest = *pull;
+    rest.B -= first;
+    rest.adjacency += b * D * D;
+    if (rest.action) rest.action += first;
+    rest.node += row * D;
+    rest.graph += row;
+    rest.ends += 2 * row;
+    rest.next += row;
+    return rest;
+}
+
+/* Graphs that are looked through at once. */
+enum { LIST = 64 };
+
+/* For each of D edges, from cell `first` on and `step` apart, which of n graphs from `begin`
+ * on have it: list [D][LIST], count [D]. */
+static void list_graphs(int D, const uint8_t *adjacency, int begin, int n, int first,
+                        int step, int (*list)[LIST], int *count) {
+    memset(count, 0, (size_t)D * sizeof *count);
+    for (int b = begin; b < begin + n; b++) {
+        const uint8_t *cell = adjacency + (size_t)b * (size_t)(D * D) + first;
+        for (int k = 0; k < D; k++) {
+            list[k][count[k]] = b;
+            count[k] += cell[k * step] != 0;
+        }
+    }
+}
+
+/* What the edges of next graphs that leave or enter v add. */
+static void pull_actions(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+                         const jsp_graphnet_pull *pull,
+                         const jsp_graphnet_tables *d_tables, int v) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const size_t H = (size_t)net->H;
+    for (size_t b = 0; pull->action && b < (size_t)pull->B; b++) {
+        const int action = pull->action[b];
+        const size_t row = (size_t)pairs->row[action] * H;
+        if (action / net->D == v) {
+            kernels->add(H, pull->ends + 2 * b * H, d_tables->out + row);
+            kernels->add(H, pull->next + b * H, d_tables->global + row);
+        } else if (action % net->D == v) {
+            kernels->add(H, pull->ends + (2 * b + 1) * H, d_tables->in + row);
+        }
+    }
+}
+
+/* What n graphs from `begin` on add to edges that leave v, or enter it. */
+static void pull_edges(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
+                       const jsp_graphnet_pull *pull,
+                       const jsp_graphnet_tables *d_tables, int v, int is_entering,
+                       int begin, int n) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = net->D, H = net->H;
+    const int first = is_entering ? v : v * D, step = is_entering ? D : 1;
+    jsp_real *d_table = is_entering ? d_tables->in : d_tables->out;
+    int list[JSP_MAX_VARIABLES][LIST], count[JSP_MAX_VARIABLES];
+    list_graphs(D, pull->adjacency, begin, n, first, step, list, count);
+    for (int k = 0; k < D; k++) {
+        const int pair = pairs->row[first + k * step];
+        if (pair < 0) continue;
+        if (!is_entering) {
+            kernels->rows_gather(count[k], H, pull->graph, list[k],
+                                 d_tables->global + pair * H);
+        }
+        for (int g = 0; g < count[k]; g++) list[k][g] = list[k][g] * D + v;
+        kernels->rows_gather(count[k], H, pull->node, list[k], d_table + pair * H);
+    }
+}
+
+void jsp_graphnet_node_backward(const jsp_graphnet *net,
+                                const jsp_graphnet_pairs *pairs,
+                                const jsp_graphnet_pull *pull,
+                                const jsp_graphnet_tables *d_tables, int v) {
+    const int D = net->D, H = net->H;
+    const size_t bytes = (size_t)H * sizeof(jsp_real);
+    jsp_real *d_node = d_tables->node + v * H;
+    memset(d_node, 0, bytes);
+    for (int k = 0; k < D; k++) {
+        const int leaving = pairs->row[v * D + k], entering = pairs->row[k * D + v];
+        if (leaving >= 0) {
+            memset(d_tables->out + leaving * H, 0, bytes);
+            memset(d_tables->global + leaving * H, 0, bytes);
+        }
+        if (entering >= 0) memset(d_tables->in + entering * H, 0, bytes);
+    }
+    for (int begin = 0; begin < pull->B; begin += LIST) {
+        const int n = pull->B - begin < LIST ? pull->B - begin : LIST;
+        pull_edges(net, pairs, pull, d_tables, v, 0, begin, n);
+        pull_edges(net, pairs, pull, d_tables, v, 1, begin, n);
+        for (int b = begin; b < begin + n; b++) {
+            jsp_kernels_active()->add((size_t)H,
+                                      pull->node + ((size_t)b * (size_t)D + (size_t)v) *
+                                                       (size_t)H,
+                                      d_node);
+        }
+    }
+    pull_actions(net, pairs, pull, d_tables, v);
+}
+
 /* Gradients of the embeddings and of the weights that read them, for one input of a first
  * layer; bias NULL when another input carries it. */
 static void pull_embedding(const jsp_graphnet *net, const jsp_real *params,
@@ -384,34 +502,6 @@ void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
     forward_globals(net, params, B, state);
 }
 
-/* The reverse of fill_node: d [H] before its ReLU. */
-static void scatter_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
-                         const uint8_t *adjacency, int v, const jsp_real *d,
-                         const jsp_graphnet_tables *d_tables) {
-    const jsp_kernels *kernels = jsp_kernels_active();
-    const int D = net->D, H = net->H;
-    int index[JSP_MAX_VARIABLES];
-    kernels->add((size_t)H, d, d_tables->node + v * H);
-    int n = list_leaving(pairs, D, adjacency, v, index);
-    kernels->rows_spread(n, H, d, index, d_tables->out);
-    n = list_entering(pairs, D, adjacency, v, index);
-    kernels->rows_spread(n, H, d, index, d_tables->in);
-}
-
-/* The reverse of all fill_node and of fill_edge_sum: d_hidden [D, H], d_global [H]. */
-static void scatter_graph(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
-                          const uint8_t *adjacency, const jsp_real *d_hidden,
-                          const jsp_real *d_global,
-                          const jsp_graphnet_tables *d_tables) {
-    const int D = net->D;
-    int index[JSP_MAX_VARIABLES];
-    for (int v = 0; v < D; v++) {
-        scatter_node(net, pairs, adjacency, v, d_hidden + v * net->H, d_tables);
-        const int n = list_leaving(pairs, D, adjacency, v, index);
-        jsp_kernels_active()->rows_spread(n, net->H, d_global, index, d_tables->global);
-    }
-}
-
 /* Back through the global update to the sum of hidden layers: d_globals becomes the
  * gradient before the ReLU of global_hidden, `d_sum` [B, H] that of hidden_sum. */
 static void pull_globals(const jsp_graphnet *net, const jsp_real *params, int B,
@@ -440,69 +530,57 @@ static void pull_globals(const jsp_graphnet *net, const jsp_real *params, int B,
                                   d_sum);
 }
 
-void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params,
-                           const jsp_graphnet_pairs *pairs, int B,
-                           const uint8_t *adjacency, const jsp_graphnet_state *state,
-                           jsp_real *d_node_hidden, jsp_real *d_globals,
-                           const jsp_graphnet_tables *d_tables, jsp_real *d_params,
+void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params, int B,
+                           const jsp_graphnet_state *state, jsp_real *d_globals,
+                           const jsp_graphnet_pull *pull, jsp_real *d_params,
                            jsp_real *scratch) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const size_t D = (size_t)net->D, H = (size_t)net->H;
-    jsp_real *d_sum = scratch;
-    pull_globals(net, params, B, state, d_globals, d_params, d_sum);
+    pull_globals(net, params, B, state, d_globals, d_params, scratch);
     for (size_t b = 0; b < (size_t)B; b++) {
-        jsp_real *d_hidden = d_node_hidden + b * D * H;
-        kernels->rows_spread(net->D, net->H, d_sum + b * H, NULL, d_hidden);
+        jsp_real *d_hidden = pull->node + b * D * H;
+        kernels->rows_spread(net->D, net->H, scratch + b * H, NULL, d_hidden);
         kernels->relu_backward(D * H, state->node_hidden + b * D * H, NULL, d_hidden,
                                d_hidden);
-        scatter_graph(net, pairs, adjacency + b * D * D, d_hidden, d_globals + b * H,
-                      d_tables);
     }
+    memcpy(pull->graph, d_globals, (size_t)B * H * sizeof *d_globals);
 }
 
-void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params,
-                                const jsp_graphnet_pairs *pairs, int B,
-                                const uint8_t *adjacency, const int *action,
-                                const jsp_graphnet_state *base,
-                                const jsp_graphnet_state *next, jsp_real *d_node_hidden,
-                                jsp_real *d_ends, jsp_real *const d_globals[2],
-                                const jsp_graphnet_tables *d_tables, jsp_real *d_params,
+void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params, int B,
+                                const int *action, const jsp_graphnet_state *base,
+                                const jsp_graphnet_state *next,
+                                jsp_real *const d_globals[2],
+                                const jsp_graphnet_pull *pull, jsp_real *d_params,
                                 jsp_real *const scratch[2]) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D;
-    const size_t H = (size_t)net->H, nodes = (size_t)D * H;
+    const size_t H = (size_t)net->H, nodes = (size_t)D * H, graphs = (size_t)B * H;
     pull_globals(net, params, B, base, d_globals[0], d_params, scratch[0]);
     pull_globals(net, params, B, next, d_globals[1], d_params, scratch[1]);
-    for (size_t b = 0; b < (size_t)B; b++, adjacency += D * D) {
-        const int end[2] = {action[b] / D, action[b] % D};
-        const size_t new_pair = (size_t)pairs->row[action[b]] * H;
+    memcpy(pull->next, d_globals[1], graphs * sizeof(jsp_real));
+    memcpy(pull->graph, d_globals[0], graphs * sizeof(jsp_real));
+    kernels->add(graphs, d_globals[1], pull->graph);
+    for (size_t b = 0; b < (size_t)B; b++) {
+        const size_t end[2] = {(size_t)(action[b] / D) * H,
+                               (size_t)(action[b] % D) * H};
+        const jsp_real *hidden = base->node_hidden + b * nodes;
+        const jsp_real *next_hidden = next->node_hidden + b * nodes;
         jsp_real *d_sum = scratch[0] + b * H, *d_next_sum = scratch[1] + b * H;
-        jsp_real *d_global = d_globals[0] + b * H,
-                 *d_next_global = d_globals[1] + b * H;
-        jsp_real *d_hidden = d_node_hidden + b * nodes;
+        jsp_real *d_hidden = pull->node + b * nodes, *d_ends = pull->ends + 2 * b * H;
+        /* nodes of both graphs, the ends of one */
         for (int s = 0; s < 2; s++) {
-            jsp_real *d = d_ends + (2 * b + (size_t)s) * H;
-            kernels->add(H, d_next_sum, d);
-            kernels->relu_backward(H,
-                                   next->node_hidden + b * nodes + (size_t)end[s] * H,
-                                   NULL, d, d);
-            scatter_node(net, pairs, adjacency, end[s], d, d_tables);
-            /* of the copies' sum, what the two that are no copies must not get */
-            kernels->add(H, d_sum, d_hidden + (size_t)end[s] * H);
+            kernels->add(H, d_next_sum, d_ends + s * H);
+            kernels->relu_backward(H, next_hidden + end[s], NULL, d_ends + s * H,
+                                   d_ends + s * H);
+            kernels->add(H, d_sum, d_hidden + end[s]);
         }
-        /* the new edge, which `adjacency` lacks */
-        kernels->add(H, d_ends + 2 * b * H, d_tables->out + new_pair);
-        kernels->add(H, d_ends + (2 * b + 1) * H, d_tables->in + new_pair);
-        kernels->add(H, d_next_global, d_tables->global + new_pair);
         kernels->add(H, d_next_sum, d_sum);
-        kernels->add(H, d_next_global, d_global);
         for (int v = 0; v < D; v++) {
-            if (v != end[0] && v != end[1]) {
-                kernels->add(H, d_sum, d_hidden + (size_t)v * H);
-            }
+            jsp_real *d = d_hidden + (size_t)v * H;
+            if (v != action[b] / D && v != action[b] % D) kernels->add(H, d_sum, d);
         }
-        kernels->relu_backward(nodes, base->node_hidden + b * nodes, NULL, d_hidden,
-                               d_hidden);
-        scatter_graph(net, pairs, adjacency, d_hidden, d_global, d_tables);
+        kernels->relu_backward(nodes, hidden, NULL, d_hidden, d_hidden);
+        /* behind the ReLU an end of both graphs is one: its edges are the same but one */
+        for (int s = 0; s < 2; s++) kernels->add(H, d_ends + s * H, d_hidden + end[s]);
     }
 }

@@ -12,8 +12,9 @@
  * e(s, r) is the same in every graph, and the first layers of the other two are linear in
  * it. So a step first makes tables: for every pair (s, r) that occurs in it, what that
  * edge adds inside the ReLU of its sender, of its receiver and of the graph. A graph then
- * costs three additions of rows per edge, and no edge is ever padded. Gradients collect in
- * a copy of the tables and go through the edge MLP once per step.
+ * costs three additions of rows per edge, and no edge is ever padded. Backward, graphs leave
+ * gradients inside these ReLUs; once per step every row of the tables collects its own from
+ * all graphs that have the edge, and then they go through the edge MLP.
  *
  * The second layer of the node update is not applied to single nodes here: readers
  * multiply it with what follows. */
@@ -77,6 +78,35 @@ void jsp_graphnet_block_forward(const jsp_graphnet *net, const jsp_real *params,
                                 const jsp_graphnet_tables *tables, jsp_real *cache,
                                 int block);
 
+/* All graphs of a step, and the gradients inside ReLUs that they leave. Graph b may come with
+ * a next one, which has the edge action[b] = i * D + j besides; then `node` of i and j
+ * includes what comes from there, and so does `graph`. */
+typedef struct jsp_graphnet_pull {
+    int B;
+    const uint8_t *adjacency; /* [B, D, D] */
+    const int *action;        /* [B], NULL = no next graphs */
+    jsp_real *node;           /* [B, D, H] */
+    jsp_real *graph;          /* [B, H] */
+    jsp_real *ends; /* [B, 2, H] nodes i and j of the next graphs by themselves */
+    jsp_real *next; /* [B, H] the next graphs by themselves */
+} jsp_graphnet_pull;
+
+/* Numbers for B graphs, and their places; the rest is for the caller to fill. */
+size_t jsp_graphnet_pull_size(const jsp_graphnet *net, int B);
+jsp_graphnet_pull jsp_graphnet_pull_place(const jsp_graphnet *net, int B,
+                                          jsp_real *block);
+
+/* The same from graph `first` on. */
+jsp_graphnet_pull jsp_graphnet_pull_from(const jsp_graphnet *net,
+                                         const jsp_graphnet_pull *pull, int first);
+
+/* Rows of d_tables that belong to node v and the edges at it, overwritten: `node`, `out` and
+ * `global` of edges leaving it, `in` of edges entering it. All v in any order or thread. */
+void jsp_graphnet_node_backward(const jsp_graphnet *net,
+                                const jsp_graphnet_pairs *pairs,
+                                const jsp_graphnet_pull *pull,
+                                const jsp_graphnet_tables *d_tables, int v);
+
 /* Given gradients of the tables: gradients of embeddings, edge vector, edge MLP and first
  * layers accumulate into d_params. First, in any order or thread, weight_backward for
  * k < JSP_GRAPHNET_WEIGHTS (weights of table k) and block_backward for every block; then
@@ -124,28 +154,24 @@ void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
                                const jsp_graphnet_state *base,
                                const jsp_graphnet_state *state);
 
-/* Given d_globals [B, H] and d_node_hidden [B, D, H], the gradient that reaches
- * node_hidden from outside (both destroyed, and so is state->node_sum): gradients of the tables accumulate into
- * d_tables, those of the global update and of node[1] (its use in the sum) into d_params.
+/* Given d_globals [B, H] (destroyed, and so is state->node_sum) and in pull->node the
+ * gradient that reaches node_hidden from outside: leaves pull->node and pull->graph; those
+ * of the global update and of node[1] (its use in the sum) accumulate into d_params.
  * scratch [B, H]. */
-void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params,
-                           const jsp_graphnet_pairs *pairs, int B,
-                           const uint8_t *adjacency, const jsp_graphnet_state *state,
-                           jsp_real *d_node_hidden, jsp_real *d_globals,
-                           const jsp_graphnet_tables *d_tables, jsp_real *d_params,
+void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params, int B,
+                           const jsp_graphnet_state *state, jsp_real *d_globals,
+                           const jsp_graphnet_pull *pull, jsp_real *d_params,
                            jsp_real *scratch);
 
-/* Both passes at once for graphs and their next ones. d_node_hidden [B, D, H] of the graphs
- * includes what reaches the copies in the next ones; d_ends [B, 2, H] are gradients of the
- * two nodes of the next graphs that are no copies, i first. d_globals and scratch of both,
- * first the graphs', then the next ones'. */
-void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params,
-                                const jsp_graphnet_pairs *pairs, int B,
-                                const uint8_t *adjacency, const int *action,
-                                const jsp_graphnet_state *base,
-                                const jsp_graphnet_state *next, jsp_real *d_node_hidden,
-                                jsp_real *d_ends, jsp_real *const d_globals[2],
-                                const jsp_graphnet_tables *d_tables, jsp_real *d_params,
+/* Both passes at once for graphs and their next ones. Given pull->node includes what reaches
+ * the copies in the next ones, given pull->ends are the two nodes of the next graphs that are
+ * no copies, i first. d_globals and scratch of both, first the graphs', then the next
+ * ones'. */
+void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params, int B,
+                                const int *action, const jsp_graphnet_state *base,
+                                const jsp_graphnet_state *next,
+                                jsp_real *const d_globals[2],
+                                const jsp_graphnet_pull *pull, jsp_real *d_params,
                                 jsp_real *const scratch[2]);
 
 #endif

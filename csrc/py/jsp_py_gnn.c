@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "jsp_dag.h"
-#include "jsp_gnn.h"
+#include "jsp_gnn_maps.h"
 #include "jsp_memory.h"
 #include "jsp_py_gnn.h"
 
@@ -221,20 +221,26 @@ static PyObject *gnn_backward(PyObject *object, PyObject *args, PyObject *kwargs
                         self->shard.d_global_features) < 0) {
         return NULL;
     }
+    const jsp_graphnet *graphnet = &self->gnn.graphnet;
     jsp_real *gradient = jsp_memory_alloc(self->layout.size, sizeof *gradient);
-    jsp_real *d_shared = jsp_memory_alloc(self->shared.size, sizeof *d_shared);
-    if (gradient && d_shared) {
+    jsp_real *d_maps = jsp_memory_alloc(jsp_gnn_maps_size(), sizeof *d_maps);
+    jsp_real *rows =
+        jsp_memory_alloc(jsp_graphnet_pull_size(graphnet, (int)B), sizeof *rows);
+    if (gradient && d_maps && rows) {
+        jsp_graphnet_pull pull = jsp_graphnet_pull_place(graphnet, (int)B, rows);
+        pull.adjacency = self->graphs;
         self->is_ready = 0;
         jsp_gnn_shard_backward(&self->gnn, self->params, &self->shared, &self->shard,
-                               gradient, d_shared);
-        jsp_gnn_shared_backward(&self->gnn, self->params, &self->shared, d_shared,
+                               &pull, gradient, d_maps);
+        jsp_gnn_shared_backward(&self->gnn, self->params, &self->shared, &pull, d_maps,
                                 gradient);
         result = jsp_py_state_tensors(&self->layout, gradient);
     } else {
         PyErr_NoMemory();
     }
     jsp_memory_free(gradient);
-    jsp_memory_free(d_shared);
+    jsp_memory_free(d_maps);
+    jsp_memory_free(rows);
     return result;
 }
 

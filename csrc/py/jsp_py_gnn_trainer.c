@@ -445,7 +445,7 @@ static void fill_noise(const jsp_gnn_net *net, jsp_gnn_side *side,
     }
 }
 
-/* Value and gradient; `block` holds the gradients. */
+/* Value and gradient; `block` holds the gradients, then rows of the graphs. */
 static PyObject *compute_loss(jsp_py_gnn_trainer *self, int B, jsp_gnn_side side[2],
                               PyObject *const noise[2], const int *action,
                               double *scratch, jsp_real *block) {
@@ -459,7 +459,12 @@ static PyObject *compute_loss(jsp_py_gnn_trainer *self, int B, jsp_gnn_side side
     }
     jsp_graphnet_pairs_finish(&net->shared.pairs, self->target.D);
     jsp_gnn_net_forward(net, view.params);
-    const jsp_gnn_net_gradient gradient = jsp_gnn_net_gradient_place(net, block);
+    jsp_graphnet_pull pull =
+        jsp_graphnet_pull_place(&net->gnn.graphnet, B,
+                                block + jsp_gnn_net_gradient_size(net));
+    pull.adjacency = side[0].adjacency;
+    pull.action = action;
+    const jsp_gnn_net_gradient gradient = jsp_gnn_net_gradient_place(net, block, pull);
     for (int s = 0; s < 2; s++) {
         if (s == 0) {
             jsp_gnn_side_forward(net, view.params, &side[0], B,
@@ -526,7 +531,9 @@ static PyObject *trainer_loss(PyObject *object, PyObject *args, PyObject *kwargs
     jsp_error error;
     double *scratch = jsp_memory_alloc(4 * (size_t)K, sizeof *scratch);
     jsp_real *block =
-        jsp_memory_alloc(jsp_gnn_net_gradient_capacity(view.net), sizeof *block);
+        jsp_memory_alloc(jsp_gnn_net_gradient_size(view.net) +
+                             jsp_graphnet_pull_size(&view.net->gnn.graphnet, (int)B),
+                         sizeof *block);
     int failed = 0;
     for (int s = 0; s < 2 && !failed; s++) {
         if (jsp_gnn_side_create(view.net, (int)B, (int)K, &side[s], &error) != JSP_OK) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "jsp_gnn.h"
+#include "jsp_gnn_maps.h"
 #include "jsp_gnn_policy.h"
 #include "jsp_memory.h"
 
@@ -27,7 +27,7 @@ typedef struct fixture {
     double N;
     jsp_params layout;
     jsp_gnn gnn;
-    jsp_real *params, *gradient, *d_shared;
+    jsp_real *params, *gradient, *d_maps, *rows;
     uint8_t *adjacency, *mask;
     double *d_log_pi;
     jsp_real *d_nodes, *d_globals;
@@ -85,12 +85,14 @@ static int create_fixture(fixture *f, int D, int B, double N) {
     for (int k = 0; k < B * H; k++) f->d_globals[k] = (jsp_real)jsp_rng_normal(&rng);
     CHECK(jsp_gnn_shared_create(&f->gnn, &f->shared, NULL) == JSP_OK);
     CHECK(jsp_gnn_shard_create(&f->gnn, B, &f->shard, NULL) == JSP_OK);
-    f->d_shared = calloc(f->shared.capacity, sizeof *f->d_shared);
+    f->d_maps = calloc(jsp_gnn_maps_size(), sizeof *f->d_maps);
+    f->rows = calloc(jsp_graphnet_pull_size(&f->gnn.graphnet, B), sizeof *f->rows);
     return 0;
 }
 
 static void destroy_fixture(fixture *f) {
-    free(f->params), free(f->gradient), free(f->d_shared), free(f->adjacency);
+    free(f->params), free(f->gradient), free(f->d_maps), free(f->rows);
+    free(f->adjacency);
     free(f->mask), free(f->d_log_pi), free(f->d_nodes), free(f->d_globals);
     jsp_gnn_shared_destroy(&f->shared);
     jsp_gnn_shard_destroy(&f->shard);
@@ -131,13 +133,18 @@ static double run_shard(fixture *f, int first, int B) {
 static void compute_gradient(fixture *f, int B) {
     memset(f->gradient, 0, f->layout.size * sizeof *f->gradient);
     prepare_shared(f);
-    memset(f->d_shared, 0, f->shared.size * sizeof *f->d_shared);
+    memset(f->d_maps, 0, jsp_gnn_maps_size() * sizeof *f->d_maps);
+    const jsp_graphnet *graphnet = &f->gnn.graphnet;
+    jsp_graphnet_pull pull = jsp_graphnet_pull_place(graphnet, f->B, f->rows);
+    pull.adjacency = f->adjacency;
     for (int first = 0; first < f->B; first += B) {
+        const jsp_graphnet_pull rest = jsp_graphnet_pull_from(graphnet, &pull, first);
         run_shard(f, first, f->B - first < B ? f->B - first : B);
-        jsp_gnn_shard_backward(&f->gnn, f->params, &f->shared, &f->shard, f->gradient,
-                               f->d_shared);
+        jsp_gnn_shard_backward(&f->gnn, f->params, &f->shared, &f->shard, &rest,
+                               f->gradient, f->d_maps);
     }
-    jsp_gnn_shared_backward(&f->gnn, f->params, &f->shared, f->d_shared, f->gradient);
+    jsp_gnn_shared_backward(&f->gnn, f->params, &f->shared, &pull, f->d_maps,
+                            f->gradient);
 }
 
 #ifdef JSP_REAL_DOUBLE

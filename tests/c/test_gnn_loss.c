@@ -150,7 +150,8 @@ static int test_model(void) {
 typedef struct batch {
     jsp_gnn_net net;
     jsp_gnn_side side[2];
-    jsp_real *params, *gradient;
+    jsp_real *params, *gradient, *rows;
+    uint8_t *graphs; /* of both sides */
     double scratch[4 * K];
     int action[2];
 } batch;
@@ -176,7 +177,9 @@ static int create_batch(batch *f, const problem *p, jsp_head_spec head,
     CHECK(jsp_gnn_net_create(&f->net, D, head, NULL) == JSP_OK);
     const size_t size = f->net.layout.size;
     f->params = malloc(size * sizeof *f->params);
-    f->gradient = calloc(jsp_gnn_net_gradient_capacity(&f->net), sizeof *f->gradient);
+    f->gradient = calloc(jsp_gnn_net_gradient_size(&f->net), sizeof *f->gradient);
+    f->rows = calloc(jsp_graphnet_pull_size(&f->net.gnn.graphnet, 4), sizeof *f->rows);
+    f->graphs = malloc(4 * CELLS);
     for (size_t k = 0; k < size; k++) {
         f->params[k] = (jsp_real)(0.1 * jsp_rng_normal(&rng));
     }
@@ -200,8 +203,26 @@ static int create_batch(batch *f, const problem *p, jsp_head_spec head,
             f->side[s].eps[k] = jsp_rng_normal(&rng);
         }
     }
+    for (int s = 0; s < 2; s++) {
+        memcpy(f->graphs + s * 2 * CELLS, f->side[s].adjacency, 2 * CELLS);
+    }
     jsp_dag_batch_destroy(&dags);
     return 0;
+}
+
+/* Both sides, each by itself. */
+static void compute_gradient(batch *f, const problem *p) {
+    const jsp_graphnet *graphnet = &f->net.gnn.graphnet;
+    jsp_graphnet_pull pull = jsp_graphnet_pull_place(graphnet, 4, f->rows);
+    pull.adjacency = f->graphs;
+    const jsp_gnn_net_gradient all =
+        jsp_gnn_net_gradient_place(&f->net, f->gradient, pull);
+    for (int s = 0; s < 2; s++) {
+        jsp_gnn_net_gradient part = all;
+        part.pull = jsp_graphnet_pull_from(graphnet, &pull, 2 * s);
+        jsp_gnn_side_backward(&f->net, &p->target, f->params, &f->side[s], &part);
+    }
+    jsp_gnn_net_backward(&f->net, f->params, &all);
 }
 
 static void destroy_batch(batch *f) {
@@ -210,6 +231,8 @@ static void destroy_batch(batch *f) {
     jsp_gnn_net_destroy(&f->net);
     free(f->params);
     free(f->gradient);
+    free(f->rows);
+    free(f->graphs);
 }
 
 /* Both sides at once, where G' copies from G what the new edge leaves alone and has no
@@ -225,11 +248,11 @@ static int test_next(void) {
     const double loss = compute_loss(&f, &p);
     const size_t size = jsp_gnn_net_gradient_size(&f.net), n = f.net.layout.size;
     jsp_real *alone = malloc(n * sizeof *alone);
-    const jsp_gnn_net_gradient g = jsp_gnn_net_gradient_place(&f.net, f.gradient);
-    for (int s = 0; s < 2; s++) {
-        jsp_gnn_side_backward(&f.net, &p.target, f.params, &f.side[s], &g);
-    }
-    jsp_gnn_net_backward(&f.net, f.params, &g);
+    jsp_graphnet_pull pull = jsp_graphnet_pull_place(&f.net.gnn.graphnet, 2, f.rows);
+    pull.adjacency = f.side[0].adjacency;
+    pull.action = f.action;
+    const jsp_gnn_net_gradient g = jsp_gnn_net_gradient_place(&f.net, f.gradient, pull);
+    compute_gradient(&f, &p);
     memcpy(alone, f.gradient, n * sizeof *alone);
     memset(f.gradient, 0, size * sizeof *f.gradient);
     f.side[1].shard.stops_only = 1;
@@ -275,12 +298,7 @@ static int test_gradients(void) {
             CHECK(create_problem(&p, 0, is_mlp) == 0);
             CHECK(create_batch(&f, &p, head, c[3]) == 0);
             compute_loss(&f, &p);
-            const jsp_gnn_net_gradient g =
-                jsp_gnn_net_gradient_place(&f.net, f.gradient);
-            for (int s = 0; s < 2; s++) {
-                jsp_gnn_side_backward(&f.net, &p.target, f.params, &f.side[s], &g);
-            }
-            jsp_gnn_net_backward(&f.net, f.params, &g);
+            compute_gradient(&f, &p);
             /* along a random direction: all of them, or the layers of the logits */
             const size_t begin =
                 part ? jsp_params_find(&f.net.layout, "senders.linear_0.w")->offset : 0;
