@@ -393,9 +393,9 @@ static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
     if (status == JSP_OK) {
         choose_set(&set->b, n_parents, parents);
         status = weigh_scales(&set->b, set->by_scale, error);
-        if (status != JSP_OK) close_bench(&set->b);
     }
     if (status != JSP_OK) {
+        close_bench(&set->b);
         jsp_memory_free(set);
         return status;
     }
