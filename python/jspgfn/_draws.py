@@ -73,11 +73,13 @@ class Draws:
 
     def _linear(self, name: str) -> LinearNetworks:
         if not isinstance(self._networks, LinearNetworks):
-            hint = "theta"
+            hint = "theta for all parameters, mechanism and conditional_mean for curves"
             if isinstance(self._networks, DiscreteNetworks):
                 hint = "theta and conditional_table"
+            elif name in self._networks.theta:
+                hint = f"theta[{name!r}] for that of the linear part, {hint[6:]}"
             raise AttributeError(
-                f"draws of a {self._networks.family} model have no {name}; see {hint}"
+                f"draws of the model {self._networks.family!r} have no {name}; see {hint}"
             )
         return self._networks
 

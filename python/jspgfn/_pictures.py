@@ -13,7 +13,6 @@ from ._exports import Exports
 from ._features import paths_of
 from ._networks import DiscreteNetworks
 from ._plots import Ridge
-from ._predict import read_rows
 from ._validation import check_choice, check_graph_matrix, check_integer, check_real
 
 if TYPE_CHECKING:
@@ -294,9 +293,17 @@ class Pictures(Exports):
         return _plots.plot_agreement(mine, theirs, self.feature_names, labels, ax)
 
     def plot_mechanism(
-        self, parent: Any, child: Any, X: Any, ax: Axes | None = None
+        self,
+        parent: Any,
+        child: Any,
+        X: Any,
+        ax: Axes | None = None,
+        *,
+        weighted: bool = False,
     ) -> Axes:
         """How the mean of a child goes with one parent, in the draws with that edge.
+
+        The numbers behind it are those of `mechanism`.
 
         Parameters
         ----------
@@ -307,6 +314,8 @@ class Pictures(Exports):
             at their means. Its points are drawn too.
         ax : matplotlib Axes or None
             Where to draw; None makes a figure.
+        weighted : bool
+            Use the importance weights, for mean, band and probability.
 
         Returns
         -------
@@ -321,29 +330,12 @@ class Pictures(Exports):
         >>> post = jspgfn.ExactPosterior(random_state=0).fit(sim.X).sample(100)
         >>> _ = post.plot_mechanism(0, 1, sim.X, ax=Figure().subplots())
         """
+        curve = self.mechanism(parent, child, X, weighted=weighted)
         i = self._find_variable(parent, "parent")
         j = self._find_variable(child, "child")
-        if i == j:
-            raise ValueError("parent and child must differ")
-        if isinstance(self._networks, DiscreteNetworks):
-            raise ValueError("discrete data have tables, see conditional_table")
-        names = self.feature_names
-        data = read_rows(X, names, self._labelled, None, "Posterior")
-        grid = np.tile(data.mean(axis=0), (100, 1))
-        grid[:, i] = np.linspace(data[:, i].min(), data[:, i].max(), 100)
-        present = np.flatnonzero(self.graphs[:, i, j])
-        curves = np.empty((0, 100))
-        if len(present):
-            networks: Any = self._networks.take(present)
-            curves = networks.mean(j, grid, slice(0, len(present)))
-        return _plots.plot_mechanism(
-            grid[:, i],
-            curves,
-            (data[:, i], data[:, j]),
-            (names[i], names[j]),
-            len(present) / len(self),
-            ax,
-        )
+        data = self._read_rows(X)
+        names = (self.feature_names[i], self.feature_names[j])
+        return _plots.plot_mechanism(curve, (data[:, i], data[:, j]), names, ax)
 
 
 def own_scale(scale: str, ridges: list[Ridge]) -> bool:

@@ -437,30 +437,31 @@ def plot_agreement(
 
 
 def plot_mechanism(
-    x: Floats,
-    curves: Floats,
-    data: tuple[Floats, Floats],
-    names: tuple[str, str],
-    presence: float,
-    ax: Axes | None,
+    curve: Any, data: tuple[Floats, Floats], names: tuple[str, str], ax: Axes | None
 ) -> Axes:
     """Mean of a child against one parent: some draws, their mean and a 90 % band."""
     ax = ax or new_axes(6, 4.5)
+    x, curves = curve.x, curve.curves
     ax.scatter(*data, s=8, color="0.7", lw=0, zorder=1, label="data")
     if len(curves):
-        low, high = np.quantile(curves, [0.05, 0.95], axis=0)
-        mean = curves.mean(axis=0)
         ax.fill_between(
-            x, low, high, color=BLUE, alpha=0.25, lw=0, label="90 %", zorder=2
+            x,
+            curve.low,
+            curve.high,
+            color=BLUE,
+            alpha=0.25,
+            lw=0,
+            label="90 %",
+            zorder=2,
         )
         step = -(-len(curves) // 15)
         ax.plot(x, curves[::step].T, color=BLUE, linewidth=0.6, alpha=0.4, zorder=3)
-        ax.plot(x, mean, color=BLUE, linewidth=2, label="mean of draws", zorder=4)
+        ax.plot(x, curve.mean, color=BLUE, lw=2, label="mean of draws", zorder=4)
     cause, outcome = map(plain, names)
     ax.set_xlabel(cause)
     ax.set_ylabel(outcome)
     ax.set_title(
-        f"{cause} {ARROW} {outcome}, given the edge (probability {presence:.2f})"
+        f"{cause} {ARROW} {outcome}, given the edge (probability {curve.probability:.2f})"
     )
     ax.legend(fontsize=8, frameon=False)
     ax.spines[["right", "top"]].set_visible(False)

@@ -38,7 +38,12 @@ class Posterior(Pictures):
     intercept, noise_scale : ndarray of shape (n, D), float64
         Intercept and standard deviation of the noise of each variable.
     theta : dict of ndarray
-        Parameters by name. Linear models: coef, intercept, noise_scale. Discrete models,
+        Parameters by name. Linear models: coef, intercept, noise_scale. "features": the
+        same for the linear part, and "feature_weight" (n, D, n_features), zeros where the
+        mechanism is linear; the features themselves are fixed functions of the parents.
+        "mlp": "w1" (n, D, hidden, D), [s, child, unit, parent], 0 where no edge; "b1" and
+        "w2" (n, D, hidden); "b2" and "noise_scale" (n, D); x_j = b2 + w2 . relu(b1 + w1 x)
+        plus noise. `conditional_mean` evaluates mechanisms of either. Discrete models,
         which have none of these: "table", all conditional probability tables one after
         the other; "offset" (n, D), where the table of variable j in draw s begins;
         "n_states" (D,). A table has one row per configuration of the parents, numbered

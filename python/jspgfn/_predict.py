@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._exceptions import JspgfnWarning
 from ._features import paths_of
 from ._labels import import_extra
 from ._networks import Contrast, DiscreteNetworks, LinearNetworks
@@ -118,6 +120,119 @@ class Predictions(Summaries):
 
     # --- effects ---------------------------------------------------------------------
 
+    def conditional_mean(self, child: Any, X_new: Any) -> Floats:
+        """Mean of a variable given its parents, in each draw, at rows of one's choice.
+
+        Parameters
+        ----------
+        child : str or int
+            A column name, or its number.
+        X_new : DataFrame or array-like of shape (n_new, D)
+            Values of the parents, in the units of X; those of the child itself and of
+            variables that are no parents do not count.
+
+        Returns
+        -------
+        ndarray of shape (n, n_new), float64
+            ``E[x_child | parents, G_s, theta_s]`` for draw s, the mechanism without its
+            noise: whatever the model, so that `theta` need not be taken apart.
+
+        Raises
+        ------
+        ValueError
+            For other columns or bad entries; for discrete data, whose draws have tables
+            (`conditional_table`).
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.nonlinear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> exact = jspgfn.ExactPosterior("features", random_state=0).fit(sim.X)
+        >>> exact.sample(100).conditional_mean(2, sim.X[:5]).shape
+        (100, 5)
+        """
+        j = self._find_variable(child, "child")
+        return self._means(j, self._read_rows(X_new), np.arange(len(self)))
+
+    def _means(self, j: int, rows: Floats, draws: NDArray[np.intp]) -> Floats:
+        if isinstance(self._networks, DiscreteNetworks):
+            raise ValueError("discrete data have tables, see conditional_table")
+        networks: Any = self._networks
+        if len(draws) < len(self):
+            networks = networks.take(draws)
+        if not len(draws):
+            return np.empty((0, len(rows)))
+        per_draw = len(rows) * networks.bytes_per_cell
+        n_draws = max(1, BLOCK_BYTES // max(per_draw, 1))
+        return np.concatenate(
+            [
+                networks.mean(j, rows, slice(first, min(first + n_draws, len(draws))))
+                for first in range(0, len(draws), n_draws)
+            ]
+        )
+
+    def mechanism(
+        self,
+        parent: Any,
+        child: Any,
+        X: Any,
+        *,
+        n_points: int = 100,
+        weighted: bool = False,
+    ) -> Mechanism:
+        """How the mean of a child goes with one parent, in the draws with that edge.
+
+        Parameters
+        ----------
+        parent, child : str or int
+            Column names, or numbers.
+        X : DataFrame or array-like of shape (N, D)
+            Data, for the range of the parent, and for the other parents, which are held
+            at their means.
+        n_points : int
+            Values of the parent, evenly over its range.
+        weighted : bool
+            Use the importance weights, for mean, band and probability.
+
+        Returns
+        -------
+        Mechanism
+            A tuple with fields x (n_points,), values of the parent; curves
+            (draws with the edge, n_points), mean of the child in each of them; mean, low
+            and high (n_points,), the mean of the curves and the ends of their central
+            90 % interval, NaN when no draw has the edge; probability of the edge.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.nonlinear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> post = jspgfn.ExactPosterior("features", random_state=0).fit(sim.X).sample(100)
+        >>> curve = post.mechanism(0, 1, sim.X, n_points=20)
+        >>> curve.x.shape, curve.curves.shape[1], curve.mean.shape
+        ((20,), 20, (20,))
+        """
+        i = self._find_variable(parent, "parent")
+        j = self._find_variable(child, "child")
+        if i == j:
+            raise ValueError("parent and child must differ")
+        if isinstance(self._networks, DiscreteNetworks):
+            raise ValueError("discrete data have tables, see conditional_table")
+        n_points = check_integer("n_points", n_points, at_least=2)
+        data = self._read_rows(X)
+        grid = np.tile(data.mean(axis=0), (n_points, 1))
+        grid[:, i] = np.linspace(data[:, i].min(), data[:, i].max(), n_points)
+        present = np.flatnonzero(self.graphs[:, i, j])
+        weights = self._weights_of(weighted)[present]
+        curves = self._means(j, grid, present)
+        mean = low = high = np.full(n_points, np.nan)
+        if weights.sum() > 0:
+            share = weights / weights.sum()
+            mean = share @ curves
+            low, high = weighted_quantiles(curves, share, (0.05, 0.95))
+        return Mechanism(grid[:, i], curves, mean, low, high, float(weights.sum()))
+
     def effects(
         self,
         cause: Any,
@@ -136,8 +251,9 @@ class Predictions(Summaries):
             Column names, or numbers.
         low, high : number or state, or None
             The effect is that of setting the cause to `high` rather than to `low`. None:
-            0 and 1 for numbers, so that linear models answer per unit of the cause; the
-            first and the last state for discrete data.
+            0 and 1 for numbers, so that linear models answer per unit of the cause (other
+            models warn: take values that the cause has in the data); the first and the
+            last state for discrete data.
         state : state or None
             Of a discrete outcome: the state whose probability is looked at, None = the
             last.
@@ -194,6 +310,17 @@ class Predictions(Summaries):
         else:
             if state is not None:
                 raise ValueError("state is for discrete data only")
+            if (low is None or high is None) and not isinstance(
+                self._networks, LinearNetworks
+            ):
+                warnings.warn(
+                    f"the effect of setting {self.feature_names[a]!r} from "
+                    f"{describe(0 if low is None else low)} to "
+                    f"{describe(1 if high is None else high)}: mechanisms are not linear, "
+                    "so give low and high among the values that it has in the data",
+                    JspgfnWarning,
+                    stacklevel=2,
+                )
             contrast = Contrast(
                 0.0 if low is None else check_real("low", low),
                 1.0 if high is None else check_real("high", high),
@@ -279,6 +406,30 @@ class Predictions(Summaries):
         return table.sort_values("probability_zero", kind="stable").reset_index(
             drop=True
         )
+
+
+class Mechanism(NamedTuple):
+    """How the mean of a child goes with one parent; see `Posterior.mechanism`."""
+
+    x: Floats
+    curves: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    probability: float
+
+
+def weighted_quantiles(
+    values: Floats, weights: Floats, quantiles: tuple[float, ...]
+) -> Floats:
+    """Along axis 0, by the weights (sum 1) of the rows; plain ones when all are alike."""
+    if np.ptp(weights) <= 1e-12 * weights.max():
+        return np.asarray(np.quantile(values, quantiles, axis=0))
+    order = np.argsort(values, axis=0)
+    reached = np.cumsum(weights[order], axis=0)
+    picks = [(reached < q).sum(axis=0).clip(max=len(values) - 1) for q in quantiles]
+    ordered = np.take_along_axis(values, order, axis=0)
+    return np.stack([np.take_along_axis(ordered, p[None], axis=0)[0] for p in picks])
 
 
 class EffectSummary(NamedTuple):

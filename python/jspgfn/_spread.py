@@ -98,8 +98,8 @@ def fit_part(
     """What a worker does: a part of the list, and which core made it."""
     # arrays out of a message (dask) need not be aligned
     part = _core.fit_evidences(
-        np.require(x, requirements="CA"),
-        None if mask is None else np.require(mask, requirements="CA"),
+        np.require(x, requirements=["C", "A"]),
+        None if mask is None else np.require(mask, requirements=["C", "A"]),
         **settings,
         first=first,
         last=last,
