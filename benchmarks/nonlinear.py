@@ -6,9 +6,11 @@ Prints only. Times are processor seconds of one thread.
 """
 
 import argparse
+import json
+import os
+import subprocess
 import time
 
-import joblib
 import numpy as np
 from scipy.special import logsumexp
 
@@ -74,48 +76,107 @@ def evidence_cases(n_pairs, seed):
         yield name, x, noise_scale, int(node), sorted(map(int, parents))
 
 
-def measure(options, name, x, noise_scale, node, parents):
-    """Name, size, seconds, gain over no parents, spread of the judge, two errors."""
+def anneal(program, x, noise_scale, node, parents):
+    """Estimates by annealed importance sampling over all parameters (judge_units.c)."""
+    settings = ["1024", "4", "8", "0.998", "2"]  # chains, moves, steps, kept, runs
+    known = 0.0 if np.isnan(noise_scale) else noise_scale
+    numbers = [[len(x), len(parents), 5, known, 0], x[:, parents].ravel(), x[:, node]]
+    text = " ".join(repr(float(v)) for part in numbers for v in part)
+    done = subprocess.run(
+        [program, *settings], input=text, capture_output=True, text=True, check=True
+    )
+    return [float(v) for v in done.stdout.split()]
+
+
+def judge_case(options, name, x, noise_scale, node, parents):
     case = (x, node, parents)
-    begin = time.process_time()
-    short = [evidence(*case, options.effort, s, noise_scale) for s in (0, 1)]
-    seconds = (time.process_time() - begin) / 2
     long = [evidence(*case, options.long, 2 + s, noise_scale) for s in range(STREAMS)]
-    judge = logsumexp(long) - np.log(STREAMS)
-    gain = judge - evidence(x, node, [], 1.0, 1, noise_scale)
-    return name, len(parents), seconds, gain, np.ptp(long), *(np.array(short) - judge)
+    found = {"long": long, "empty": evidence(x, node, [], 1.0, 1, noise_scale)}
+    if options.judge:
+        found["anneal"] = anneal(options.judge, x, noise_scale, node, parents)
+    return found
+
+
+def judge_all(options, cases):
+    """Values of the judges, from the file of an earlier run where it has them."""
+    kept = {}
+    if options.keep and os.path.exists(options.keep):
+        with open(options.keep) as file:
+            kept = dict(json.loads(line) for line in file)
+    for k, case in enumerate(cases):
+        if k in kept:
+            continue
+        kept[k] = judge_case(options, *case)
+        if options.keep:
+            with open(options.keep, "a") as file:
+                file.write(json.dumps([k, kept[k]]) + "\n")
+    return [kept[k] for k in range(len(cases))]
+
+
+def measure(options, name, x, noise_scale, node, parents):
+    """Seconds of one run, values of two and their own standard errors."""
+    begin = time.process_time()
+    values = [
+        evidence(x, node, parents, options.effort, s, noise_scale) for s in (0, 1)
+    ]
+    return (time.process_time() - begin) / 2, values
+
+
+def pooled(values):
+    return logsumexp(values) - np.log(len(values))
 
 
 def run_evidence(options):
-    rows = joblib.Parallel(options.jobs)(
-        joblib.delayed(measure)(options, *case)
-        for case in evidence_cases(options.pairs, 1)
-    )
+    cases = list(evidence_cases(options.pairs, 1))
+    judged = judge_all(options, cases)
+    rows = []
+    for case, found in zip(cases, judged, strict=True):
+        seconds, values = measure(options, *case)
+        row = {"data": case[0], "size": len(case[4]), "seconds": seconds}
+        row["gain"] = pooled(found["long"]) - found["empty"]
+        for name in ("long", "anneal"):
+            if name in found:
+                row[name] = np.abs(np.array(values) - pooled(found[name]))
+                row["spread of " + name] = np.ptp(found[name])
+        if "anneal" in found:
+            row["judges"] = abs(pooled(found["anneal"]) - pooled(found["long"]))
+        rows.append(row)
+    for judge in ("long", "anneal"):
+        report_errors(judge, [r for r in rows if judge in r])
+
+
+def report_errors(judge, rows):
+    """Errors by kind of data and number of parents; how far the judges are apart."""
     report = []
     for name in ("nonlinear", "linear", "sachs", "all"):
         for size in (1, 2, 3, 0):
             chosen = [
                 r
                 for r in rows
-                if name in (r[0], "all") and (size in (r[1], 0) or name == "all")
+                if name in (r["data"], "all")
+                and (size in (r["size"], 0) or name == "all")
             ]
             if (name == "all" and size) or not chosen:
                 continue
-            error = np.abs([r[5:] for r in chosen])
-            report.append(
-                {
-                    "data": name,
-                    "parents": size or "all",
-                    "sets": len(chosen),
-                    "ms": 1000 * np.mean([r[2] for r in chosen]),
-                    "median": float(np.median(error)),
-                    "95 %": float(np.quantile(error, 0.95)),
-                    "largest": float(error.max()),
-                    "rms": float(np.sqrt(np.mean(error**2))),
-                    "spread of long": float(np.quantile([r[4] for r in chosen], 0.9)),
-                }
-            )
-    print_table(report)
+            error = np.concatenate([r[judge] for r in chosen])
+            line = {
+                "judge": judge,
+                "data": name,
+                "parents": size or "all",
+                "sets": len(chosen),
+                "ms": 1000 * np.mean([r["seconds"] for r in chosen]),
+                "median": float(np.median(error)),
+                "95 %": float(np.quantile(error, 0.95)),
+                "largest": float(error.max()),
+            }
+            for key in ("spread of " + judge, "judges"):
+                values = [r[key] for r in chosen if key in r]
+                if values:
+                    line[key + ", median"] = float(np.median(values))
+                    line[key + ", 95 %"] = float(np.quantile(values, 0.95))
+            report.append(line)
+    if report:
+        print_table(report)
 
 
 # --- posteriors over graphs ----------------------------------------------------------
@@ -296,10 +357,13 @@ def main():
     parser.add_argument("--pairs", type=int, default=200, help="parent sets")
     parser.add_argument("--effort", type=float, default=1.0, help="of mlp tables")
     parser.add_argument(
-        "--long", type=float, default=10.0, help="effort of the judge's runs"
+        "--long", type=float, default=20.0, help="effort of the judge's runs"
     )
+    parser.add_argument(
+        "--judge", help="program benchmarks/c/build/judge_units, a second judge"
+    )
+    parser.add_argument("--keep", help="file that keeps the judges' values")
     parser.add_argument("--seeds", type=int, default=3, help="data sets")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--nodes", type=int, default=20, help="nodes timed with mlp")
     parser.add_argument("--time", type=float, default=60.0, help="seconds of a fit")
     options = parser.parse_args()
