@@ -21,8 +21,7 @@
 #define MOST 3072
 #define TOLERANCE 3e-3 /* of the variance of one step of t, at effort 1 */
 #endif
-#define KEPT 0.5      /* effective sample size after a step of t */
-#define SEARCHED 1024 /* states that decide on a step of t */
+#define KEPT 0.5 /* effective sample size after a step of t */
 
 /* ---- memory ---------------------------------------------------------------------- */
 
@@ -126,69 +125,82 @@ typedef struct step {
     double size, max, sum, variance;
 } step;
 
-/* Weights of every `stride`th state of all chains, in order; returns effective sample size
- * / number. */
-static double weigh(const jsp_units *s, int stride, step *step) {
-    double total = 0, squares = 0;
-    size_t n = 0;
-    for (int at = 0; at < s->length; at += stride) {
-        const double *log_l = s->log_l + (size_t)at * CHAINS;
+static double largest(const jsp_units *s) {
+    double lane[CHAINS], max;
+    memcpy(lane, s->log_l, sizeof lane);
+    for (int k = CHAINS; k < s->length * CHAINS; k += CHAINS) {
         for (int l = 0; l < CHAINS; l++) {
-            s->weight[n++] = (jsp_real)(step->size * (log_l[l] - step->max));
+            lane[l] = s->log_l[k + l] > lane[l] ? s->log_l[k + l] : lane[l];
         }
     }
-    jsp_kernels_active()->exp(n, s->weight, s->weight);
-    for (size_t k = 0; k < n; k++) {
-        const double w = (double)s->weight[k];
-        total += w;
-        squares += w * w;
-    }
-    step->sum = total;
-    return total > 0 ? total * total / squares / (double)n : 0;
-}
-
-static double largest(const jsp_units *s) {
-    double max = s->log_l[0];
-    for (int k = 1; k < s->length * CHAINS; k++) {
-        if (s->log_l[k] > max) max = s->log_l[k];
-    }
+    max = lane[0];
+    for (int l = 1; l < CHAINS; l++) max = lane[l] > max ? lane[l] : max;
     return max;
 }
 
-/* From the differences between chains. */
-static double find_variance(const jsp_units *s, double sum) {
-    double part[CHAINS] = {0}, squares = 0;
-    for (int at = 0; at < s->length; at++) {
-        for (int l = 0; l < CHAINS; l++) part[l] += (double)s->weight[at * CHAINS + l];
+/* weight = exp(size x); effective sample size / number */
+static double share_left(int n, double size, const jsp_real *x, jsp_real *weight) {
+    double total[CHAINS] = {0}, squares[CHAINS] = {0};
+    for (int k = 0; k < n; k++) weight[k] = (jsp_real)size * x[k];
+    jsp_kernels_active()->exp((size_t)n, weight, weight);
+    for (int k = 0; k < n; k += CHAINS) {
+        for (int l = 0; l < CHAINS; l++) {
+            const double w = (double)weight[k + l];
+            total[l] += w;
+            squares[l] += w * w;
+        }
     }
-    for (int l = 0; l < CHAINS; l++) {
-        const double excess = part[l] * CHAINS / sum - 1;
-        squares += excess * excess;
-    }
-    return squares / (CHAINS * (CHAINS - 1));
+    for (int l = 1; l < CHAINS; l++) total[0] += total[l], squares[0] += squares[l];
+    return total[0] > 0 ? total[0] * total[0] / squares[0] / n : 0;
 }
 
-/* The step of t that keeps KEPT of the sample, at most `rest`; leaves its weights. A part
- * of the states is enough to find it. */
-static step choose_step(const jsp_units *s, double rest) {
-    const int steps = s->length * CHAINS / SEARCHED;
-    const int stride = steps > 1 ? steps | 1 : 1;
-    step step = {.size = rest, .max = largest(s)};
-    double low = 0, high = rest;
-    if (weigh(s, stride, &step) < KEPT) {
-        for (int k = 0; k < 40 && high - low > 0.02 * high; k++) {
-            step.size = low > 0 ? 0.5 * (low + high) : 0.1 * high;
-            if (weigh(s, stride, &step) < KEPT) {
-                high = step.size;
-            } else {
-                low = step.size;
-            }
-        }
-        step.size = low > 0 ? low : step.size;
+/* The step of t that keeps KEPT of the sample, at most `rest`; a part of the states is
+ * enough to find it. */
+static double search_step(jsp_units *s, double rest, double max) {
+    const int steps = s->length * CHAINS / SEARCHED, stride = steps > 1 ? steps | 1 : 1;
+    double low = 0, high = rest, middle = rest;
+    int n = 0;
+    for (int at = 0; at < s->length; at += stride) {
+        const double *log_l = s->log_l + (size_t)at * CHAINS;
+        for (int l = 0; l < CHAINS; l++)
+            s->searched[n + l] = (jsp_real)(log_l[l] - max);
+        n += CHAINS;
     }
-    weigh(s, 1, &step);
-    step.variance = find_variance(s, step.sum);
+    if (share_left(n, rest, s->searched, s->searched_weight) >= KEPT) return rest;
+    for (int k = 0; k < 40 && high - low > 0.02 * high; k++) {
+        middle = low > 0 ? 0.5 * (low + high) : 0.1 * high;
+        if (share_left(n, middle, s->searched, s->searched_weight) < KEPT) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    return low > 0 ? low : middle;
+}
+
+/* Weights of all states for a step of t of the size; their sum, and its variance from the
+ * differences between chains. */
+static step weigh(jsp_units *s, double size, double max) {
+    step step = {.size = size, .max = max};
+    double part[CHAINS] = {0}, squares = 0;
+    const int n = s->length * CHAINS;
+    for (int k = 0; k < n; k++) s->weight[k] = (jsp_real)(size * (s->log_l[k] - max));
+    jsp_kernels_active()->exp((size_t)n, s->weight, s->weight);
+    for (int k = 0; k < n; k += CHAINS) {
+        for (int l = 0; l < CHAINS; l++) part[l] += (double)s->weight[k + l];
+    }
+    for (int l = 0; l < CHAINS; l++) step.sum += part[l];
+    for (int l = 0; l < CHAINS; l++) {
+        const double excess = part[l] * CHAINS / step.sum - 1;
+        squares += excess * excess;
+    }
+    step.variance = squares / (CHAINS * (CHAINS - 1));
     return step;
+}
+
+static step choose_step(jsp_units *s, double rest) {
+    const double max = largest(s);
+    return weigh(s, search_step(s, rest, max), max);
 }
 
 /* Chains start anew from kept states, systematically resampled. */

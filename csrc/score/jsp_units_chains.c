@@ -27,13 +27,20 @@ static const double *take_normals(jsp_units *s, jsp_rng *rng, int n) {
 
 /* Logarithms of uniforms, one per lane; at even distances, since each chain alone must be
  * right, not all of them together. */
-static void draw_log_uniforms(jsp_rng *rng, jsp_real *out) {
-    const double start = ((double)jsp_rng_next(rng) + 0.5) * 0x1p-32;
-    for (int l = 0; l < CHAINS; l++) {
-        const double place = start + (double)l / CHAINS;
-        out[l] = (jsp_real)(place < 1 ? place : place - 1);
+static const jsp_real *take_log_uniforms(jsp_units *s, jsp_rng *rng) {
+    if (!s->n_log_uniforms) {
+        for (int k = 0; k < LOG_UNIFORMS; k += CHAINS) {
+            const double start = ((double)jsp_rng_next(rng) + 0.5) * 0x1p-32;
+            for (int l = 0; l < CHAINS; l++) {
+                const double place = start + (double)l / CHAINS;
+                s->log_uniform[k + l] = (jsp_real)(place < 1 ? place : place - 1);
+            }
+        }
+        jsp_kernels_active()->log(LOG_UNIFORMS, s->log_uniform, s->log_uniform);
+        s->n_log_uniforms = LOG_UNIFORMS;
     }
-    jsp_kernels_active()->log(CHAINS, out, out);
+    s->n_log_uniforms -= CHAINS;
+    return s->log_uniform + s->n_log_uniforms;
 }
 
 /* ---- L --------------------------------------------------------------------------- */
@@ -127,9 +134,8 @@ static void propose(jsp_units *s, int u, double r, jsp_rng *rng) {
 /* Returns the number of accepted moves; chosen [CHAINS] is 1 for them, else 0. */
 static int accept(jsp_units *s, double t, const double *log_l, jsp_rng *rng,
                   jsp_real *chosen) {
-    jsp_real threshold[CHAINS];
+    const jsp_real *threshold = take_log_uniforms(s, rng);
     int n_chosen = 0;
-    draw_log_uniforms(rng, threshold);
     for (int l = 0; l < CHAINS; l++) {
         const double ratio = t * (log_l[l] - s->now.log_l[l]);
         const int is_chosen = ratio > (double)threshold[l];
@@ -210,7 +216,7 @@ void jsp_units_chains_reset(jsp_units *units) {
     const jsp_units_problem *q = &s->problem;
     const size_t n = (size_t)q->n;
     double sum = 0, squares = 0;
-    s->n_normals = 0;
+    s->n_normals = s->n_log_uniforms = 0;
     for (size_t r = 0; r < n; r++) {
         sum += q->y[r];
         squares += q->y[r] * q->y[r];

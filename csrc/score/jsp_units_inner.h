@@ -17,6 +17,8 @@
 #define THIN 4       /* steps between states that are kept */
 #define N_RADII 6    /* sizes of moves */
 #define NORMALS 1024 /* drawn at once */
+#define LOG_UNIFORMS 1024
+#define SEARCHED 1024 /* states, about, that decide on a step of t */
 #define NOISE_MEAN (-1.0)
 
 /* All chains, one per lane. S = U + 2 columns of moments: units, ones, y. */
@@ -43,12 +45,14 @@ struct jsp_units {
     jsp_real *state;   /* [most / THIN, width, CHAINS] kept at this t */
     double *log_l;     /* [most, CHAINS] of all states */
     jsp_real *weight;  /* [most, CHAINS] scratch */
-    double *column;    /* [U, rows] activations of one network, for draws */
+    jsp_real searched[2 * SEARCHED], searched_weight[2 * SEARCHED];
+    double *column; /* [U, rows] activations of one network, for draws */
     double normal[NORMALS];
-    int n_normals;            /* that are left */
-    double chance[N_RADII];   /* of each size of moves */
-    double distance[N_RADII]; /* gone by moves of each size at this t */
-    double n_moves[N_RADII];  /* their number */
+    jsp_real log_uniform[LOG_UNIFORMS];
+    int n_normals, n_log_uniforms; /* that are left */
+    double chance[N_RADII];        /* of each size of moves */
+    double distance[N_RADII];      /* gone by moves of each size at this t */
+    double n_moves[N_RADII];       /* their number */
 };
 
 static inline int learns_noise(const jsp_units *s) {
