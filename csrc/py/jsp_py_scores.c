@@ -398,7 +398,7 @@ static PyObject *scores_evidence(PyObject *object, PyObject *args) {
     long number;
     PyObject *list;
     int parents[JSP_MAX_VARIABLES], D = jsp_data_n_variables(self->data), p = 0;
-    double value = 0;
+    double value = 0, standard_error = 0;
     jsp_error error;
     jsp_status status;
     if (!PyArg_ParseTuple(args, "lO!:evidence", &number, &PyList_Type, &list))
@@ -410,10 +410,15 @@ static PyObject *scores_evidence(PyObject *object, PyObject *args) {
     if (PyList_GET_SIZE(list) > 0) p = read_parents(list, D, (int)number, parents);
     if (p < 0) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    status = self->setup.model->evidence(&self->setup, (int)number, p, parents, &value,
-                                         &error);
+    const jsp_model *model = self->setup.model;
+    if (model->estimate) {
+        status = model->estimate(&self->setup, (int)number, p, parents, &value,
+                                 &standard_error, &error);
+    } else {
+        status = model->evidence(&self->setup, (int)number, p, parents, &value, &error);
+    }
     Py_END_ALLOW_THREADS
-    if (status == JSP_OK) return PyFloat_FromDouble(value);
+    if (status == JSP_OK) return Py_BuildValue("dd", value, standard_error);
     return jsp_py_convert_raise(Py_TYPE(object), &error);
 }
 
@@ -509,7 +514,7 @@ static PyMethodDef scores_methods[] = {
     {"feature_map", scores_feature_map, METH_VARARGS,
      "Directions and offsets of the random features of a parent set."},
     {"evidence", scores_evidence, METH_VARARGS,
-     "Log evidence of one node and parent set, without tables."},
+     "Log evidence of one node and parent set, without tables, and standard error."},
     {"table_sizes", scores_table_sizes, METH_O, "Numbers in the table of every node."},
     {NULL, NULL, 0, NULL},
 };

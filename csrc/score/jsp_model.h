@@ -80,6 +80,11 @@ struct jsp_model {
     jsp_status (*evidence)(const jsp_model_setup *setup, int node, int n_parents,
                            const int *parents, double *log_evidence, jsp_error *error);
 
+    /* The same with its standard error. NULL where evidences are exact. */
+    jsp_status (*estimate)(const jsp_model_setup *setup, int node, int n_parents,
+                           const int *parents, double *log_evidence,
+                           double *standard_error, jsp_error *error);
+
     /* Exact draw of theta_node | parents, data. rng is consumed. */
     jsp_status (*draw)(const jsp_model_setup *setup, int node, int n_parents,
                        const int *parents, jsp_rng *rng, jsp_model_draw *out,

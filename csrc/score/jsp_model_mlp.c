@@ -232,14 +232,24 @@ static jsp_status prepare(const jsp_model_setup *setup, int node, int n_parents,
     return sample(setup, node, n_parents, parents, 1, prepared, error);
 }
 
-static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents,
-                           const int *parents, double *log_evidence, jsp_error *error) {
+static jsp_status estimate(const jsp_model_setup *setup, int node, int n_parents,
+                           const int *parents, double *log_evidence,
+                           double *standard_error, jsp_error *error) {
     void *prepared;
     jsp_status status = sample(setup, node, n_parents, parents, 0, &prepared, error);
     if (status != JSP_OK) return status;
-    *log_evidence = ((node_sampler *)prepared)->log_evidence;
+    const node_sampler *sampler = prepared;
+    *log_evidence = sampler->log_evidence;
+    *standard_error = jsp_units_standard_error(sampler->units);
     release(prepared);
     return JSP_OK;
+}
+
+static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents,
+                           const int *parents, double *log_evidence, jsp_error *error) {
+    double standard_error;
+    return estimate(setup, node, n_parents, parents, log_evidence, &standard_error,
+                    error);
 }
 
 static jsp_status tabulate_sets(const jsp_model_setup *setup, int node, int K,
@@ -310,6 +320,7 @@ const jsp_model jsp_model_mlp = {
     .tabulate = jsp_model_tabulate_all,
     .tabulate_sets = tabulate_sets,
     .evidence = evidence,
+    .estimate = estimate,
     .draw = jsp_model_draw_alone,
     .prepare = prepare,
     .draw_prepared = draw_prepared,

@@ -66,6 +66,7 @@ from ._validation import (
     check_verbose,
     count_bytes,
     describe,
+    variable_finder,
 )
 
 # Streams of random numbers that grow out of one seed.
@@ -575,6 +576,57 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
                 f"for the model {self._tables.settings['model']!r}"
             )
         return self._tables.scores.log_reward(self._check_acyclic(graphs))
+
+    def parent_set_evidence(
+        self, name: Any, parents: Any, *, standard_error: bool = False
+    ) -> float | tuple[float, float]:
+        """Log evidence of one parent set of one variable, computed afresh.
+
+        Without prior weight, of the preprocessed data; constraints, candidates and
+        max_parents are not looked at. The sum over variables, plus the log prior weight, is
+        `log_reward`.
+
+        Parameters
+        ----------
+        name : str, or int for arrays
+            The variable.
+        parents : sequence of str, or of int for arrays
+            Its parents, in any order.
+        standard_error : bool
+            Also return the standard error: 0 for exact evidences. Evidences of "mlp" are
+            Monte-Carlo estimates, the same wherever they are asked for; their errors
+            are estimated from differences between chains.
+
+        Returns
+        -------
+        float, or tuple of two floats
+
+        Raises
+        ------
+        ValueError
+            For an unknown or repeated variable, or a variable that is its own parent.
+
+        Examples
+        --------
+        >>> import jspgfn
+        >>> sim = jspgfn.simulate.linear_gaussian(
+        ...     n_variables=3, n_samples=50, random_state=0)
+        >>> exact = jspgfn.ExactPosterior(max_parents=1).fit(sim.X)
+        >>> exact.parent_set_evidence(0, [2, 1], standard_error=True)[1]
+        0.0
+        """
+        check_is_fitted(self, "_tables")
+        find = variable_finder(self._names, self._labelled, "name")
+        node = find(name)
+        find = variable_finder(self._names, self._labelled, "parents")
+        found = sorted(find(parent) for parent in parents)
+        if node in found or len(set(found)) < len(found):
+            raise ValueError(
+                f"parents must be different variables other than {name!r}, got "
+                f"{list(parents)!r}"
+            )
+        value, error = self._tables.scores.evidence(node, found)
+        return (value, error) if standard_error else value
 
     def score(self, X: Any, y: Any = None, *, interventions: Any = None) -> float:
         """Mean of the log posterior predictive density over rows, to select models with.

@@ -62,8 +62,9 @@ class Scores:
         "features" the weights of the features, whose scale counts in the density; "mlp"
         all parameters of each network: b1 (U), w1 (D, U), b2, w2 (U).
         """
-    def evidence(self, node: int, parents: list[int]) -> float:
-        """Log evidence of a node given increasing parents, without tables or prior."""
+    def evidence(self, node: int, parents: list[int]) -> tuple[float, float]:
+        """Log evidence of a node given increasing parents, without tables or prior, and
+        its standard error (0 where evidences are exact)."""
     def feature_map(
         self, node: int, parents: list[int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

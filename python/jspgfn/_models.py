@@ -218,8 +218,8 @@ class MLPGaussian(BaseEstimator):  # type: ignore[misc]
         Standard deviation of the noise, the same for all variables; None learns one per
         variable, with log noise_scale ~ N(-1, 1).
     effort : float
-        States per step of a parent set's fit, 1 = 12,288. The error of an evidence falls
-        with its root, time grows in proportion.
+        Accuracy of a parent set's fit. Errors of evidences fall with its root, time grows
+        in proportion (`parent_set_evidence` gives the standard error of one).
 
     Notes
     -----

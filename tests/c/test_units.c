@@ -157,6 +157,26 @@ static int test_log_joint(void) {
     return check_log_joint(0.4) || check_log_joint(NAN);
 }
 
+/* What a run says of its own error is about the spread of many runs. */
+static int test_standard_error(void) {
+    jsp_units_problem q = make_problem(1, NAN);
+    jsp_units *units;
+    const int n = 40;
+    double sum = 0, squares = 0, claimed = 0, value;
+    CHECK(jsp_units_create(ROWS, 1, 1, 0.2, &units, NULL) == JSP_OK);
+    for (int k = 0; k < n; k++) {
+        jsp_units_run(units, &q, 0, 12, (uint32_t)k, &value);
+        sum += value / n;
+        squares += value * value / n;
+        claimed +=
+            jsp_units_standard_error(units) * jsp_units_standard_error(units) / n;
+    }
+    const double ratio = sqrt((squares - sum * sum) * n / (n - 1) / claimed);
+    CHECK(ratio > 0.5 && ratio < 2);
+    jsp_units_destroy(units);
+    return 0;
+}
+
 static int test_same_stream_same_bits(void) {
     jsp_units_problem q = make_problem(1, 0.4);
     jsp_units *small, *large;
@@ -199,6 +219,7 @@ int main(void) {
         {"evidence", test_evidence},
         {"draws", test_draws},
         {"log_joint", test_log_joint},
+        {"standard_error", test_standard_error},
         {"same_stream_same_bits", test_same_stream_same_bits},
         {"allocation_faults", test_allocation_faults},
     };

@@ -123,10 +123,23 @@ def test_building_of_tables_can_be_stopped_and_tells_its_progress(bent, exact):
     assert 0 <= shares[0] <= shares[1] < 1
 
 
+def test_evidence_of_one_set_has_a_standard_error(bent, exact):
+    value, error = exact.parent_set_evidence(2, [3, 0], standard_error=True)
+    assert value == exact.parent_set_evidence(2, [0, 3])
+    assert 0.005 < error < 0.5
+    linear = jspgfn.ExactPosterior("bge", max_parents=1).fit(bent)
+    assert linear.parent_set_evidence(2, [0], standard_error=True)[1] == 0
+    with pytest.raises(ValueError, match="other than 2"):
+        exact.parent_set_evidence(2, [2])
+    with pytest.raises(ValueError, match="parents"):
+        exact.parent_set_evidence(2, [4])
+
+
 def test_one_evidence_is_that_of_the_table(exact):
     scores = exact._tables.scores  # node 2 has candidates 0, 1, 3
     prior = -np.log([1, 3, 3, 1])
-    found = [scores.evidence(2, parents) for parents in ([], [0], [0, 3], [0, 1, 3])]
+    sets = ([], [0], [0, 3], [0, 1, 3])
+    found = [scores.evidence(2, parents)[0] for parents in sets]
     expected = scores.local_scores(2)[[0, 1, 5, 7]] - prior
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     with pytest.raises(ValueError, match="increasing"):
