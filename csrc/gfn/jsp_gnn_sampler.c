@@ -1,8 +1,8 @@
-/* jsp_gnn_sampler.c - trajectories in groups, sums over orders.
+/* jsp_gnn_sampler.c - trajectories in groups.
  *
  * A group of graphs grows in step, and those that have stopped leave it. Groups are fixed
  * by the number of a draw in its call, never by threads. */
-#include "jsp_gnn_sampler.h"
+#include "jsp_gnn_sampler_inner.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,22 +13,7 @@
 /* Nodes in a group. */
 #define GROUP_NODES 320
 
-enum { MAX_GROUP = 64, N_SUBGRAPHS = 1 << JSP_GNN_SAMPLER_EXACT_EDGES };
-
-typedef struct worker {
-    jsp_gnn_side side;
-    jsp_dag_batch dag; /* [group] */
-    double *log_flow;  /* [N_SUBGRAPHS], or one per order */
-} worker;
-
-struct jsp_gnn_sampler {
-    const jsp_gnn_target *target;
-    const jsp_real *params;
-    double logit_scale;
-    jsp_gnn_net net;
-    int group, n_threads;
-    worker *workers;
-};
+enum { MIN_GROUP = JSP_GNN_DENSITY_ORDERS, MAX_GROUP = JSP_GNN_SAMPLER_MAX_GROUP };
 
 jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_spec head,
                                   const jsp_real *params, double logit_scale,
@@ -41,7 +26,7 @@ jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_spec he
     sampler->target = target;
     sampler->params = params;
     sampler->logit_scale = logit_scale;
-    sampler->group = size < 1 ? 1 : size > MAX_GROUP ? MAX_GROUP : size;
+    sampler->group = size < MIN_GROUP ? MIN_GROUP : size > MAX_GROUP ? MAX_GROUP : size;
     sampler->n_threads = n_threads < 1 ? 1 : n_threads;
     sampler->workers =
         jsp_memory_alloc((size_t)sampler->n_threads, sizeof *sampler->workers);
@@ -50,16 +35,11 @@ jsp_status jsp_gnn_sampler_create(const jsp_gnn_target *target, jsp_head_spec he
         status = jsp_status_no_memory(error, sizeof *sampler->workers, "threads");
     }
     for (int w = 0; w < sampler->n_threads && status == JSP_OK; w++) {
-        worker *work = &sampler->workers[w];
+        jsp_gnn_sampler_worker *work = &sampler->workers[w];
         status =
             jsp_gnn_side_create(&sampler->net, sampler->group, 1, &work->side, error);
         if (status != JSP_OK) break;
         status = jsp_dag_batch_create(&work->dag, sampler->group, target->D, 0, error);
-        work->log_flow = jsp_memory_alloc(N_SUBGRAPHS, sizeof(double));
-        if (status == JSP_OK && !work->log_flow) {
-            status =
-                jsp_status_no_memory(error, N_SUBGRAPHS * sizeof(double), "subgraphs");
-        }
     }
     if (status != JSP_OK) {
         jsp_gnn_sampler_destroy(sampler);
@@ -75,38 +55,10 @@ void jsp_gnn_sampler_destroy(jsp_gnn_sampler *sampler) {
     for (int w = 0; sampler->workers && w < sampler->n_threads; w++) {
         jsp_gnn_side_destroy(&sampler->workers[w].side);
         jsp_dag_batch_destroy(&sampler->workers[w].dag);
-        jsp_memory_free(sampler->workers[w].log_flow);
     }
     jsp_memory_free(sampler->workers);
     jsp_gnn_net_destroy(&sampler->net);
     jsp_memory_free(sampler);
-}
-
-/* ---- groups -------------------------------------------------------------------------- */
-
-static size_t count_cells(const jsp_gnn_sampler *sampler) {
-    return (size_t)sampler->target->D * (size_t)sampler->target->D;
-}
-
-/* Graph and mask of a dag become row b of the worker's side. */
-static void put_dag(const jsp_gnn_sampler *sampler, worker *work, int b,
-                    const jsp_dag *dag) {
-    const size_t at = (size_t)b * count_cells(sampler);
-    jsp_gnn_target_graph(dag, work->side.adjacency + at);
-    jsp_gnn_target_mask(sampler->target, dag, work->side.mask + at);
-}
-
-/* Policy of the first n rows. */
-static void run_policy(const jsp_gnn_sampler *sampler, worker *work, int n) {
-    jsp_gnn_shard_forward(&sampler->net.gnn, sampler->params, &sampler->net.shared,
-                          &work->side.shard, n, work->side.adjacency, work->side.mask,
-                          sampler->logit_scale);
-}
-
-static double log_pi_of(const jsp_gnn_sampler *sampler, const worker *work, int b,
-                        int action) {
-    return work->side.shard
-        .log_pi[(size_t)b * (count_cells(sampler) + 1) + (size_t)action];
 }
 
 /* ---- draws --------------------------------------------------------------------------- */
@@ -118,24 +70,24 @@ typedef struct draw_job {
     const jsp_gnn_sampler_draws *draws;
 } draw_job;
 
-static int choose_action(const jsp_gnn_sampler *sampler, const worker *work, int b,
-                         double uniform) {
-    const int cells = (int)count_cells(sampler);
+static int choose_action(const jsp_gnn_sampler *sampler,
+                         const jsp_gnn_sampler_worker *work, int b, double uniform) {
+    const int cells = (int)jsp_gnn_sampler_cells(sampler);
     int last = cells;
     for (int a = 0; a < cells; a++) {
-        const double log_pi = log_pi_of(sampler, work, b, a);
+        const double log_pi = jsp_gnn_sampler_log_pi(sampler, work, b, a);
         if (isinf(log_pi)) continue;
         uniform -= exp(log_pi);
         if (uniform < 0) return a;
         last = a;
     }
     /* rounding may leave a little although stop is impossible */
-    return exp(log_pi_of(sampler, work, b, cells)) == 0 ? last : cells;
+    return exp(jsp_gnn_sampler_log_pi(sampler, work, b, cells)) == 0 ? last : cells;
 }
 
 /* Graphs of a group, in work->dag, with log P(trajectory). */
-static void grow_graphs(const draw_job *job, worker *work, long first, int n,
-                        double *log_prob) {
+static void grow_graphs(const draw_job *job, jsp_gnn_sampler_worker *work, long first,
+                        int n, double *log_prob) {
     const jsp_gnn_sampler *sampler = job->sampler;
     const int D = sampler->target->D;
     jsp_rng rng[MAX_GROUP];
@@ -150,14 +102,14 @@ static void grow_graphs(const draw_job *job, worker *work, long first, int n,
     while (n_active) {
         int n_left = 0;
         for (int b = 0; b < n_active; b++) {
-            put_dag(sampler, work, b, &work->dag.dag[active[b]]);
+            jsp_gnn_sampler_put(sampler, work, b, &work->dag.dag[active[b]]);
         }
-        run_policy(sampler, work, n_active);
+        jsp_gnn_sampler_run(sampler, work, n_active);
         for (int b = 0; b < n_active; b++) {
             const int k = active[b];
             const int action =
                 choose_action(sampler, work, b, jsp_rng_uniform(&rng[k]));
-            log_prob[k] += log_pi_of(sampler, work, b, action);
+            log_prob[k] += jsp_gnn_sampler_log_pi(sampler, work, b, action);
             if (action == D * D) continue;
             jsp_dag_add(&work->dag.dag[k], action / D, action % D);
             active[n_left++] = k;
@@ -167,8 +119,8 @@ static void grow_graphs(const draw_job *job, worker *work, long first, int n,
 }
 
 /* Weights, or parameters in their dense order, of row n, which is node i of draw k. */
-static void put_parameters(const draw_job *job, const worker *work, size_t n, size_t k,
-                           size_t i) {
+static void put_parameters(const draw_job *job, const jsp_gnn_sampler_worker *work,
+                           size_t n, size_t k, size_t i) {
     const jsp_head_state *head = &work->side.head;
     const size_t D = (size_t)job->sampler->target->D;
     const size_t P = (size_t)job->sampler->net.head.P;
@@ -184,8 +136,8 @@ static void put_parameters(const draw_job *job, const worker *work, size_t n, si
 }
 
 /* Parameters, intercepts and noise of graph b, draw number k of the call. */
-static void complete_draw(const draw_job *job, worker *work, int b, long k,
-                          jsp_rng *rng) {
+static void complete_draw(const draw_job *job, jsp_gnn_sampler_worker *work, int b,
+                          long k, jsp_rng *rng) {
     const jsp_gnn_target *target = job->sampler->target;
     const jsp_head_state *head = &work->side.head;
     const size_t D = (size_t)target->D, row = (size_t)k * D;
@@ -209,16 +161,16 @@ static void clear(double *values, size_t size, size_t first, size_t n) {
 static void run_draws(void *context, int task, int w) {
     const draw_job *job = context;
     jsp_gnn_sampler *sampler = job->sampler;
-    worker *work = &sampler->workers[w];
+    jsp_gnn_sampler_worker *work = &sampler->workers[w];
     const jsp_gnn_sampler_draws *draws = job->draws;
-    const size_t cells = count_cells(sampler);
+    const size_t cells = jsp_gnn_sampler_cells(sampler);
     const long first = (long)task * sampler->group;
     const int n =
         (int)(job->n - first < sampler->group ? job->n - first : sampler->group);
     jsp_rng rng[MAX_GROUP];
     grow_graphs(job, work, first, n, draws->log_prob + first);
     for (int b = 0; b < n; b++) {
-        put_dag(sampler, work, b, &work->dag.dag[b]);
+        jsp_gnn_sampler_put(sampler, work, b, &work->dag.dag[b]);
         draws->log_prob[first + b] += lgamma(work->dag.dag[b].n_edges + 1.0);
     }
     jsp_gnn_side_forward(&sampler->net, sampler->params, &work->side, n,
@@ -255,166 +207,34 @@ void jsp_gnn_sampler_draw(jsp_gnn_sampler *sampler, long n, uint64_t seed,
     jsp_parallel_for(sampler->n_threads, count_groups(sampler, n), run_draws, &job);
 }
 
-/* ---- log q ----------------------------------------------------------------------------- */
+/* ---- the policy itself ----------------------------------------------------------------- */
 
-typedef struct density_job {
+typedef struct policy_job {
     jsp_gnn_sampler *sampler;
     const uint8_t *graphs;
-    long n, first_graph;
-    int n_orders;
-    uint64_t seed;
-    double *log_prob, *standard_error, *log_pi;
-} density_job;
-
-/* log(e^a + e^b) */
-static double add_logs(double a, double b) {
-    const double top = fmax(a, b);
-    return isinf(top) ? top : top + log1p(exp(fmin(a, b) - top));
-}
-
-static int list_edges(int D, const uint8_t *graph, int *edge) {
-    int E = 0;
-    for (int cell = 0; cell < D * D; cell++) {
-        if (graph[cell]) edge[E++] = cell;
-    }
-    return E;
-}
-
-/* F(S) = sum over e in S of F(S - e) P(add e | S - e): a subgraph comes after all that it
- * contains when sets of edges count up as binary numbers. */
-static double sum_subgraphs(const jsp_gnn_sampler *sampler, worker *work, int E,
-                            const int *edge) {
-    const int D = sampler->target->D, n_sets = 1 << E;
-    double *log_flow = work->log_flow;
-    jsp_dag *dag = work->dag.dag;
-    for (int set = 0; set < n_sets; set++) log_flow[set] = set ? -INFINITY : 0;
-    for (int first = 0; first < n_sets; first += sampler->group) {
-        const int n = n_sets - first < sampler->group ? n_sets - first : sampler->group;
-        for (int b = 0; b < n; b++) {
-            jsp_dag_reset(dag);
-            for (int e = 0; e < E; e++) {
-                if ((first + b) >> e & 1) jsp_dag_add(dag, edge[e] / D, edge[e] % D);
-            }
-            put_dag(sampler, work, b, dag);
-        }
-        run_policy(sampler, work, n);
-        for (int b = 0; b < n; b++) {
-            for (int e = 0; e < E; e++) {
-                double *next = &log_flow[(first + b) | 1 << e];
-                if ((first + b) >> e & 1) continue;
-                *next = add_logs(*next, log_flow[first + b] +
-                                            log_pi_of(sampler, work, b, edge[e]));
-            }
-        }
-    }
-    const int last = (n_sets - 1) % sampler->group; /* G itself, in the last pass */
-    return log_flow[n_sets - 1] + log_pi_of(sampler, work, last, D * D);
-}
-
-/* log P(trajectory) of the edges in this order. */
-static double follow_order(const jsp_gnn_sampler *sampler, worker *work, int E,
-                           const int *edge) {
-    const int D = sampler->target->D;
-    jsp_dag *dag = work->dag.dag;
-    double log_prob = 0;
-    jsp_dag_reset(dag);
-    for (int first = 0; first <= E; first += sampler->group) {
-        const int n = E + 1 - first < sampler->group ? E + 1 - first : sampler->group;
-        for (int b = 0; b < n; b++) {
-            put_dag(sampler, work, b, dag);
-            if (first + b < E) {
-                jsp_dag_add(dag, edge[first + b] / D, edge[first + b] % D);
-            }
-        }
-        run_policy(sampler, work, n);
-        for (int b = 0; b < n; b++) {
-            const int action = first + b < E ? edge[first + b] : D * D;
-            log_prob += log_pi_of(sampler, work, b, action);
-        }
-    }
-    return log_prob;
-}
-
-static void shuffle(jsp_rng *rng, int E, int *edge) {
-    for (int e = E - 1; e > 0; e--) {
-        const int other = (int)(jsp_rng_uniform(rng) * (e + 1)), kept = edge[e];
-        edge[e] = edge[other];
-        edge[other] = kept;
-    }
-}
-
-static double average_orders(const density_job *job, worker *work, long g, int E,
-                             int *edge, double *standard_error) {
-    const int M = job->n_orders;
-    double total = -INFINITY, squares = 0;
-    for (int m = 0; m < M; m++) {
-        jsp_rng rng;
-        jsp_rng_init(&rng, job->seed, (uint32_t)m, (uint32_t)(job->first_graph + g),
-                     JSP_RNG_ORDER);
-        shuffle(&rng, E, edge);
-        work->log_flow[m] = follow_order(job->sampler, work, E, edge);
-        total = add_logs(total, work->log_flow[m]);
-    }
-    const double mean = total - log(M);
-    *standard_error = 0;
-    if (isinf(mean)) return mean;
-    for (int m = 0; m < M; m++) {
-        const double ratio = exp(work->log_flow[m] - mean) - 1;
-        squares += ratio * ratio;
-    }
-    *standard_error = M > 1 ? sqrt(squares / (M - 1) / M) : NAN;
-    return mean + lgamma(E + 1.0);
-}
-
-static void run_density(void *context, int task, int w) {
-    const density_job *job = context;
-    const int D = job->sampler->target->D;
-    int edge[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES / 2];
-    worker *work = &job->sampler->workers[w];
-    const uint8_t *graph = job->graphs + (size_t)task * (size_t)(D * D);
-    const int E = list_edges(D, graph, edge);
-    job->standard_error[task] = 0;
-    job->log_prob[task] =
-        E <= JSP_GNN_SAMPLER_EXACT_EDGES
-            ? sum_subgraphs(job->sampler, work, E, edge)
-            : average_orders(job, work, task, E, edge, &job->standard_error[task]);
-}
-
-void jsp_gnn_sampler_log_prob(jsp_gnn_sampler *sampler, long n, const uint8_t *graphs,
-                              int n_orders, uint64_t seed, long first_graph,
-                              double *log_prob, double *standard_error) {
-    density_job job = {.sampler = sampler,
-                       .graphs = graphs,
-                       .n = n,
-                       .first_graph = first_graph,
-                       .n_orders = n_orders < 1             ? 1
-                                   : n_orders > N_SUBGRAPHS ? N_SUBGRAPHS
-                                                            : n_orders,
-                       .seed = seed,
-                       .log_prob = log_prob,
-                       .standard_error = standard_error};
-    jsp_parallel_for(sampler->n_threads, (int)n, run_density, &job);
-}
+    long n;
+    double *log_pi;
+} policy_job;
 
 static void run_policies(void *context, int task, int w) {
-    const density_job *job = context;
+    const policy_job *job = context;
     jsp_gnn_sampler *sampler = job->sampler;
-    worker *work = &sampler->workers[w];
-    const size_t cells = count_cells(sampler);
+    jsp_gnn_sampler_worker *work = &sampler->workers[w];
+    const size_t cells = jsp_gnn_sampler_cells(sampler);
     const long first = (long)task * sampler->group;
     const int n =
         (int)(job->n - first < sampler->group ? job->n - first : sampler->group);
     for (int b = 0; b < n; b++) {
         jsp_gnn_target_dag(job->graphs + (size_t)(first + b) * cells, work->dag.dag);
-        put_dag(sampler, work, b, work->dag.dag);
+        jsp_gnn_sampler_put(sampler, work, b, work->dag.dag);
     }
-    run_policy(sampler, work, n);
+    jsp_gnn_sampler_run(sampler, work, n);
     memcpy(job->log_pi + (size_t)first * (cells + 1), work->side.shard.log_pi,
            (size_t)n * (cells + 1) * sizeof(double));
 }
 
 void jsp_gnn_sampler_policy(jsp_gnn_sampler *sampler, long n, const uint8_t *graphs,
                             double *log_pi) {
-    density_job job = {.sampler = sampler, .graphs = graphs, .n = n, .log_pi = log_pi};
+    policy_job job = {.sampler = sampler, .graphs = graphs, .n = n, .log_pi = log_pi};
     jsp_parallel_for(sampler->n_threads, count_groups(sampler, n), run_policies, &job);
 }

@@ -1,14 +1,8 @@
-/* jsp_gnn_sampler.h - using a trained policy: draws of graphs with parameters, log q(G).
- *
- * The policy adds edges in any order and P_B is uniform, so q(G) is a sum over the E!
- * orders of the edges of G. */
+/* jsp_gnn_sampler.h - using a trained policy: draws of graphs with parameters. */
 #ifndef JSP_GNN_SAMPLER_H
 #define JSP_GNN_SAMPLER_H
 
 #include "jsp_gnn_side.h"
-
-/* Up to this many edges q(G) is summed exactly, over the 2^E subgraphs. */
-#define JSP_GNN_SAMPLER_EXACT_EDGES 10
 
 typedef struct jsp_gnn_sampler jsp_gnn_sampler;
 
@@ -36,14 +30,6 @@ typedef struct jsp_gnn_sampler_draws {
 /* n complete trajectories; draw k has the streams of number first_draw + k. */
 void jsp_gnn_sampler_draw(jsp_gnn_sampler *sampler, long n, uint64_t seed,
                           long first_draw, const jsp_gnn_sampler_draws *draws);
-
-/* log q of acyclic graphs [n, D, D]: exact with few edges (error 0), else the log of a mean
- * over n_orders random orders with the standard error of that log. Graph k has the orders
- * of number first_graph + k.
- *   log_prob, standard_error [n] */
-void jsp_gnn_sampler_log_prob(jsp_gnn_sampler *sampler, long n, const uint8_t *graphs,
-                              int n_orders, uint64_t seed, long first_graph,
-                              double *log_prob, double *standard_error);
 
 /* Log-probabilities of actions at acyclic graphs; log_pi [n, D D + 1]. */
 void jsp_gnn_sampler_policy(jsp_gnn_sampler *sampler, long n, const uint8_t *graphs,

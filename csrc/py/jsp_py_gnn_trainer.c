@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "jsp_gnn_sampler.h"
+#include "jsp_gnn_density.h"
 #include "jsp_memory.h"
 #include "jsp_py_gnn.h"
 
@@ -346,16 +346,14 @@ static PyObject *trainer_sample(PyObject *object, PyObject *args, PyObject *kwar
 }
 
 static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"graphs",    "n_orders",    "seed",
-                            "n_threads", "first_graph", NULL};
+    static char *names[] = {"graphs", "n_runs", "seed", "n_threads", NULL};
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     PyObject *graphs;
     uint64_t seed;
-    int n_orders, n_threads;
-    long first_graph = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiO&i|l:log_prob", names, &graphs,
-                                     &n_orders, jsp_py_convert_seed, &seed, &n_threads,
-                                     &first_graph)) {
+    int n_runs, n_threads;
+    jsp_error error;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OiO&i:log_prob", names, &graphs,
+                                     &n_runs, jsp_py_convert_seed, &seed, &n_threads)) {
         return NULL;
     }
     const npy_intp n = jsp_py_gnn_check_acyclic(self->target.D, graphs);
@@ -364,18 +362,20 @@ static PyObject *trainer_log_prob(PyObject *object, PyObject *args, PyObject *kw
     PyObject *errors = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
     if (values && errors && enter(self) == 0) {
         jsp_gnn_sampler *sampler = make_sampler(self, n_threads);
+        jsp_status status = JSP_OK;
         Py_BEGIN_ALLOW_THREADS
         if (sampler) {
-            jsp_gnn_sampler_log_prob(sampler, (long)n,
-                                     PyArray_DATA((PyArrayObject *)graphs), n_orders,
-                                     seed, first_graph,
-                                     PyArray_DATA((PyArrayObject *)values),
-                                     PyArray_DATA((PyArrayObject *)errors));
+            status =
+                jsp_gnn_density_log_prob(sampler, (long)n,
+                                         PyArray_DATA((PyArrayObject *)graphs), n_runs,
+                                         seed, PyArray_DATA((PyArrayObject *)values),
+                                         PyArray_DATA((PyArrayObject *)errors), &error);
         }
         Py_END_ALLOW_THREADS
         leave(self);
         jsp_gnn_sampler_destroy(sampler);
-        if (sampler) return Py_BuildValue("NN", values, errors);
+        if (status != JSP_OK) jsp_py_convert_raise(Py_TYPE(object), &error);
+        if (sampler && status == JSP_OK) return Py_BuildValue("NN", values, errors);
     }
     Py_XDECREF(values);
     Py_XDECREF(errors);

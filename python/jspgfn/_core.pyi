@@ -367,15 +367,10 @@ class GnnTrainer:
         NDArray[np.float64],  # log P(data, theta | G) + log w(G) (n,)
     ]: ...
     def log_prob(
-        self,
-        graphs: NDArray[np.uint8],
-        n_orders: int,
-        seed: int,
-        n_threads: int,
-        first_graph: int = 0,
+        self, graphs: NDArray[np.uint8], n_runs: int, seed: int, n_threads: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """log q of acyclic graphs and its standard error: 0 up to 10 edges, where it is
-        exact, else from random orders of the edges, those of number first_graph on."""
+        exact, else from n_runs runs of ten orders of the edges."""
     def policy(self, graphs: NDArray[np.uint8], n_threads: int) -> NDArray[np.float64]:
         """Log-probabilities of actions (n, D D + 1)."""
     def loss(

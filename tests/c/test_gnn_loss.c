@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "jsp_gnn_sampler.h"
+#include "jsp_gnn_density.h"
 #include "jsp_gnn_trainer.h"
 #include "jsp_memory.h"
 #include "jsp_rows.h"
@@ -475,6 +475,23 @@ static int test_faults(void) {
         if (status == JSP_OK) break;
         CHECK(status == JSP_ERROR_MEMORY && !sampler);
     }
+    jsp_gnn_sampler *sampler;
+    const uint8_t empty[CELLS] = {0};
+    double log_prob, standard_error;
+    CHECK(jsp_gnn_sampler_create(&p.target, c.head, params, 1, 2, &sampler, NULL) ==
+          JSP_OK);
+    const long with_sampler = jsp_memory_live();
+    for (int n = 1;; n++) {
+        jsp_memory_fail_at(n);
+        jsp_status status = jsp_gnn_density_log_prob(sampler, 1, empty, 2, 0, &log_prob,
+                                                     &standard_error, &error);
+        jsp_memory_fail_at(0);
+        CHECK(jsp_memory_live() == with_sampler);
+        if (status == JSP_OK) break;
+        CHECK(status == JSP_ERROR_MEMORY && n < 20);
+    }
+    CHECK(isfinite(log_prob) && standard_error == 0);
+    jsp_gnn_sampler_destroy(sampler);
     free(params);
     for (int j = 0; j < D; j++) p.target.allowed[j] = jsp_bits_empty();
     jsp_gnn_trainer *trainer;

@@ -100,13 +100,26 @@ def test_log_prob(fit):
         est.log_prob(np.ones((4, 4)))
 
 
-def test_log_prob_of_many_edges():
-    """Random orders against the sum over all subgraphs."""
+def many_edges():
+    """A graph of 6 variables and 11 edges, and its 15 edges without constraints."""
+    full = np.triu(np.ones((6, 6), np.uint8), 1)
+    graph = full.copy()
+    graph[0, 2:] = 0
+    return graph, full
+
+
+def fit_six(scale, **settings):
     sim = jspgfn.simulate.linear_gaussian(n_variables=6, n_samples=50, random_state=2)
-    options = {"logit_scale": 1.0, "init_scale": 0.3}
-    est = jspgfn.JSPGFN(**{**SMALL, "n_iter": 1, "gnn_options": options}).fit(sim.X)
-    graph = np.triu(np.ones((6, 6), np.uint8), 1)
-    graph[0, 2:] = 0  # 11 edges
+    options = {"logit_scale": scale, "init_scale": 0.3}
+    settings = {**SMALL, "n_iter": 1, "random_state": 0, **settings}
+    return jspgfn.JSPGFN(**settings, gnn_options=options).fit(sim.X)
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+def test_log_prob_of_many_edges(scale):
+    """Estimates against the sum over all subgraphs, and without bias."""
+    est = fit_six(scale)
+    graph, _ = many_edges()
     edges = np.argwhere(graph)
     sets = np.arange(1 << len(edges))
     graphs = np.zeros((len(sets), 6, 6), np.uint8)
@@ -120,9 +133,37 @@ def test_log_prob_of_many_edges():
             if not number >> bit & 1:
                 step = flow[number] + log_pi[number, 6 * i + j]
                 flow[number | 1 << bit] = np.logaddexp(flow[number | 1 << bit], step)
+    exact = flow[-1] + log_pi[-1, -1]
     log_prob, error = est.log_prob(graph, standard_error=True)
     assert 0 < error[0] < 0.5
-    assert abs(log_prob[0] - flow[-1] - log_pi[-1, -1]) < 5 * error[0]
+    assert abs(log_prob[0] - exact) < 5 * error[0]
+    runs = [est._engine.trainer.log_prob(graph[None], 40, s, 1)[0] for s in range(20)]
+    ratio = np.exp(np.ravel(runs) - exact)
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(20)
+
+
+def test_log_prob_of_many_edges_belongs_to_the_graph():
+    est = fit_six(1.0)
+    graph, full = many_edges()
+    both, errors = est.log_prob(np.stack([full, graph]), standard_error=True)
+    alone, error = est.log_prob(graph, standard_error=True)
+    assert (both[1], errors[1]) == (alone[0], error[0])
+    np.testing.assert_array_equal(est.log_prob(np.stack([graph, full])), both[::-1])
+
+
+def test_error_of_log_prob_is_honest():
+    """It exceeds 1 where orders differ by many nats, and says when there is no value."""
+    graph, _ = many_edges()
+    est = fit_six(3000.0)
+    assert est.log_prob(graph, standard_error=True)[1][0] > 1
+    trainer = est._engine.trainer
+    weights = trainer.parameters()["stop.linear_0.w"]
+    trainer.set_parameters({"stop.linear_0.w": weights * np.nan})
+    value, error = est.log_prob(graph, standard_error=True)
+    assert np.isnan(value[0])
+    assert error[0] == np.inf
+    limited = fit_six(1.0, max_parents=3)
+    assert limited.log_prob(graph, standard_error=True) == (-np.inf, 0)
 
 
 def test_resume_and_pickle_give_the_same_bits(fit):
