@@ -8,7 +8,7 @@
  * whatever K is. Adding a Cholesky row per subset, the obvious way, costs p^2 / 2 and
  * was several times slower at K = 19. Candidates are chosen from high to low bits so
  * that the innermost subsets are neighbours in memory. Elimination of a positive
- * definite matrix needs no pivoting; a pivot that lost 14 digits to cancellation is
+ * definite matrix needs no pivoting; a pivot that lost too many digits to cancellation is
  * refused.
  *
  * Means: with A = C + w m m^T, g = 1 + w m_S^T C_SS^-1 m_S and h = m_j - m_S^T C_SS^-1
@@ -52,9 +52,11 @@ void jsp_gaussian_build(const jsp_gaussian_form *form, const jsp_data *data, int
 jsp_status jsp_gaussian_refuse(int node, jsp_error *error) {
     return jsp_status_set(
         error, JSP_ERROR_NUMERICAL,
-        "a matrix of moments for variable %d is not positive definite: "
-        "some of its possible parents are (nearly) linear combinations "
-        "of each other, or the scales of the columns differ too much",
+        "evidences of variable %d would be lost to rounding: some of its possible "
+        "parents "
+        "are (nearly) linear combinations of each other in the rows that count, or the "
+        "numbers are too large for the prior; rescale the columns "
+        "(preprocess='standardize'), drop some, or limit max_parents",
         node);
 }
 
@@ -72,6 +74,7 @@ typedef struct walk {
     size_t level_size; /* numbers per level: K lines */
     double *levels;    /* [K + 1, level_size] */
     double smallest[JSP_MAX_CANDIDATES];
+    double smallest_residual;
     jsp_gaussian_evidence evidence;
     const void *context;
     double *log_evidence;
@@ -102,9 +105,9 @@ static int descend(const walk *w, int depth, int end, uint32_t S, double log_det
         double pivot = line[COLUMN_C + v], b = line[COLUMN_B];
         if (!(pivot > w->smallest[v])) return -1;
         double log_det_v = log_det + log(pivot);
-        double residual_v = residual - b * b / pivot;
+        double residual_v = residual - b * (b / pivot);
         double value = w->evidence(w->context, depth + 1, log_det_v, residual_v);
-        if (!isfinite(value)) return -1;
+        if (!isfinite(value) || residual_v < w->smallest_residual) return -1;
         uint32_t S_v = S | (uint32_t)1 << v;
         w->log_evidence[S_v] = value;
         if (v == 0) continue;
@@ -126,9 +129,9 @@ static int descend_with_means(const walk *w, int depth, int end, uint32_t S,
         jsp_gaussian_child child_v =
             jsp_gaussian_choose(child, d, line[COLUMN_B], line[COLUMN_M], &pivot);
         double log_det_v = log_det + log(pivot);
-        double value = w->evidence(w->context, depth + 1, log_det_v,
-                                   jsp_gaussian_residual(child_v));
-        if (!isfinite(value)) return -1;
+        double residual_v = jsp_gaussian_residual(child_v);
+        double value = w->evidence(w->context, depth + 1, log_det_v, residual_v);
+        if (!isfinite(value) || residual_v < w->smallest_residual) return -1;
         uint32_t S_v = S | (uint32_t)1 << v;
         w->log_evidence[S_v] = value;
         if (v == 0) continue;
@@ -151,8 +154,10 @@ static jsp_gaussian_child fill_root(walk *w, const jsp_gaussian_form *form,
         line[COLUMN_B] = b[v];
         line[COLUMN_M] = m[v];
         for (int k = 0; k <= v; k++) line[COLUMN_C + k] = row[k];
-        w->smallest[v] = JSP_GAUSSIAN_SMALLEST_PIVOT * row[v];
+        w->smallest[v] = jsp_gaussian_smallest_pivot(row[v], form->ridge);
     }
+    w->smallest_residual =
+        jsp_gaussian_smallest_residual(form, jsp_gaussian_residual(child));
     return child;
 }
 
@@ -186,9 +191,10 @@ jsp_status jsp_gaussian_tabulate(const jsp_gaussian_form *form, const jsp_data *
 /* ---- one parent set ---- */
 
 /* C = L L^T in place on the packed triangle; -1 when not definite. */
-static int factorize(int n, double *C) {
+static int factorize(int n, double ridge, double *C) {
     for (int i = 0; i < n; i++) {
-        double *row = C + row_of(i), smallest = JSP_GAUSSIAN_SMALLEST_PIVOT * row[i];
+        double *row = C + row_of(i);
+        double smallest = jsp_gaussian_smallest_pivot(row[i], ridge);
         for (int k = 0; k < i; k++) {
             const double *other = C + row_of(k);
             double value = row[k];
@@ -248,11 +254,15 @@ jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *dat
     jsp_gaussian_child child;
     solution->n_parents = n_parents;
     jsp_gaussian_build(form, data, node, n_parents, parents, L, x, m, &child);
-    if (factorize(n_parents, L) ||
+    double whole = jsp_gaussian_residual(child);
+    if (factorize(n_parents, form->ridge, L) ||
         join_means(n_parents, L, x, m, &child, &solution->log_det)) {
         return jsp_gaussian_refuse(node, error);
     }
     solution->residual = jsp_gaussian_residual(child);
+    if (solution->residual < jsp_gaussian_smallest_residual(form, whole)) {
+        return jsp_gaussian_refuse(node, error);
+    }
     solve_transposed(n_parents, L, x);
     return JSP_OK;
 }

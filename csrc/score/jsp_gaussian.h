@@ -13,6 +13,8 @@
 #ifndef JSP_GAUSSIAN_H
 #define JSP_GAUSSIAN_H
 
+#include <math.h>
+
 #include "jsp_data.h"
 
 typedef struct jsp_gaussian_form {
@@ -20,10 +22,18 @@ typedef struct jsp_gaussian_form {
     double mean_weight;
     double ridge;
     double child_ridge;
+    double prior_residual; /* what of residual + 2 b is prior alone; 0 = known noise */
 } jsp_gaussian_form;
 
-/* A pivot of C this small, relative to its diagonal before elimination, is refused. */
-#define JSP_GAUSSIAN_SMALLEST_PIVOT 1e-14
+/* Smallest pivot of C that is accepted, from its diagonal before elimination. Rounding
+ * leaves a few 1e-16 of the diagonal in every pivot. Where 8 digits are gone and nothing
+ * but the ridge is left (fewer rows than parents, large columns) the evidence hangs on
+ * that noise. Elsewhere dependent columns (R^2 = 1 - 1e-10) have been refused before. */
+static inline double jsp_gaussian_smallest_pivot(double diagonal, double ridge) {
+    double lost = 1e-8 * diagonal, bare = 4 * ridge, dependent = 5e-11 * diagonal;
+    double least = lost < bare ? lost : bare;
+    return least > dependent ? least : dependent;
+}
 
 /* What elimination knows of node j itself: c = residual + weight mean^2. */
 typedef struct jsp_gaussian_child {
@@ -60,6 +70,15 @@ static inline jsp_gaussian_child jsp_gaussian_choose(jsp_gaussian_child child, d
 /* c */
 static inline double jsp_gaussian_residual(jsp_gaussian_child child) {
     return child.residual + child.weight * child.mean * child.mean;
+}
+
+/* The same for the node itself, without means of its own: the residual below which it is
+ * rounding, `whole` being the residual without parents. */
+static inline double jsp_gaussian_smallest_residual(const jsp_gaussian_form *form,
+                                                    double whole) {
+    double outside = form->prior_residual - form->child_ridge;
+    double lost = 1e-8 * whole - outside, bare = 4 * form->prior_residual - outside;
+    return form->prior_residual > 0 ? (lost < bare ? lost : bare) : -INFINITY;
 }
 
 /* JSP_ERROR_NUMERICAL: A is not positive definite for some parents of this node. */

@@ -76,7 +76,8 @@ static jsp_gaussian_form form_of(const prior *q) {
     jsp_gaussian_form form = {.scale = 1,
                               .mean_weight = q->mu * q->n / (q->mu + q->n),
                               .ridge = q->t,
-                              .child_ridge = q->t};
+                              .child_ridge = q->t,
+                              .prior_residual = q->t};
     return form;
 }
 

@@ -45,7 +45,8 @@ static jsp_gaussian_form form_of(const jsp_model_setup *setup, int node) {
     jsp_gaussian_form form = {.scale = 1,
                               .mean_weight = setup->intercept ? 0 : n,
                               .ridge = 1 / (w * w),
-                              .child_ridge = 0};
+                              .child_ridge = 0,
+                              .prior_residual = 2 * setup->field[RATE]};
     return form;
 }
 

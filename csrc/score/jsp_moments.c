@@ -216,7 +216,8 @@ static void fill_roots(mix_job *job, const jsp_gaussian_form *form,
         jsp_gaussian_build(form, data, node, K, job->mixture->candidates, root.schur,
                            root.b, root.m, &job->child);
         for (int v = 0; v < K; v++) {
-            job->smallest[v] = JSP_GAUSSIAN_SMALLEST_PIVOT * root.schur[row_of(v) + v];
+            job->smallest[v] =
+                jsp_gaussian_smallest_pivot(root.schur[row_of(v) + v], form->ridge);
         }
     }
 }

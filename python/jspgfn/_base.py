@@ -15,9 +15,11 @@ and draws of graphs become a posterior with `self._make_posterior`.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -171,6 +173,20 @@ class Problem:
         }
 
 
+@contextmanager
+def named_variables(names: list[str]) -> Iterator[None]:
+    """Puts names of columns into messages of the core, which knows numbers only."""
+    try:
+        yield
+    except _core.NumericalError as error:
+        text = re.sub(
+            r"variable (\d+)",
+            lambda found: f"variable {names[int(found[1])]!r}" if names else found[0],
+            str(error),
+        )
+        raise _core.NumericalError(text) from None
+
+
 @dataclass
 class ScoreTables:
     """Arrays and settings from which _core.Scores is built when first needed.
@@ -184,6 +200,7 @@ class ScoreTables:
     settings: dict[str, Any]
     n_threads: int
     verbose: bool = False
+    names: list[str] = field(default_factory=list)  # of variables, for messages
     evidences: NDArray[np.float64] | None = None  # of costly models, once fitted
     _scores: Any = None
 
@@ -200,7 +217,8 @@ class ScoreTables:
     @property
     def scores(self) -> _core.Scores:
         if self._scores is None:
-            with progress_bar(100, "% of tables", self.verbose) as bar:
+            bar_of_tables = progress_bar(100, "% of tables", self.verbose)
+            with bar_of_tables as bar, named_variables(self.names):
 
                 def show(share: float) -> None:
                     bar.show(100 * share, {})
@@ -270,7 +288,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             table=table,
             mask=mask,
             model=model,
-            preprocessing=check_preprocess(self.preprocess, model, table.values),
+            preprocessing=check_preprocess(
+                self.preprocess, model, table.values, mask
+            ),
             graph_prior=graph_prior,
             rules=rules,
             candidates=plan_candidates(self.candidates, table, rules, has_tables),
@@ -320,6 +340,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             {**problem.scores_settings(), "candidates": of_tables},
             problem.n_threads,
             bool(self.verbose),
+            problem.table.names,
         )
 
     def _print_plan(self, problem: Problem, more: dict[str, str]) -> None:
@@ -480,13 +501,14 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Any, ...]:
         # models that take long per parent set share it among all draws
         shares = self._tables.settings["model"] in NON_LINEAR
-        return in_pieces(
-            len(graphs),
-            lambda first, last: self._tables.scores.draw_parameters(
-                graphs[first:last], stream, first_draw + first
-            ),
-            at_once=shares,
-        )
+        with named_variables(self._names):
+            return in_pieces(
+                len(graphs),
+                lambda first, last: self._tables.scores.draw_parameters(
+                    graphs[first:last], stream, first_draw + first
+                ),
+                at_once=shares,
+            )
 
     def _make_networks(
         self, graphs: NDArray[np.uint8], parameters: tuple[Any, ...]
@@ -731,13 +753,14 @@ def select_candidates(x: NDArray[Any], problem: Problem) -> list[list[int]]:
         del settings["tabulate"]
         if problem.model.is_costly:
             settings.update(surrogate(problem.model))
-        lists = _core.select_candidates(
-            x,
-            problem.mask,
-            n_candidates=plan.n_selected,
-            n_threads=problem.n_threads,
-            **settings,
-        )
+        with named_variables(problem.table.names):
+            lists = _core.select_candidates(
+                x,
+                problem.mask,
+                n_candidates=plan.n_selected,
+                n_threads=problem.n_threads,
+                **settings,
+            )
     return [plan.named.get(node, lists[node]) for node in range(n_variables)]
 
 

@@ -90,6 +90,7 @@ def check_fit(est: ScoreEstimator, fitted: dict[str, Any]) -> None:
     states = fitted["_states"]
     need((states is None) == (tables.settings["n_states"] is None), "states")
     need(states is None or len(states) == len(names), "states")
+    need(tables.names == names, "names of variables")
     tables.n_threads = threads_of(est)
     if "_engine" in fitted:
         check_engine(fitted["_engine"], fitted["_plan"], tables)
@@ -175,7 +176,7 @@ def check_candidates(candidates: Any, n_variables: int) -> None:
 
 def check_preprocessing(preprocessing: Any, n_variables: int) -> None:
     need(isinstance(preprocessing, Preprocessing), "preprocessing")
-    for values in (preprocessing.shift, preprocessing.scale):
+    for values in (preprocessing.shift, preprocessing.scale, preprocessing.rest):
         need(is_array(values, "float64", (n_variables,)), "preprocessing")
         need(np.isfinite(values).all(), "preprocessing")
 
