@@ -288,9 +288,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             table=table,
             mask=mask,
             model=model,
-            preprocessing=check_preprocess(
-                self.preprocess, model, table.values, mask
-            ),
+            preprocessing=check_preprocess(self.preprocess, model, table.values, mask),
             graph_prior=graph_prior,
             rules=rules,
             candidates=plan_candidates(self.candidates, table, rules, has_tables),

@@ -7,11 +7,12 @@ formula with the C core beyond the definitions of the models (docs/method.md).
 """
 
 import math
+from collections import Counter
 
 import numpy as np
 from mpmath import mp, mpf
 
-from reference.local_scores import bdeu_counts, fields_of
+from reference.local_scores import fields_of
 
 DIGITS = 600
 
@@ -184,15 +185,18 @@ def evidence(moments, model, node, parents, preprocess=None, fields=None):
 
 def bdeu_evidence(codes, mask, node, parents, n_states, equivalent_sample_size=1.0):
     """Log evidence of discrete data, by Gamma functions of all cells that occur."""
+    rows = np.asarray(codes)[np.asarray(mask)[:, node] == 0]
+    cells = Counter(map(tuple, rows[:, [*parents, node]].tolist()))
+    configurations = Counter(map(tuple, rows[:, list(parents)].tolist()))
     with mp.workdps(DIGITS):
-        counts = bdeu_counts(codes, mask, node, list(parents), n_states)
-        cell = mpf(equivalent_sample_size) / math.prod(
-            n_states[i] for i in [node, *parents]
-        )
-        row = cell * n_states[node]
-        total = mpf(0)
-        for states in counts[counts.sum(axis=1) > 0]:
-            total += log_gamma(row) - log_gamma(row + int(states.sum()))
-            for count in states[states > 0]:
-                total += log_gamma(cell + int(count)) - log_gamma(cell)
-        return float(total)
+        q = math.prod(n_states[i] for i in parents)
+        per_row = mpf(equivalent_sample_size) / q
+        per_cell = per_row / n_states[node]
+        total = sum((rising(per_cell, n) for n in cells.values()), mpf(0))
+        return float(total - sum(rising(per_row, n) for n in configurations.values()))
+
+
+def rising(x, n):
+    """log Gamma(x + n) / Gamma(x)"""
+    with mp.workdps(40):
+        return mp.loggamma(x + n) - mp.loggamma(x)
