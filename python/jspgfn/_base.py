@@ -373,7 +373,8 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             if is_known(tables.x, tables.mask, tables.settings):
                 who = "nobody, an earlier fit has done it"
             elif n_workers() == 1:
-                who = f"{problem.n_threads} threads"
+                n_threads = problem.n_threads
+                who = f"{n_threads} thread{'s' if n_threads > 1 else ''}"
             lines["fits"] = f"{n_sets} parent sets, one by one, by {who}"
         if problem.rules.any_edges:
             lines["constraints"] = (

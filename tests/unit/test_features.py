@@ -124,3 +124,21 @@ def test_what_has_no_meaning_is_refused(bent, exact):
     ]:
         with pytest.raises(ValueError, match=word):
             jspgfn.ExactPosterior(model).fit(bent)
+
+
+def test_exact_edges_are_those_of_a_long_chain_and_beat_straight_lines():
+    """8 variables, small networks as truth; benchmarks/predict.py eight in short."""
+    sim = jspgfn.simulate.nonlinear_gaussian(
+        n_variables=8, n_samples=100, random_state=3
+    )
+    shared = {"max_parents": 3, "n_jobs": 1, "random_state": 0}
+    model = jspgfn.RandomFeatures(noise_scale=0.1**0.5)
+    exact = jspgfn.ExactPosterior(model, **shared).fit(sim.X)
+    chain = jspgfn.StructureMCMC(model, n_moves=30_000_000, **shared).fit(sim.X)
+    edges = exact.edge_probabilities()
+    found, error = chain.edge_probabilities(standard_error=True)
+    assert np.abs(found - edges).max() < 0.01
+    assert (np.abs(found - edges) < 5 * error + 2e-3).all()
+    linear = jspgfn.ExactPosterior("linear", **shared).fit(sim.X)
+    assert jspgfn.metrics.auroc(edges, sim.graph) > 0.99
+    assert jspgfn.metrics.auroc(linear, sim.graph) < 0.9

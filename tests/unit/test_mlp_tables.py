@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jspgfn
-from jspgfn import _core
+from jspgfn import _core, _validation
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,25 @@ def test_one_evidence_is_that_of_the_table(exact):
         scores.evidence(2, [3, 0])
     with pytest.raises(ValueError, match="node"):
         scores.evidence(4, [])
+
+
+def test_fifty_variables_say_beforehand_what_they_take(monkeypatch, capsys):
+    """12 candidates each are chosen by random features; then nothing is built unseen."""
+    sim = jspgfn.simulate.nonlinear_gaussian(
+        n_variables=50, n_samples=30, random_state=0
+    )
+    chain = jspgfn.StructureMCMC("mlp", verbose=1, n_jobs=1)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_core, "fit_evidences", stop)
+    with pytest.raises(KeyboardInterrupt):
+        chain.fit(sim.X)
+    plan = capsys.readouterr().out
+    assert "12 per variable, the best; at most 3 parents; tables of 3.3 MB" in plan
+    assert "14950 parent sets, one by one, by 1 thread" in plan
+    assert "is not estimated" in plan
+    monkeypatch.setattr(_validation, "available_memory", lambda: 3e6)
+    with pytest.raises(ValueError, match=r"12 candidate parents .* 3\.3 MB"):
+        chain.fit(sim.X)
