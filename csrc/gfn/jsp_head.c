@@ -1,5 +1,10 @@
 /* jsp_head.c - outputs of the heads: from features to loc and U, and back. The densities are
- * in jsp_head_normal.c. */
+ * in jsp_head_normal.c.
+ *
+ * Which outputs a node needs depends on its parents. Of `diag` and `full` all D locs and
+ * diagonals are computed, in one product for all nodes, which costs less than single rows
+ * for the parents there are; what lies off the diagonal, and the many outputs of `mlp`, are
+ * computed one by one where they are needed. */
 #include "jsp_head.h"
 
 #include <assert.h>
@@ -18,6 +23,10 @@ static int is_full(const jsp_head *head) {
     return head->spec.kind == JSP_HEAD_FULL;
 }
 
+static int is_mlp(const jsp_head *head) {
+    return head->spec.kind == JSP_HEAD_MLP;
+}
+
 /* Whether the head has features of the graph as a whole. */
 static int sees_graph(const jsp_head *head) {
     return !is_full(head) && !head->spec.is_local;
@@ -25,7 +34,7 @@ static int sees_graph(const jsp_head *head) {
 
 jsp_head jsp_head_create(jsp_params *params, jsp_head_spec spec, int D) {
     jsp_head head = {.spec = spec, .D = D, .P = D};
-    if (spec.kind == JSP_HEAD_MLP) head.P = spec.n_units * (D + 2) + 1;
+    if (is_mlp(&head)) head.P = spec.n_units * (D + 2) + 1;
     if (spec.is_local) {
         head.own = jsp_params_add(params, "posterior_parameters.local.own", D, H, 1, 0);
         head.pair =
@@ -78,11 +87,11 @@ void jsp_head_shared_backward(const jsp_head *head, const jsp_real *d_shared,
 
 /* Entries of a node besides those that its parents bring, and per parent. */
 static size_t fixed_entries(const jsp_head *head) {
-    return head->spec.kind == JSP_HEAD_MLP ? 2 * (size_t)head->spec.n_units + 1 : 0;
+    return is_mlp(head) ? 2 * (size_t)head->spec.n_units + 1 : 0;
 }
 
 static size_t entries_per_parent(const jsp_head *head) {
-    return head->spec.kind == JSP_HEAD_MLP ? (size_t)head->spec.n_units : 1;
+    return is_mlp(head) ? (size_t)head->spec.n_units : 1;
 }
 
 /* A DAG of D nodes has at most D (D - 1) / 2 edges, with 0, 1, ..., D - 1 parents; then
@@ -115,6 +124,7 @@ static void place_state(const jsp_head *head, size_t graphs, jsp_head_state *s,
     s->d_hidden = jsp_places_take(p, nodes * H, sizeof(jsp_real));
     s->offset = jsp_places_take(p, nodes * H, sizeof(jsp_real));
     s->graph_part = jsp_places_take(p, graphs * H, sizeof(jsp_real));
+    if (!is_mlp(head)) s->dense = jsp_places_take(p, 2 * nodes * D, sizeof(jsp_real));
     if (head->spec.is_local) s->local = jsp_places_take(p, nodes * H, sizeof(jsp_real));
 }
 
@@ -170,7 +180,7 @@ static int list_run(jsp_head_state *s, int entry, int start, int n) {
 
 static void list_entries(const jsp_head *head, jsp_head_state *s,
                          const uint8_t *adjacency) {
-    const int D = head->D, is_mlp = head->spec.kind == JSP_HEAD_MLP;
+    const int D = head->D, has_units = is_mlp(head);
     const int per_parent = (int)entries_per_parent(head);
     int entry = 0, factor = 0, edge = 0;
     for (int n = 0; n < s->n_rows; n++) {
@@ -178,14 +188,15 @@ static void list_entries(const jsp_head *head, jsp_head_state *s,
         s->first[n] = entry;
         s->factor_first[n] = factor;
         s->parent_first[n] = edge;
-        const int start = is_mlp ? per_parent : 0; /* behind the biases of the units */
-        if (is_mlp) entry = list_run(s, entry, 0, per_parent);
+        const int start =
+            has_units ? per_parent : 0; /* behind the biases of the units */
+        if (has_units) entry = list_run(s, entry, 0, per_parent);
         for (int j = 0; j < D; j++) {
             if (!graph[j * D + s->node[n]]) continue;
             s->parent[edge++] = j;
             entry = list_run(s, entry, start + j * per_parent, per_parent);
         }
-        if (is_mlp) {
+        if (has_units) {
             entry = list_run(s, entry, start + D * per_parent, per_parent + 1);
         }
         const int k = entry - s->first[n];
@@ -277,6 +288,37 @@ static void invert_factor(int k, const double *U, double *inverse) {
     }
 }
 
+/* dense[n, o] = output o of row n, o < 2 D, without its bias */
+static void forward_dense(const jsp_head *head, const jsp_real *params,
+                          jsp_head_state *s) {
+    const size_t n_out = (size_t)head->output.n_out, columns = 2 * (size_t)head->D;
+    jsp_kernels_active()->product(s->n_rows, H, 2 * head->D, s->hidden, H, 1,
+                                  params + head->output.weight, n_out, 0, s->dense,
+                                  columns);
+}
+
+/* loc and r of row n */
+static void forward_entries(const jsp_head *head, const jsp_real *shared,
+                            jsp_head_state *s, int n) {
+    const jsp_real *hidden = s->hidden + (size_t)n * H;
+    const jsp_real *bias = shared + (size_t)head->output.n_out * H;
+    if (is_mlp(head)) {
+        for (int e = s->first[n], length; e < s->first[n + 1]; e += length) {
+            const int index = s->index[e];
+            length = run_length(s, e, s->first[n + 1]);
+            compute_outputs(head, shared, index, length, hidden, s->loc + e);
+            compute_outputs(head, shared, head->P + index, length, hidden, s->raw + e);
+        }
+        return;
+    }
+    const jsp_real *dense = s->dense + (size_t)n * 2 * (size_t)head->D;
+    for (int e = s->first[n]; e < s->first[n + 1]; e++) {
+        const int loc = s->index[e], raw = head->D + loc;
+        s->loc[e] = (double)dense[loc] + (double)bias[loc];
+        s->raw[e] = (double)dense[raw] + (double)bias[raw];
+    }
+}
+
 static void forward_node(const jsp_head *head, const jsp_real *shared,
                          jsp_head_state *s, int n) {
     const int k = s->first[n + 1] - s->first[n];
@@ -285,12 +327,7 @@ static void forward_node(const jsp_head *head, const jsp_real *shared,
     const double *raw = s->raw + s->first[n];
     double *factor = s->factor + s->factor_first[n];
     double *inverse = s->inverse + s->factor_first[n];
-    for (int e = s->first[n], length; e < s->first[n + 1]; e += length) {
-        length = run_length(s, e, s->first[n + 1]);
-        compute_outputs(head, shared, s->index[e], length, hidden, s->loc + e);
-        compute_outputs(head, shared, head->P + s->index[e], length, hidden,
-                        s->raw + e);
-    }
+    forward_entries(head, shared, s, n);
     if (!is_full(head)) {
         for (int a = 0; a < k; a++) {
             inverse[a] = jsp_special_softplus(raw[a]);
@@ -320,6 +357,7 @@ void jsp_head_forward(const jsp_head *head, const jsp_real *params,
     list_entries(head, state, adjacency);
     if (head->spec.is_local) forward_local(head, params, state);
     forward_hidden(head, params, state);
+    if (!is_mlp(head)) forward_dense(head, params, state);
     const int rows = state->n_rows;
     for (int n = 0; n < rows; n++) forward_node(head, shared, state, n);
     memset(state->d_loc, 0, (size_t)state->first[rows] * sizeof(double));
@@ -358,6 +396,29 @@ static void pull_softplus(const jsp_head *head, const jsp_head_state *s, int n,
     }
 }
 
+/* From gradients of loc and r, in s->raw, to d_hidden (overwritten) and the weights. */
+static void backward_dense(const jsp_head *head, const jsp_real *shared,
+                           jsp_head_state *s, jsp_real *d_shared) {
+    const jsp_kernels *kernels = jsp_kernels_active();
+    const int D = head->D;
+    const size_t columns = 2 * (size_t)D;
+    jsp_real *d_bias = d_shared + (size_t)head->output.n_out * H;
+    memset(s->dense, 0, (size_t)s->n_rows * columns * sizeof(jsp_real));
+    for (int n = 0; n < s->n_rows; n++) {
+        jsp_real *d = s->dense + (size_t)n * columns;
+        for (int e = s->first[n]; e < s->first[n + 1]; e++) {
+            d[s->index[e]] = (jsp_real)s->d_loc[e];
+            d[D + s->index[e]] = (jsp_real)s->raw[e];
+        }
+        kernels->add(columns, d, d_bias);
+    }
+    kernels->product(s->n_rows, 2 * D, H, s->dense, columns, 1, shared, H, 0,
+                     s->d_hidden, H);
+    kernels->product(2 * D, s->n_rows, H, s->dense, 1, columns, s->hidden, H, 1,
+                     d_shared, H);
+}
+
+/* The outputs that are computed one by one. */
 static void backward_node(const jsp_head *head, const jsp_real *shared,
                           jsp_head_state *s, int n, jsp_real *d_shared) {
     const int k = s->first[n + 1] - s->first[n];
@@ -365,9 +426,8 @@ static void backward_node(const jsp_head *head, const jsp_real *shared,
     jsp_real *d_hidden = s->d_hidden + (size_t)n * H;
     const int *parent = s->parent + s->parent_first[n];
     const double *d_factor = s->d_factor + s->factor_first[n];
-    double *d_raw = s->raw + s->first[n]; /* r itself is not needed any more */
-    pull_softplus(head, s, n, d_raw);
-    for (int e = s->first[n], length; e < s->first[n + 1]; e += length) {
+    for (int e = s->first[n], length; is_mlp(head) && e < s->first[n + 1];
+         e += length) {
         length = run_length(s, e, s->first[n + 1]);
         pull_outputs(head, shared, s->index[e], length, s->d_loc + e, hidden, d_hidden,
                      d_shared);
@@ -425,7 +485,14 @@ void jsp_head_backward(const jsp_head *head, const jsp_real *params,
     const jsp_kernels *kernels = jsp_kernels_active();
     const int rows = state->n_rows, is_local = head->spec.is_local;
     const size_t numbers = (size_t)rows * H;
-    memset(state->d_hidden, 0, numbers * sizeof(jsp_real));
+    /* r itself is not needed any more */
+    for (int n = 0; n < rows; n++)
+        pull_softplus(head, state, n, state->raw + state->first[n]);
+    if (is_mlp(head)) {
+        memset(state->d_hidden, 0, numbers * sizeof(jsp_real));
+    } else {
+        backward_dense(head, shared, state, d_shared);
+    }
     for (int n = 0; n < rows; n++) backward_node(head, shared, state, n, d_shared);
     kernels->relu_backward(numbers, state->hidden, NULL, state->d_hidden,
                            state->d_hidden);

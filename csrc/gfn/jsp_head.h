@@ -87,9 +87,10 @@ typedef struct jsp_head_state {
     double *factor, *d_factor;   /* U */
     double *inverse;             /* U^-1, in the same form */
     jsp_real *hidden, *d_hidden; /* [rows, 128] */
-    jsp_real *offset;            /* [rows, 128] part of the graph's features */
-    jsp_real *graph_part;        /* [B, 128] */
-    jsp_real *local;             /* [rows, 128] features of a local head, else NULL */
+    jsp_real *dense;      /* [rows, 2 D] loc and r of all D, then gradients; not mlp */
+    jsp_real *offset;     /* [rows, 128] part of the graph's features */
+    jsp_real *graph_part; /* [B, 128] */
+    jsp_real *local;      /* [rows, 128] features of a local head, else NULL */
     const jsp_real *node_features, *global_features; /* of the forward pass, borrowed */
     char *memory;                                    /* owned */
 } jsp_head_state;
