@@ -43,26 +43,26 @@ static int row_end(const node_view *v, int a) {
     return v->is_diag ? a + 1 : v->k;
 }
 
-/* y += c x */
-static void add_scaled(int K, double c, const double *x, double *y) {
-    jsp_kernels_active()->add_scaled((size_t)K, c, x, y);
-}
-
 static double dot(int K, const double *x, const double *y) {
     return jsp_kernels_active()->sum_products((size_t)K, NULL, x, y, 0);
 }
 
 void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state, int K,
                             const double *eps, double *theta) {
+    const jsp_kernels *kernels = jsp_kernels_active();
     for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
+        const size_t first = v.first * (size_t)K;
         const double *inverse = v.inverse;
-        for (int a = 0; a < v.k; a++) {
-            double *row = theta + (v.first + (size_t)a) * (size_t)K;
-            for (int l = 0; l < K; l++) row[l] = v.loc[a];
-            for (int c = a; c < row_end(&v, a); c++) {
-                add_scaled(K, *inverse++, eps + (v.first + (size_t)c) * (size_t)K, row);
-            }
+        if (v.is_diag) {
+            kernels->scale_rows(v.k, (size_t)K, v.loc, inverse, eps + first,
+                                theta + first);
+            continue;
+        }
+        for (int a = 0; a < v.k; inverse += v.k - a, a++) {
+            const size_t row = first + (size_t)(a * K);
+            kernels->combine_rows(v.k - a, (size_t)K, v.loc[a], inverse, eps + row,
+                                  theta + row);
         }
     }
 }
@@ -74,25 +74,66 @@ void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state,
         const node_view v = view_node(head, state, n);
         double *total = log_prob + (size_t)state->graph[n] * (size_t)K;
         const double *factor = v.factor;
-        for (int a = 0; a < v.k; a++) {
-            const double *e = eps + (v.first + (size_t)a) * (size_t)K;
-            const double constant = log(*factor) - 0.5 * JSP_SPECIAL_LOG_2PI;
-            for (int l = 0; l < K; l++) total[l] += constant - 0.5 * e[l] * e[l];
-            factor += row_end(&v, a) - a;
+        double constant = 0;
+        for (int a = 0; a < v.k; factor += row_end(&v, a) - a, a++) {
+            constant += log(*factor) - 0.5 * JSP_SPECIAL_LOG_2PI;
         }
+        for (int l = 0; l < K; l++) total[l] += constant;
+        jsp_kernels_active()->add_squares(v.k, (size_t)K, -0.5,
+                                          eps + v.first * (size_t)K, total);
     }
 }
 
 void jsp_head_normal_slope(const jsp_head *head, const jsp_head_state *state, int K,
                            const double *eps, double *slope) {
+    const jsp_kernels *kernels = jsp_kernels_active();
     for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
+        const size_t first = v.first * (size_t)K;
         const double *factor = v.factor;
-        for (int a = 0; a < v.k; a++) {
-            const double *e = eps + (v.first + (size_t)a) * (size_t)K;
-            for (int c = a; c < row_end(&v, a); c++) {
-                add_scaled(K, *factor++, e, slope + (v.first + (size_t)c) * (size_t)K);
-            }
+        if (v.is_diag) {
+            kernels->scale_rows(v.k, (size_t)K, NULL, factor, eps + first,
+                                slope + first);
+            continue;
+        }
+        for (int a = 0; a < v.k; factor += v.k - a, a++) {
+            const size_t row = first + (size_t)(a * K);
+            kernels->add_outer(v.k - a, (size_t)K, factor, eps + row, slope + row);
+        }
+    }
+}
+
+/* Rows of a node whose sums are taken at once. */
+enum { ROWS = 64 };
+
+/* diag: theta - loc is eps / U, so that sums with eps are enough. d has the sum `total`. */
+static void pull_log_prob(const node_view *v, int K, const double *eps, const double *d,
+                          double total) {
+    double sums[ROWS][2];
+    for (int a = 0; a < v->k; a += ROWS) {
+        const int n = v->k - a < ROWS ? v->k - a : ROWS;
+        jsp_kernels_active()->sum_rows(n, (size_t)K, d,
+                                       eps + (v->first + (size_t)a) * (size_t)K,
+                                       sums[0]);
+        for (int r = 0; r < n; r++) {
+            v->d_factor[a + r] += (total - sums[r][1]) * v->inverse[a + r];
+            v->d_loc[a + r] += v->factor[a + r] * sums[r][0];
+        }
+    }
+}
+
+static void pull_slope(const node_view *v, int K, const double *eps,
+                       const double *d_theta, const double *d_slope) {
+    double sums[ROWS][3];
+    for (int a = 0; a < v->k; a += ROWS) {
+        const int n = v->k - a < ROWS ? v->k - a : ROWS;
+        const size_t row = (v->first + (size_t)a) * (size_t)K;
+        jsp_kernels_active()->sum_rows_against(n, (size_t)K, eps + row, d_slope + row,
+                                               d_theta + row, sums[0]);
+        for (int r = 0; r < n; r++) {
+            const double inverse = v->inverse[a + r];
+            v->d_loc[a + r] += sums[r][1];
+            v->d_factor[a + r] += sums[r][0] - inverse * inverse * sums[r][2];
         }
     }
 }
@@ -106,11 +147,15 @@ void jsp_head_normal_log_prob_backward(const jsp_head *head, jsp_head_state *sta
         const double *factor = v.factor;
         double *d_factor = v.d_factor, total = 0;
         for (int l = 0; l < K; l++) total += d[l];
+        if (v.is_diag) {
+            pull_log_prob(&v, K, eps, d, total);
+            continue;
+        }
         for (int a = 0; a < v.k; a++) {
             const double *e = eps + (v.first + (size_t)a) * (size_t)K;
             const double d_e = dot(K, d, e);
             *d_factor += total / *factor;
-            for (int c = a; c < row_end(&v, a); c++) {
+            for (int c = a; c < v.k; c++) {
                 const double *t = theta + (v.first + (size_t)c) * (size_t)K;
                 *d_factor++ -=
                     jsp_kernels_active()->sum_products((size_t)K, d, e, t, v.loc[c]);
@@ -120,8 +165,8 @@ void jsp_head_normal_log_prob_backward(const jsp_head *head, jsp_head_state *sta
     }
 }
 
-/* Gradient of U through theta: - (V^T d_theta)_a z_c for V = U^-1; row a of V^T d_theta is
- * made in pieces, one for each row b <= a of V. */
+/* full: gradient of U through theta: - (V^T d_theta)_a z_c for V = U^-1; row a of V^T d_theta
+ * is made in pieces, one for each row b <= a of V. */
 static void pull_samples(const node_view *v, int K, const double *theta,
                          const double *d_theta) {
     const int k = v->k;
@@ -131,15 +176,11 @@ static void pull_samples(const node_view *v, int K, const double *theta,
     }
     for (int c = 0; c < k; c++) {
         const double *t = theta + (v->first + (size_t)c) * (size_t)K;
-        for (int b = v->is_diag ? c : 0; b <= c; b++) {
+        for (int b = 0; b <= c; b++) {
             const double *d = d_theta + (v->first + (size_t)b) * (size_t)K;
+            const double *row_of_b = v->inverse + b * k - b * (b - 1) / 2;
             const double sum =
                 jsp_kernels_active()->sum_products((size_t)K, NULL, d, t, v->loc[c]);
-            if (v->is_diag) {
-                v->d_factor[c] -= v->inverse[c] * sum;
-                continue;
-            }
-            const double *row_of_b = v->inverse + b * k - b * (b - 1) / 2;
             for (int a = b; a <= c; a++) {
                 v->d_factor[a * k - a * (a - 1) / 2 + c - a] -= row_of_b[a - b] * sum;
             }
@@ -153,9 +194,13 @@ void jsp_head_normal_slope_backward(const jsp_head *head, jsp_head_state *state,
     for (int n = 0; n < state->n_rows; n++) {
         const node_view v = view_node(head, state, n);
         double *d_factor = v.d_factor;
+        if (v.is_diag) {
+            pull_slope(&v, K, eps, d_theta, d_slope);
+            continue;
+        }
         for (int a = 0; a < v.k; a++) {
             const double *e = eps + (v.first + (size_t)a) * (size_t)K;
-            for (int c = a; c < row_end(&v, a); c++) {
+            for (int c = a; c < v.k; c++) {
                 *d_factor++ += dot(K, e, d_slope + (v.first + (size_t)c) * (size_t)K);
             }
         }

@@ -130,17 +130,40 @@ typedef struct jsp_kernels {
     void (*softmax_rows_backward)(int B, int n, jsp_real factor, const jsp_real *y,
                                   const jsp_real *dy, jsp_real *dx);
 
-    /* y[k] += c x[k], in double; x and y must not overlap */
-    void (*add_scaled)(size_t n, double c, const double *x, double *y);
+    /* The next five in double; a < n_rows, rows of n; x, z [n_rows, n]; no overlap.
+     *
+     * y[k] = start + sum_a c[a] x[a, k], in the order of a       c [n_rows]  y [n] */
+    void (*combine_rows)(int n_rows, size_t n, double start, const double *c,
+                         const double *x, double *y);
 
-    /* y[k] += sum_a c[a] x[a, k] in double, in the order of a
-     *   c [n_rows]  x [n_rows, n]  y [n] accumulates; no overlap */
-    void (*add_combination)(int n_rows, size_t n, const double *c, const double *x,
-                            double *y);
+    /* y[a, k] = start[a] + c[a] x[a, k], or y[a, k] += c[a] x[a, k] with start NULL */
+    void (*scale_rows)(int n_rows, size_t n, const double *start, const double *c,
+                       const double *x, double *y);
+
+    /* y[a, k] += c[a] x[k] */
+    void (*add_outer)(int n_rows, size_t n, const double *c, const double *x,
+                      double *y);
+
+    /* y[k] += c sum_a x[a, k]^2 */
+    void (*add_squares)(int n_rows, size_t n, double c, const double *x, double *y);
+
+    /* y[k] += sum_a x[a, k] (c[a] + z[a, k]) / 2 */
+    void (*add_half_products)(int n_rows, size_t n, const double *c, const double *x,
+                              const double *z, double *y);
 
     /* sum_k w[k] x[k] (y[k] - shift) in double, in a fixed order; w NULL = 1 */
     double (*sum_products)(size_t n, const double *w, const double *x, const double *y,
                            double shift);
+
+    /* sums[a] = { sum_k w[k] x[a, k], sum_k w[k] x[a, k]^2 } in double, in a fixed order
+     *   w [n]  x [n_rows, n]  sums [n_rows, 2] overwritten */
+    void (*sum_rows)(int n_rows, size_t n, const double *w, const double *x,
+                     double *sums);
+
+    /* sums[a] = { sum_k x y, sum_k z, sum_k x z } of rows a in double, in a fixed order
+     *   x, y, z [n_rows, n]  sums [n_rows, 3] overwritten */
+    void (*sum_rows_against)(int n_rows, size_t n, const double *x, const double *y,
+                             const double *z, double *sums);
 
     /* Huber losses of scale (shift - x[l]) beyond `limit`: adds sum_l to *value and
      * the negative derivatives c to d[l] -= c; returns sum_l c. In double, in a fixed order.

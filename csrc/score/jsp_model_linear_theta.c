@@ -16,7 +16,6 @@
 #include "jsp_model_linear_theta.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "jsp_kernels.h"
 #include "jsp_rows.h"
@@ -51,43 +50,47 @@ static double scatter(const moments *m, int i, int k) {
     return m->precision * m->data.scatter[(size_t)i * (size_t)m->D + (size_t)k];
 }
 
-/* y[a, :] -= sum over c of (S_ac v / s^2 + [a = c] / w^2) x[c, :] */
+/* y[a, :] = start[a] - sum over c of (S_ac v / s^2 + [a = c] / w^2) x[c, :]; NULL = 0 */
 static void subtract_product(const moments *m, int p, const int *parents, int K,
-                             const double *x, double *y) {
+                             const double *start, const double *x, double *y) {
     double row[JSP_MAX_VARIABLES];
     for (int a = 0; a < p; a++) {
         for (int c = 0; c < p; c++) {
             row[c] = -(scatter(m, parents[a], parents[c]) + (a == c) * m->ridge);
         }
-        jsp_kernels_active()->add_combination(p, (size_t)K, row, x,
-                                              y + (size_t)a * (size_t)K);
+        jsp_kernels_active()->combine_rows(p, (size_t)K, start ? start[a] : 0, row, x,
+                                           y + (size_t)a * (size_t)K);
     }
 }
 
-/* Samples that are taken at once where they need memory of their own. */
-enum { CHUNK = 64 };
+/* Samples for which there is memory on the stack. */
+enum { CHUNK = 256 };
 
 /* y[a, k] += mean_weight d_k m_a,  d_k = start - m_S^T x[:, k]; log_joint [K] loses
- * mean_weight / 2 d_k^2 unless it is NULL. */
+ * mean_weight / 2 d_k^2 unless it is NULL. Samples are taken one by one where K is more than
+ * there is room for. */
 static void add_means(const moments *m, double start, int p, const int *parents, int K,
                       const double *x, double *y, double *log_joint) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    double d[CHUNK];
+    double d[CHUNK], c[JSP_MAX_VARIABLES], minus[JSP_MAX_VARIABLES];
     if (m->mean_weight == 0) return;
-    for (int first = 0; first < K; first += CHUNK) {
-        const size_t n = (size_t)(K - first < CHUNK ? K - first : CHUNK);
-        for (size_t k = 0; k < n; k++) d[k] = start;
-        for (int a = 0; a < p; a++) {
-            const double *row = x + (size_t)a * (size_t)K + first;
-            kernels->add_scaled(n, -m->data.mean[parents[a]], row, d);
+    for (int a = 0; a < p; a++) {
+        minus[a] = -m->data.mean[parents[a]];
+        c[a] = m->mean_weight * m->data.mean[parents[a]];
+    }
+    if (K <= CHUNK) {
+        kernels->combine_rows(p, (size_t)K, start, minus, x, d);
+        if (log_joint) {
+            kernels->add_squares(1, (size_t)K, -0.5 * m->mean_weight, d, log_joint);
         }
-        for (size_t k = 0; log_joint && k < n; k++) {
-            log_joint[(size_t)first + k] -= 0.5 * m->mean_weight * d[k] * d[k];
-        }
-        for (int a = 0; a < p; a++) {
-            double *row = y + (size_t)a * (size_t)K + first;
-            kernels->add_scaled(n, m->mean_weight * m->data.mean[parents[a]], d, row);
-        }
+        kernels->add_outer(p, (size_t)K, c, d, y);
+        return;
+    }
+    for (int k = 0; k < K; k++) {
+        double sum = start;
+        for (int a = 0; a < p; a++) sum += minus[a] * x[a * K + k];
+        if (log_joint) log_joint[k] += -0.5 * m->mean_weight * (sum * sum);
+        for (int a = 0; a < p; a++) y[a * K + k] += c[a] * sum;
     }
 }
 
@@ -100,19 +103,13 @@ void jsp_model_linear_theta_log_joint(const jsp_model_setup *setup, int node,
     const double constant = -0.5 * m.n_rows * (JSP_SPECIAL_LOG_2PI + 2 * log(s)) -
                             0.5 * n_parents * (JSP_SPECIAL_LOG_2PI + 2 * log(w)) -
                             0.5 * scatter(&m, node, node);
-    for (int a = 0; a < n_parents; a++) {
-        const double b = scatter(&m, parents[a], node);
-        for (int k = 0; k < K; k++) slope[(size_t)a * (size_t)K + (size_t)k] = b;
-    }
-    subtract_product(&m, n_parents, parents, K, theta, slope);
+    double b[JSP_MAX_VARIABLES];
+    for (int a = 0; a < n_parents; a++) b[a] = scatter(&m, parents[a], node);
+    subtract_product(&m, n_parents, parents, K, b, theta, slope);
     for (int k = 0; k < K; k++) log_joint[k] += constant;
     /* with A = S + I / w^2: b^T theta - 1/2 theta^T A theta = 1/2 theta^T (b + slope) */
-    for (int a = 0; a < n_parents; a++) {
-        const double b = scatter(&m, parents[a], node);
-        const double *t = theta + (size_t)a * (size_t)K;
-        const double *u = slope + (size_t)a * (size_t)K;
-        for (int k = 0; k < K; k++) log_joint[k] += 0.5 * t[k] * (b + u[k]);
-    }
+    jsp_kernels_active()->add_half_products(n_parents, (size_t)K, b, theta, slope,
+                                            log_joint);
     add_means(&m, m.data.mean[node], n_parents, parents, K, theta, slope, log_joint);
 }
 
@@ -122,7 +119,6 @@ void jsp_model_linear_theta_pull_slope(const jsp_model_setup *setup, int node,
                                        double *d_theta) {
     const moments m = moments_of(setup, node);
     (void)theta; /* the second derivative is constant */
-    memset(d_theta, 0, (size_t)n_parents * (size_t)K * sizeof *d_theta);
-    subtract_product(&m, n_parents, parents, K, d_slope, d_theta);
+    subtract_product(&m, n_parents, parents, K, NULL, d_slope, d_theta);
     add_means(&m, 0, n_parents, parents, K, d_slope, d_theta, NULL);
 }
