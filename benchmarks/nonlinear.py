@@ -1,8 +1,8 @@
-"""Non-linear models: accuracy of evidences and posteriors, speed, prediction.
+"""Non-linear models: accuracy of evidences and posteriors, speed.
 
-    python benchmarks/nonlinear.py evidence|graphs|speed|protocol|real
+    python benchmarks/nonlinear.py evidence|graphs|speed
 
-Prints only. Times are processor seconds of one thread.
+Prints only (`predict.py` says what the models are worth). Times are processor seconds of one thread.
 """
 
 import argparse
@@ -262,96 +262,11 @@ def run_speed(options):
     print_table(rows)
 
 
-# --- prediction ----------------------------------------------------------------------
-
-
-def models_of(noise_scale):
-    return {
-        "linear": jspgfn.LinearGaussian(),
-        "nig": jspgfn.NormalInverseGamma(),
-        "bge": jspgfn.BGe(),
-        "features": jspgfn.RandomFeatures(),
-        "mlp": jspgfn.MLPGaussian(noise_scale=noise_scale),
-    }
-
-
-def run_protocol(options):
-    """20 variables, 100 rows, networks as truth: side by side."""
-    rows = []
-    for seed in range(options.seeds):
-        sim = jspgfn.simulate.nonlinear_gaussian(
-            n_variables=20, n_samples=200, random_state=seed
-        )
-        for name, model in models_of(None).items():
-            post, seconds = fit(model, sim.X[:100], None, options.time, seed)
-            density = post.predict_log_density(sim.X[100:])
-            rows.append(
-                {
-                    "seed": seed,
-                    "model": name,
-                    "log density": float(np.mean(density)),
-                    "AUROC": jspgfn.metrics.auroc(post, sim.graph),
-                    "Brier": jspgfn.metrics.brier(post, sim.graph),
-                    "edges": float(np.asarray(post.graphs).sum(axis=(1, 2)).mean()),
-                    "true": int(sim.graph.sum()),
-                    "seconds": seconds,
-                }
-            )
-            print(rows[-1], flush=True)
-    print_table(rows)
-
-
-def fit(model, x, interventions, seconds, seed):
-    begin = time.process_time()
-    estimator = jspgfn.JSPGFN(
-        model, max_parents=3, max_time=seconds, n_jobs=1, random_state=seed
-    ).fit(x, interventions=interventions)
-    return estimator.sample(1000), time.process_time() - begin
-
-
-def run_real(options):
-    """Sachs: 40 rows of each condition but the last; held-out rows, held-out condition."""
-    bunch = jspgfn.datasets.load_sachs(interventions=True)
-    x = np.log(bunch.data.to_numpy())
-    names = list(bunch.feature_names)
-    targets = np.array(bunch.interventions)
-    mask = np.array([[t == name for name in names] for t in targets])
-    rng = np.random.default_rng(0)
-    kinds = sorted(set(targets.tolist()))
-    held = kinds[-1]
-    train, test = [], []
-    for kind in kinds:
-        rows = rng.permutation(np.flatnonzero(targets == kind))
-        if kind != held:
-            train.extend(rows[:40])
-        test.extend(rows[40:140])
-    test = np.array(test)
-    is_held = targets[test] == held
-    rows = []
-    for name, model in models_of(None).items():
-        post, seconds = fit(model, x[train], mask[train], options.time, 0)
-        density = post.predict_log_density(x[test], interventions=mask[test])
-        rows.append(
-            {
-                "model": name,
-                "rows": len(train),
-                "held-out rows": float(density[~is_held].mean()),
-                f"held-out {held}": float(density[is_held].mean()),
-                "edges": float(np.asarray(post.graphs).sum(axis=(1, 2)).mean()),
-                "seconds": seconds,
-            }
-        )
-        print(rows[-1], flush=True)
-    print_table(rows)
-
-
 def main():
     commands = {
         "evidence": run_evidence,
         "graphs": run_graphs,
         "speed": run_speed,
-        "protocol": run_protocol,
-        "real": run_real,
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=list(commands))
@@ -366,7 +281,6 @@ def main():
     parser.add_argument("--keep", help="file that keeps the judges' values")
     parser.add_argument("--seeds", type=int, default=3, help="data sets")
     parser.add_argument("--nodes", type=int, default=20, help="nodes timed with mlp")
-    parser.add_argument("--time", type=float, default=60.0, help="seconds of a fit")
     options = parser.parse_args()
     commands[options.what](options)
 

@@ -31,6 +31,7 @@ from jspgfn import _core, _spread
 NOISE = 0.1**0.5  # of the simulations
 N_DRAWS = 2000
 SETS_AT_ONCE = 64
+TARGETS = ["Cebpb", "Hif1a", "Nfkb1", "Rel", "Rela", "Spi1", "Stat1", "Stat2"]
 
 
 # --- what a stopped command has done -------------------------------------------------
@@ -142,7 +143,7 @@ def run_protocol(options, cache):
                         *(cache, seed, sim, name, kind, shared),
                     )
                 )
-    rows = [{k: v for k, v in row.items() if not is_long(v)} for row in rows]
+    rows = [{k: v for k, v in row.items() if k != "matrix"} for row in rows]
     print_table(rows)
     print_table(means_of(rows))
     return {"rows": rows, "means": means_of(rows)}
@@ -486,7 +487,7 @@ def main():
     )
     parser.add_argument("--rows", type=int, default=400, help="for training")
     parser.add_argument("--candidates", type=int, default=8, help="of perturb")
-    parser.add_argument("--held", nargs="+", default=["Stat2", "Rela", "Cebpb"])
+    parser.add_argument("--held", nargs="+", default=TARGETS)
     parser.add_argument("--moves", type=int, default=20_000_000, help="of real chains")
     options = parser.parse_args()
     result = commands[options.what](options, Cache(options.cache))
