@@ -2,7 +2,8 @@
 
     python benchmarks/nonlinear.py evidence|graphs|speed
 
-Prints only (`predict.py` says what the models are worth). Times are processor seconds of one thread.
+Prints only. Times are processor seconds of one thread. What the models are worth is measured
+by predict.py.
 """
 
 import argparse
