@@ -2,8 +2,8 @@
 
     python benchmarks/nonlinear.py evidence|graphs|speed
 
-Prints only. Times are processor seconds of one thread. What the models are worth is measured
-by predict.py.
+Prints only. Times are processor seconds of one thread. What the models are worth is
+measured by predict.py.
 """
 
 import argparse

@@ -227,7 +227,8 @@ class MLPGaussian(BaseEstimator):  # type: ignore[misc]
     by sequential Monte Carlo, parent set by parent set, before anything else begins: some
     milliseconds each at 100 rows, so at most 3 parents per node are considered unless
     `max_parents` says otherwise. They are kept for later fits of the process on the same
-    data, and ``joblib.parallel_config`` spreads them over processes or machines. With ``JSPGFN(generator="gnn", head="mlp")`` there are no
+    data, and ``joblib.parallel_config`` spreads them over processes or machines. With
+    ``JSPGFN(generator="gnn", head="mlp")`` there are no
     such tables; the published method learns parameters together with the graph, with a
     head of one mode, although units can be permuted.
 
