@@ -326,9 +326,10 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
         if (jsp_bits_has(allowed, j)) jsp_bits_remove(&allowed, j);
         if (target->max_parents[j] > 0) n_allowed += jsp_bits_count(allowed);
     }
-    if (!n_allowed) {
+    if (!n_allowed && config->head.kind == JSP_HEAD_MLP) {
         return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "no edge may be added, so there is nothing to learn");
+                              "no edge may be added: the head 'mlp' learns from "
+                              "transitions, of which there are none");
     }
     jsp_gnn_trainer *trainer = jsp_memory_alloc(1, sizeof *trainer);
     if (!trainer) return jsp_status_no_memory(error, sizeof *trainer, "the trainer");
@@ -341,8 +342,10 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
         jsp_gnn_trainer_destroy(trainer);
         return status;
     }
-    jsp_environments_prefill(&trainer->environments, trainer->config.seed,
-                             trainer->config.n_prefill, &trainer->replay);
+    if (n_allowed) { /* else the empty graph is all there is, see run_update */
+        jsp_environments_prefill(&trainer->environments, trainer->config.seed,
+                                 trainer->config.n_prefill, &trainer->replay);
+    }
     *out = trainer;
     return JSP_OK;
 }
@@ -609,7 +612,12 @@ static jsp_status check_finite(const jsp_gnn_trainer *trainer, const char *name,
 
 static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
                              jsp_gnn_trainer_metrics *metrics, jsp_error *error) {
+    *metrics = (jsp_gnn_trainer_metrics){0};
     plan_update(trainer, time_fraction, metrics);
+    if (trainer->replay.n == 0) { /* no edge may be added: nothing to learn */
+        trainer->update++;
+        return JSP_OK;
+    }
     worker *work = &trainer->workers[0];
     trainer->exploration = metrics->exploration;
     start_clock(work);

@@ -67,8 +67,9 @@ typedef struct jsp_gnn_trainer jsp_gnn_trainer;
 
 /* Allocates everything and fills the replay. `target` is borrowed and must outlive the
  * trainer; its setup has rows if its model needs them. Minibatches come from rows that its
- * data keep. JSP_ERROR_VALUE when no edge may be added, or the model lacks log_joint or
- * rows, or does not fit the head. */
+ * data keep. Where no edge may be added updates do nothing. JSP_ERROR_VALUE when this
+ * is so with the head mlp, whose parameters of the empty graph no transition teaches, or
+ * the model lacks log_joint or rows, or does not fit the head. */
 jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
                                   const jsp_gnn_trainer_config *config,
                                   jsp_gnn_trainer **out, jsp_error *error);

@@ -121,7 +121,7 @@ static int check_replay(const jsp_py_gnn_trainer *self, npy_intp n,
         PyErr_NoMemory();
         return -1;
     }
-    int fits = n > 0;
+    int fits = 1;
     for (npy_intp k = 0; k < n && fits; k++) {
         for (int c = 0; c < D * D; c++) {
             cells[c] = graphs[(size_t)k * n_words + (size_t)c / 32] >> (c % 32) & 1;
@@ -166,8 +166,10 @@ static int write_state(const jsp_py_gnn_trainer *self, PyObject *state) {
         read_numbers(state, number) < 0) {
         return -1;
     }
-    /* while there is room the next transition goes behind the last one */
-    if (n > replay->capacity || number[NEXT] >= replay->capacity ||
+    /* While there is room the next transition goes behind the last one. An empty replay is
+     * that of a trainer that may add no edge. */
+    if (n > replay->capacity || (n == 0) != (replay->n == 0) ||
+        number[NEXT] >= replay->capacity ||
         (n < replay->capacity && number[NEXT] != (double)n) ||
         PyArray_DIM(packed, 1) != (npy_intp)replay->n_words) {
         PyErr_SetString(PyExc_ValueError,

@@ -23,6 +23,7 @@ from ._exceptions import (
     NoiseScaleWarning,
     NotMixedWarning,
     TimeBudgetWarning,
+    UnusedSettingWarning,
     WarmStartWarning,
 )
 from ._files import load
@@ -66,6 +67,7 @@ __all__ = [
     "Refinement",
     "StructureMCMC",
     "TimeBudgetWarning",
+    "UnusedSettingWarning",
     "WarmStartWarning",
     "__version__",
     "datasets",

@@ -686,6 +686,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         draws = self.sample(
             N_SCORE_DRAWS, stream_seed(self.random_seed_, STREAM_SUMMARY)
         )
+        draws._reader = type(self).__name__  # whom messages about X name
         return draws.predict_log_density(X, interventions)
 
     def sample(self, n: int = 1000, random_state: Any = None) -> Posterior:

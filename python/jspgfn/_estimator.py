@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
 from dataclasses import dataclass
@@ -35,8 +36,21 @@ from ._engine import (
     train,
     training_bytes,
 )
-from ._exceptions import NotMixedWarning, TimeBudgetWarning, WarmStartWarning
-from ._gnn import PAPER, GnnEngine, check_gnn, check_options
+from ._exceptions import (
+    NotMixedWarning,
+    TimeBudgetWarning,
+    UnusedSettingWarning,
+    WarmStartWarning,
+)
+from ._gnn import (
+    HEADS,
+    PAPER,
+    GnnEngine,
+    check_batch,
+    check_gnn,
+    check_values,
+    name_unused,
+)
 from ._models import Model
 from ._posterior import Posterior
 from ._progress import Callback, check_callback
@@ -115,17 +129,19 @@ class JSPGFN(ScoreEstimator):
         stretches of 100 updates, in the last one by two standard errors.
     batch_size : int
         Own draws per update, and as many states of structure chains; for "gnn"
-        transitions per update.
+        transitions per update, at most the replay's capacity (fewer while the replay
+        does not hold as many yet).
     learning_rate : float
         Peak learning rate of Adam.
     objective : {"tb", "ml"}
         For "edges": "tb" is a short start by maximum likelihood on states of structure
         chains, then trajectory balance on these and own draws; "ml" is maximum
         likelihood throughout. Chains then never learn from the policy, and `history_`
-        has no gap.
+        has no gap. "gnn" has the loss of the published method and refuses "ml".
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
-        model "mlp", and only there, independent weights of the node's network.
+        model "mlp", and only there, independent weights of the node's network. Another
+        generator warns when this setting or one of the next three is not the default.
     head_scope : {"global", "local"}
         For "gnn": what the parameters of a node may depend on. "global", as published:
         the whole graph. "local": the node and its parents, which is all that matters with
@@ -511,7 +527,13 @@ class JSPGFN(ScoreEstimator):
             "likelihood_fraction": 1.0 if objective == "ml" else LIKELIHOOD_FRACTION
         }
         by_default = default_n_iter(problem.n_variables)
+        batch_size = check_integer("batch_size", self.batch_size, 2, MAX_BATCH)
         if generator == "gnn":
+            if objective == "ml":
+                raise ValueError(
+                    "objective must be 'tb' with generator='gnn', which has the loss of "
+                    "the published method, got 'ml'"
+                )
             engine, by_default = GnnEngine, PAPER["n_iter"]
             more = check_gnn(
                 problem,
@@ -520,17 +542,27 @@ class JSPGFN(ScoreEstimator):
                 self.n_theta_samples,
                 self.gnn_options,
             )
+            check_batch(batch_size, more)
         else:
-            check_options(self.gnn_options)  # of no effect, but a typo is named
+            self._check_unused()
         return Training(
             n_iter=by_default if no_limit else n_iter,
             max_time=max_time,
             may_stop_early=no_limit and engine is Engine,
-            batch_size=check_integer("batch_size", self.batch_size, 2, MAX_BATCH),
+            batch_size=batch_size,
             learning_rate=check_real("learning_rate", self.learning_rate, above=0),
             engine=engine,
             more_settings=more,
         )
+
+    def _check_unused(self) -> None:
+        """Settings of "gnn" with another generator: wrong ones are refused all the same,
+        others are of no effect, which a search over generators must survive."""
+        check_choice("head", self.head, HEADS)
+        check_values(self.head_scope, self.n_theta_samples, self.gnn_options)
+        words = name_unused(self.get_params(deep=False), DEFAULTS)
+        if words:
+            warnings.warn(words, UnusedSettingWarning, stacklevel=4)
 
     def _describe_training(self, training: Training) -> str:
         updates = "until the time is over"
@@ -823,6 +855,12 @@ class JSPGFN(ScoreEstimator):
 
         check_is_fitted(self, "_engine")
         return plot_history(self.history_, axes, GOOD_GAP, diagnosis)
+
+
+DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(JSPGFN).parameters.items()
+}
 
 
 @dataclass(frozen=True)

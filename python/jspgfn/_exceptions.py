@@ -28,5 +28,9 @@ class NotMixedWarning(JspgfnWarning):
     """Markov chains have not mixed: see `StructureMCMC.diagnostics`."""
 
 
+class UnusedSettingWarning(JspgfnWarning):
+    """A setting of the generator "gnn" is given, but another generator is used."""
+
+
 class WarmStartWarning(JspgfnWarning):
     """warm_start was asked for, but nothing of the fit before can be used."""

@@ -14,6 +14,11 @@ from ._base import Problem, in_pieces
 from ._engine import CHECK_EVERY, Draws, Engine
 from ._validation import check_choice, check_integer, check_real, describe
 
+PUBLISHED_CAPACITY = 100_000
+
+# Settings of JSPGFN that only "gnn" looks at.
+UNUSED = ("head", "head_scope", "n_theta_samples", "gnn_options")
+
 # Estimates of log q(G) of graphs with more than ten edges, each from ten orders of them.
 N_RUNS = 10
 SEED_OF_ORDERS = 0
@@ -122,6 +127,22 @@ def check_options(options: object) -> dict[str, Any]:
     return checked
 
 
+def check_values(
+    head_scope: object, n_theta_samples: object, options: object
+) -> tuple[int, bool, dict[str, Any]]:
+    """What can be wrong whatever the generator: n_theta_samples, whether the head is
+    local, gnn_options."""
+    scope = check_choice(
+        "head_scope",
+        head_scope,
+        {"global": "the head sees the whole graph", "local": "a node and its parents"},
+    )
+    n_samples = check_integer(
+        "n_theta_samples", n_theta_samples, at_least=1, at_most=10_000
+    )
+    return n_samples, scope == "local", check_options(options)
+
+
 def check_gnn(
     problem: Problem,
     head: object,
@@ -142,24 +163,18 @@ def check_gnn(
     if problem.rules.required.any():
         raise ValueError("the generator 'gnn' cannot require edges yet")
     n_rows = float(problem.table.n_rows)
-    is_local = check_choice(
-        "head_scope",
-        head_scope,
-        {"global": "the head sees the whole graph", "local": "a node and its parents"},
-    )
+    n_samples, is_local, options = check_values(head_scope, n_theta_samples, options)
     settings = {
-        "local_head": is_local == "local",
-        "local_residual": is_local == "local",
+        "local_head": is_local,
+        "local_residual": is_local,
         "head": check_head(head, problem.model.name),
-        "n_theta_samples": check_integer(
-            "n_theta_samples", n_theta_samples, at_least=1, at_most=10_000
-        ),
+        "n_theta_samples": n_samples,
         "max_parents": problem.rules.max_parents,
         "graph_prior": problem.graph_prior.by_size,
         "edge_log_odds": problem.edge_log_odds,
         "logit_scale": n_rows,
         "residual_scale": n_rows,
-        **check_options(options),
+        **options,
     }
     if settings["head"] == "mlp" and settings.get("head_spread"):
         raise ValueError(
@@ -172,17 +187,47 @@ def check_gnn(
             allowed[:, child] = False
             allowed[parents, child] = True
         settings["allowed"] = allowed.astype(np.uint8)
+        if not allowed[:, np.array(problem.rules.max_parents) > 0].any():
+            raise ValueError(
+                "max_parents, constraints and candidates leave no edge that may be added: "
+                "the head 'mlp' learns from edges that are added, so use the generator "
+                "'edges', which knows the parameters of the empty graph"
+            )
     return settings
+
+
+def check_batch(batch_size: int, options: dict[str, Any]) -> None:
+    """A replay that never holds a batch would make batches smaller without a word."""
+    capacity = options.get("replay_capacity", PUBLISHED_CAPACITY)
+    if batch_size > capacity:
+        raise ValueError(
+            f"batch_size must be at most gnn_options['replay_capacity'], {capacity}, as "
+            f"batches are drawn from it without replacement, got {batch_size}"
+        )
+
+
+def name_unused(given: dict[str, object], defaults: dict[str, object]) -> str | None:
+    """What a warning says about settings of "gnn" when the generator is another."""
+    names = [name for name in UNUSED if given[name] != defaults[name]]
+    if not names:
+        return None
+    are = "is" if len(names) == 1 else "are"
+    return (
+        f"{' and '.join(names)} {are} of no effect with generator='edges'; set "
+        "generator='gnn' for the published method, or leave them out"
+    )
+
+
+HEADS = {
+    "diag": "independent weights",
+    "full": "correlated weights of a node",
+    "mlp": "independent weights of a node's network",
+}
 
 
 def check_head(head: object, model: str) -> str:
     """The head must have the parameters of the model."""
-    heads = {
-        "diag": "independent weights",
-        "full": "correlated weights of a node",
-        "mlp": "independent weights of a node's network",
-    }
-    found: str = check_choice("head", head, heads)
+    found: str = check_choice("head", head, HEADS)
     if (found == "mlp") != (model == "mlp"):
         raise ValueError(
             "head and model must agree: head 'mlp' with model 'mlp', 'diag' or 'full' with "

@@ -41,6 +41,8 @@ SIMULATION_SEED = 0  # the same for every call: answers do not change when repea
 class Predictions(Summaries):
     """What draws predict; see `Posterior`."""
 
+    _reader = "Posterior"  # whom messages about columns name
+
     def predict_log_density(
         self, X_new: Any, interventions: Any = None, weighted: bool = False
     ) -> Floats:
@@ -116,7 +118,9 @@ class Predictions(Summaries):
         states = None
         if isinstance(self._networks, DiscreteNetworks):
             states = self._networks.states
-        return read_rows(X_new, self.feature_names, self._labelled, states, "Posterior")
+        return read_rows(
+            X_new, self.feature_names, self._labelled, states, self._reader
+        )
 
     # --- effects ---------------------------------------------------------------------
 
@@ -449,7 +453,7 @@ def summarise_effects(effects: Floats, weights: Floats) -> EffectSummary:
     given = float(weights[present] @ effects[present]) / share if share > 0 else np.nan
     return EffectSummary(
         *summarise(effects, weights),
-        probability_zero=float(weights[~present].sum()),
+        probability_zero=1.0 - share if share < 0.5 else float(weights[~present].sum()),
         mean_given_effect=given,
     )
 

@@ -495,7 +495,13 @@ static int test_faults(void) {
     free(params);
     for (int j = 0; j < D; j++) p.target.allowed[j] = jsp_bits_empty();
     jsp_gnn_trainer *trainer;
-    CHECK(jsp_gnn_trainer_create(&p.target, &c, &trainer, &error) == JSP_ERROR_VALUE);
+    CHECK(jsp_gnn_trainer_create(&p.target, &c, &trainer, &error) == JSP_OK);
+    jsp_gnn_trainer_metrics metrics;
+    long n_done; /* the empty graph is all there is */
+    CHECK(jsp_gnn_trainer_step(trainer, 1, 0, &metrics, &n_done, &error) == JSP_OK);
+    CHECK(n_done == 1 && metrics.loss == 0 && metrics.learning_rate > 0);
+    jsp_gnn_trainer_destroy(trainer);
+    CHECK(jsp_memory_live() == live);
     destroy_problem(&p);
     return 0;
 }

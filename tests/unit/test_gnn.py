@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import jspgfn
 from jspgfn import _gnn
@@ -241,6 +242,14 @@ def test_constraints(fit):
             "gnn_options has no entry 'speed'",
         ),
         ({"gnn_options": {"decay": 2}}, r"gnn_options\['decay'\] must be 0 to 1"),
+        ({"objective": "ml"}, "objective must be 'tb' with generator='gnn'"),
+        (
+            {"gnn_options": {"replay_capacity": 20}},
+            r"batch_size must be at most .*\['replay_capacity'\], 20, .* got 24",
+        ),
+        ({"generator": "edges", "head": "normal"}, "head must be"),
+        ({"generator": "edges", "n_theta_samples": 0}, "n_theta_samples must be"),
+        ({"model": "mlp", "head": "mlp", "max_parents": 0}, "leave no edge"),
         (
             {"constraints": jspgfn.Constraints(required=[(0, 1)])},
             "cannot require edges",
@@ -253,6 +262,38 @@ def test_settings_are_checked(fit, changes, words):
         jspgfn.JSPGFN(**{**SMALL, **changes}).fit(sim.X)
     with pytest.raises(TypeError, match="gnn_options must be"):
         jspgfn.JSPGFN(**{**SMALL, "gnn_options": 3}).fit(sim.X)
+
+
+def test_settings_of_another_generator_warn(fit):
+    """Not an error: a search over generators goes through them."""
+    X = fit[0].X
+    for changes, words in (
+        ({"head": "full"}, "^head is of no effect with generator='edges'"),
+        (
+            {"n_theta_samples": 3, "gnn_options": {"delta": 2.0}},
+            "^n_theta_samples and gnn_options are of no effect",
+        ),
+    ):
+        est = jspgfn.JSPGFN(n_iter=1, **changes)
+        with pytest.warns(jspgfn.UnusedSettingWarning, match=words):
+            est.fit(X)
+        assert clone(est).get_params() == est.get_params()
+    jspgfn.JSPGFN(n_iter=1, gnn_options=None).fit(X)
+
+
+@pytest.mark.parametrize("head", ["diag", "full"])
+def test_one_possible_graph(head):
+    for n_variables, limit in ((1, None), (3, 0)):
+        X = 0.3 * np.random.default_rng(0).normal(size=(30, n_variables))
+        settings = {**SMALL, "head": head, "max_parents": limit, "random_state": 0}
+        est = jspgfn.JSPGFN(**settings).fit(X)
+        est = pickle.loads(pickle.dumps(est)).resume(n_iter=2)
+        assert est.n_iter_ == 22
+        post = est.sample(5)
+        assert not post.graphs.any()
+        np.testing.assert_array_equal(post.log_prob, 0)
+        np.testing.assert_allclose(post.log_reward_joint, post.log_reward)
+        assert est.diagnose(n_draws=100).verdict == "trust the draws"
 
 
 def test_a_rate_too_large_is_named(fit):

@@ -167,6 +167,8 @@ def test_score(est, table):
     assert est.score(table.iloc[60:], interventions=set_cells) != score
     again = jspgfn.ExactPosterior(random_state=0).fit(table.iloc[:60])
     assert score == pytest.approx(again.score(table.iloc[60:]), abs=0.5)
+    with pytest.raises(ValueError, match=f"but {type(est).__name__} is expecting 4"):
+        est.score(table[:, :2] if isinstance(table, np.ndarray) else table.iloc[:, :2])
 
 
 def test_grid_search_and_pipeline(table):
@@ -227,6 +229,8 @@ def test_linear_effects_against_paths(seed):
         assert summary.mean == pytest.approx(effects.mean())
         assert summary.sd == pytest.approx(effects.std())
         assert summary.probability_zero == pytest.approx((effects == 0).mean())
+        if not effects.any():  # not 0.9999999999999999
+            assert summary.probability_zero == 1
         if reach.any():
             assert summary.mean_given_effect == pytest.approx(effects[reach].mean())
             row = table.loc[("abcdef"[a], "abcdef"[b])]
