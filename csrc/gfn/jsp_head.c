@@ -389,9 +389,12 @@ static void pull_softplus(const jsp_head *head, const jsp_head_state *s, int n,
     const double *raw = s->raw + s->first[n], *factor = s->factor + s->factor_first[n];
     const double *d_factor = s->d_factor + s->factor_first[n];
     for (int a = 0, at = 0; a < k; a++) {
-        const double sigmoid = 1 / (1 + exp(-raw[a]));
+        const double small = exp(-fabs(raw[a])); /* no overflow on either side */
+        const double sigmoid = (raw[a] > 0 ? 1 : small) / (1 + small);
         d_raw[a] = d_factor[at] * sigmoid;
-        if (!is_full(head)) d_raw[a] *= -factor[at] * factor[at];
+        /* d U = -U^2 sigmoid dr, in an order in which nothing overflows before U does */
+        if (!is_full(head))
+            d_raw[a] = -(d_factor[at] * factor[at]) * (sigmoid * factor[at]);
         at += is_full(head) ? k - a : 1;
     }
 }

@@ -13,6 +13,9 @@
  *   mlp    the weights of a network per node (jsp_model_mlp.c): biases of its units, rows
  *          of the first layer for the parents, output bias, output weights; otherwise diag
  *
+ * softplus is log1p(e^r), exact down to r = -700, where doubles end; like the published one
+ * it has no floor, so that beyond it densities are infinite, which the trainer reports.
+ *
  * A local head (not published) sees of the graph only the node and its parents: instead of
  * the network's features it has relu(own_i + sum over parents j of pair_ij), and nothing
  * of the rest of the graph.

@@ -301,6 +301,58 @@ static int test_gradients(void) {
 }
 #endif
 
+/* Scales of e^-200 and e^-600: softplus(r) is e^r there and d log P / d r = +-(eps^2 - 1). */
+static int check_tiny_scale(jsp_head_kind kind, double r) {
+    fixture f;
+    const jsp_head_spec spec = {kind, 0, 0};
+    CHECK(!create_fixture(&f, spec, NULL));
+    const jsp_linear *output = &f.head.output;
+    jsp_real *bias = f.values + output->bias;
+    memset(f.values + output->weight, 0,
+           (size_t)(output->n_in * output->n_out) * sizeof *bias);
+    for (int o = 0; o < output->n_out; o++) {
+        bias[o] = (jsp_real)(o >= D && o < 2 * D ? r : 0);
+    }
+    run_forward(&f);
+    jsp_head_normal_sample(&f.head, &f.state, K, f.eps, f.theta);
+    jsp_head_normal_log_prob(&f.head, &f.state, K, f.eps, f.log_prob);
+    jsp_head_normal_log_prob_backward(&f.head, &f.state, K, f.eps, f.theta, f.weight);
+    jsp_real *d_features = f.gradient + f.n_params;
+    jsp_head_backward(&f.head, f.values, f.shared, &f.state, d_features,
+                      d_features + B * D * H, f.gradient, f.d_shared);
+    jsp_head_shared_backward(&f.head, f.d_shared, f.gradient);
+    const int sign = kind == JSP_HEAD_FULL ? 1 : -1; /* of r in log P */
+    double log_prob[B * K] = {0}, slope[D] = {0};
+    for (int n = 0; n < f.state.n_rows; n++) {
+        for (int e = f.state.first[n]; e < f.state.first[n + 1]; e++) {
+            for (int l = 0; l < K; l++) {
+                const double eps = f.eps[e * K + l];
+                const int row = f.state.graph[n] * K + l;
+                log_prob[row] += sign * r - 0.5 * eps * eps - 0.918938533204672742;
+                slope[f.state.index[e]] += f.weight[row] * sign * (1 - eps * eps);
+            }
+        }
+    }
+    for (int k = 0; k < B * K; k++) {
+        CHECK_NEAR(f.log_prob[k], log_prob[k], 1e-13 * (1 + fabs(log_prob[k])));
+    }
+    for (int a = 0; a < D; a++) {
+        const double found = (double)f.gradient[output->bias + (size_t)(D + a)];
+        CHECK_NEAR(found, slope[a], TOLERANCE * (1 + fabs(slope[a])));
+    }
+    destroy_fixture(&f);
+    return 0;
+}
+
+static int test_tiny_scales(void) {
+    const double r[] = {-50, -200, -600};
+    for (int k = 0; k < 3; k++) {
+        CHECK(!check_tiny_scale(JSP_HEAD_DIAG, r[k]));
+        CHECK(!check_tiny_scale(JSP_HEAD_FULL, r[k]));
+    }
+    return 0;
+}
+
 static int test_fault(void) {
     jsp_params layout;
     jsp_params_init(&layout);
@@ -322,12 +374,11 @@ static int test_fault(void) {
 
 int main(void) {
     static const check_test tests[] = {
-        {"outputs", test_outputs},
-        {"density", test_density},
+        {"outputs", test_outputs},         {"density", test_density},
 #ifdef JSP_REAL_DOUBLE
         {"gradients", test_gradients},
 #endif
-        {"fault", test_fault},
+        {"tiny scales", test_tiny_scales}, {"fault", test_fault},
     };
     jsp_rng_init(&rng, 32, 0, 0, JSP_RNG_TEST);
     return CHECK_RUN(tests);
