@@ -8,6 +8,12 @@
 /* A cache for the initial rows only. */
 #define START_CACHE_BYTES ((size_t)1 << 16)
 
+/* Up to this number of variables the sum over all edges enters the network as it is. In
+ * a graph of 50 variables, where a hundred edges have nothing to do with an option, it was
+ * mostly noise (gap 0.92 nats after 700 updates, 0.83 without it), while a posterior of 11
+ * variables with far-apart modes was 10 times as far off without it. */
+#define POOL_VARIABLES 20
+
 typedef struct ranked_slot {
     jsp_edges_slot slot;
     double strength;
@@ -130,6 +136,8 @@ jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out,
         return status;
     }
     register_tensors(edges);
+    const double crowd = fmax(1, (double)scores->n_variables / POOL_VARIABLES);
+    edges->pool_scale = (jsp_real)(1 / (crowd * crowd));
     for (int n = 1; n <= JSP_MAX_VARIABLES; n++)
         edges->half_log[n] = 0.5f * logf((float)n);
     *out = edges;

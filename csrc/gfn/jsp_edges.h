@@ -40,7 +40,8 @@ typedef struct jsp_edges_slot {
 typedef struct jsp_edges_tensors {
     size_t parent_embedding;  /* [D, H] added before the first ReLU */
     size_t child_embedding;   /* [D, H] */
-    size_t edge_embedding;    /* [2 slots, H] summed over the edges so far */
+    size_t edge_embedding;    /* [2 slots, H] summed over the edges so far, times
+                                 pool_scale */
     size_t output;            /* [H] */
     size_t pair_output;       /* [2 slots, H] added to `output` for one direction */
     size_t pair_bias;         /* [2 slots] */
@@ -56,6 +57,7 @@ typedef struct jsp_edges {
     jsp_params layout;
     jsp_mlp mlp;
     jsp_edges_tensors tensor;
+    jsp_real pool_scale; /* of the sum over all edges that an option sees */
     float half_log[JSP_MAX_VARIABLES + 1]; /* log(n) / 2, a feature of set sizes */
     jsp_edges_state initial; /* the required edges, copied at the start of every walk */
     char *initial_memory;    /* owned */

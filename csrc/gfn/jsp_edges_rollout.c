@@ -19,7 +19,9 @@
 /* Logits are capped here; the probabilities of the other choices stay above e^-50. */
 #define LOGIT_CAP 50.0
 
-/* The output layer is scaled down so that early corrections stay small. */
+/* The shared output layer is scaled down so that early corrections stay small. That of a
+ * direction is not: steps of Adam do not depend on the scale of a parameter, so this lets
+ * it learn four times as fast, and each sees few of the options. */
 #define OUTPUT_SCALE ((jsp_real)0.25)
 
 /* Rows of one backward block, whose inputs and activations fit into the L1 cache. */
@@ -40,7 +42,7 @@ struct jsp_edges_rollout {
     jsp_edges_state *state; /* [T] */
     char *state_memory;
     double *normaliser; /* [T] product of normalisers not yet taken off log q */
-    jsp_real *pool;     /* [T, H] sum of the embeddings of the edges so far */
+    jsp_real *pool;     /* [T, H] scaled sum of the embeddings of the edges so far */
 
     /* one row per option; rows of one slot are contiguous, direction 0 first */
     jsp_real *x;         /* [rows, F] */
@@ -154,6 +156,11 @@ long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout) {
     return rollout->n_rows;
 }
 
+/* y += scale x, rows of H */
+static void add_scaled(jsp_real scale, const jsp_real *x, jsp_real *y) {
+    for (int h = 0; h < H; h++) y[h] += scale * x[h];
+}
+
 /* ---- forward: one slot ----------------------------------------------------------- */
 
 /* 0 when the walk only follows its target here, and no logit is needed. */
@@ -235,15 +242,15 @@ static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int
     }
 }
 
-/* output + pair_output of one direction, times the scale of the output layer */
+/* output / 4 + pair_output of one direction */
 static void load_output(const jsp_edges *edges, const jsp_real *params, int direction,
                         jsp_real *output) {
     const jsp_real *shared = params + edges->tensor.output;
     const jsp_real *own = params + edges->tensor.pair_output + (size_t)direction * H;
-    for (int h = 0; h < H; h++) output[h] = OUTPUT_SCALE * (shared[h] + own[h]);
+    for (int h = 0; h < H; h++) output[h] = OUTPUT_SCALE * shared[h] + own[h];
 }
 
-/* c = (output + pair_output) . h / 4 + bias + linear terms in odds and look-ahead */
+/* c = (output / 4 + pair_output) . h + bias + linear terms in odds and look-ahead */
 static void compute_corrections(jsp_edges_rollout *r, const jsp_real *params, int p,
                                 const int count[2], long base) {
     const jsp_edges *edges = r->edges;
@@ -350,7 +357,7 @@ static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
         jsp_edges_state_add(state, d ? slot->b : slot->a, d ? slot->a : slot->b);
         const jsp_real *embedding =
             params + r->edges->tensor.edge_embedding + (size_t)(2 * p + d) * H;
-        jsp_kernels_active()->add(H, embedding, r->pool + (size_t)t * H);
+        add_scaled(r->edges->pool_scale, embedding, r->pool + (size_t)t * H);
     }
     if (view->open[0]) jsp_edges_state_close(state, slot->b, slot->bit_ab);
     if (view->open[1]) jsp_edges_state_close(state, slot->a, slot->bit_ba);
@@ -419,13 +426,13 @@ static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int di
     d_params[tensor->pair_bias + (size_t)direction] += bias;
     d_params[tensor->odds_weight] += JSP_EDGES_FEATURES_SCALE * odds;
     d_params[tensor->look_ahead_weight] += JSP_EDGES_FEATURES_SCALE * look;
-    /* gradient of `output` and of this direction's `pair_output` are the same sum */
+    /* gradient of this direction's `pair_output`, and with its scale of `output` */
     jsp_real *sum = r->output;
     memset(sum, 0, H * sizeof *sum);
     kernels->rows_weighted_sum(n, H, r->hidden[1] + begin * H, slope, sum);
+    kernels->add(H, sum, d_params + tensor->pair_output + (size_t)direction * H);
     for (int h = 0; h < H; h++) sum[h] *= OUTPUT_SCALE;
     kernels->add(H, sum, d_params + tensor->output);
-    kernels->add(H, sum, d_params + tensor->pair_output + (size_t)direction * H);
 }
 
 /* Gradients of embeddings from d_offset, slots walked backwards: the pool of a walk at
@@ -440,8 +447,8 @@ static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
     for (int t = 0; t < T; t++) {
         int d = r->choice[(size_t)p * (size_t)r->T + (size_t)t];
         if (d < 0) continue;
-        kernels->add(H, r->d_pool + (size_t)t * H,
-                     d_params + tensor->edge_embedding + (size_t)(2 * p + d) * H);
+        add_scaled(edges->pool_scale, r->d_pool + (size_t)t * H,
+                   d_params + tensor->edge_embedding + (size_t)(2 * p + d) * H);
     }
     for (int d = 0; d < 2; d++) {
         const int parent = d ? slot->b : slot->a, child = d ? slot->a : slot->b;
