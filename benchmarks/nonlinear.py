@@ -1,18 +1,21 @@
 """Non-linear models: accuracy of evidences and posteriors, speed.
 
-    python benchmarks/nonlinear.py evidence|graphs|speed
+    python benchmarks/nonlinear.py evidence|modes|graphs|speed
 
 Prints only. Times are processor seconds of one thread. What the models are worth is
 measured by predict.py.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import time
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 import jspgfn
@@ -181,6 +184,46 @@ def report_errors(judge, rows):
         print_table(report)
 
 
+# --- permuted units ------------------------------------------------------------------
+
+
+def run_modes(options):
+    """How many of the 120 orders of 5 units the draws of one parent set visit.
+
+    A zigzag needs all units. Those of a draw are told apart by what they add to the mean.
+    """
+    rng = np.random.default_rng(0)
+    x = np.sort(rng.uniform(-2, 2, 200))
+    kinks = np.array([-1.6, -0.8, 0.0, 0.8, 1.6])
+    slopes = np.array([2.0, -3.0, 3.0, -3.0, 3.0])
+    y = np.maximum(x[:, None] - kinks, 0) @ slopes + 0.1 * rng.normal(size=200)
+    table = np.column_stack([x, y - y.mean()])
+    for effort in (options.effort, 4 * options.effort):
+        exact = jspgfn.ExactPosterior(
+            jspgfn.MLPGaussian(noise_scale=0.1, effort=effort),
+            constraints=jspgfn.Constraints(required=[(0, 1)]),
+            preprocess=None,
+            n_jobs=1,
+            random_state=0,
+        ).fit(table)
+        value, error = exact.parent_set_evidence(1, [0], standard_error=True)
+        theta = exact.sample(2000, random_state=0).theta
+        hidden = np.maximum(
+            x[:, None] * theta["w1"][:, 1, :, :1].swapaxes(1, 2), -np.inf
+        )
+        hidden = np.maximum(hidden + theta["b1"][:, 1, None, :], 0)
+        added = hidden * theta["w2"][:, 1, None, :]
+        added -= added.mean(axis=1, keepdims=True)
+        orders = {
+            tuple(linear_sum_assignment(cdist(added[0].T, draw.T))[1]) for draw in added
+        }
+        used = (added.std(axis=1) > 0.1).sum(axis=1)
+        print(
+            f"effort {effort:g}: log evidence {value:.2f} +- {error:.2f}, "
+            f"{len(orders)} of 120 orders in 2000 draws, {used.mean():.1f} units in use"
+        )
+
+
 # --- posteriors over graphs ----------------------------------------------------------
 
 
@@ -229,35 +272,40 @@ def fit_exact(model, x):
 
 
 def run_speed(options):
-    """All sets of up to 3 parents of some of 20 nodes, 100 rows; scaled to all nodes."""
+    """A sample of all sets of up to 3 parents of 20 nodes, 100 rows, scaled to all."""
     sim = jspgfn.simulate.nonlinear_gaussian(
         n_variables=20, n_samples=100, random_state=0
     )
-    x, rows = np.ascontiguousarray(sim.X - sim.X.mean(axis=0)), []
+    x, rows = sim.X - sim.X.mean(axis=0), []
+    sets = [
+        (j, parents)
+        for j in range(20)
+        for size in range(4)
+        for parents in itertools.combinations([i for i in range(20) if i != j], size)
+    ]
     models = {
-        "features": (jspgfn.RandomFeatures(), 20),
-        "mlp": (jspgfn.MLPGaussian(noise_scale=0.1**0.5), options.nodes),
+        "features": jspgfn.RandomFeatures(),
+        "mlp": jspgfn.MLPGaussian(noise_scale=0.1**0.5, effort=options.effort),
+        "mlp, learned noise": jspgfn.MLPGaussian(None, effort=options.effort),
     }
-    for name, (model, n_nodes) in models.items():
-        settings = jspgfn.StructureMCMC(model, max_parents=3)._check_problem(x, None)
-        lists = [
-            [i for i in range(20) if i != j] if j < n_nodes else [] for j in range(20)
-        ]
-        begin = time.process_time()
-        _core.Scores(
-            x,
-            None,
-            n_threads=1,
-            **{**settings.scores_settings(), "candidates": lists, "tabulate": True},
-        )
-        seconds = time.process_time() - begin
+    for name, model in models.items():
+        problem = jspgfn.StructureMCMC(model, max_parents=3)._check_problem(x, None)
+        settings = {**problem.scores_settings(), "tabulate": False}
+        scores = _core.Scores(np.ascontiguousarray(x), None, **settings)
+        seconds = []
+        for j, parents in sets[:: options.every]:
+            begin = time.process_time()
+            scores.evidence(j, list(parents))
+            seconds.append(time.process_time() - begin)
         rows.append(
             {
                 "model": name,
-                "sets": 1160 * n_nodes,
-                "seconds": seconds,
-                "ms per set": 1000 * seconds / (1160 * n_nodes),
-                "all on 2 threads": seconds * 20 / n_nodes / 2,
+                "sets": len(seconds),
+                "of": len(sets),
+                "median ms": 1000 * np.median(seconds),
+                "mean ms": 1000 * np.mean(seconds),
+                "90 % ms": 1000 * np.quantile(seconds, 0.9),
+                "seconds, all": np.mean(seconds) * len(sets),
             }
         )
     print_table(rows)
@@ -266,6 +314,7 @@ def run_speed(options):
 def main():
     commands = {
         "evidence": run_evidence,
+        "modes": run_modes,
         "graphs": run_graphs,
         "speed": run_speed,
     }
@@ -281,7 +330,7 @@ def main():
     )
     parser.add_argument("--keep", help="file that keeps the judges' values")
     parser.add_argument("--seeds", type=int, default=3, help="data sets")
-    parser.add_argument("--nodes", type=int, default=20, help="nodes timed with mlp")
+    parser.add_argument("--every", type=int, default=61, help="one set in so many")
     options = parser.parse_args()
     commands[options.what](options)
 
