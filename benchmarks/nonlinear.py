@@ -286,11 +286,14 @@ def run_speed(options):
     models = {
         "features": jspgfn.RandomFeatures(),
         "mlp": jspgfn.MLPGaussian(noise_scale=0.1**0.5, effort=options.effort),
-        "mlp, learned noise": jspgfn.MLPGaussian(None, effort=options.effort),
+        "mlp, learned noise": jspgfn.MLPGaussian(
+            noise_scale=None, effort=options.effort
+        ),
     }
     for name, model in models.items():
         problem = jspgfn.StructureMCMC(model, max_parents=3)._check_problem(x, None)
         settings = {**problem.scores_settings(), "tabulate": False}
+        settings["candidates"] = [[]] * 20
         scores = _core.Scores(np.ascontiguousarray(x), None, **settings)
         seconds = []
         for j, parents in sets[:: options.every]:
