@@ -53,7 +53,8 @@ static int check_column(const jsp_kernels *kernels, int n, int p, int U, int u) 
             expected[U + 1] += t * (double)y[r];
         }
         for (int k = 0; k < U + 2; k++) {
-            CHECK_NEAR(sums[k * L + l], expected[k], PRECISION * (n + 1 + fabs(expected[k])));
+            CHECK_NEAR(sums[k * L + l], expected[k],
+                       PRECISION * (n + 1 + fabs(expected[k])));
         }
     }
     return 0;
