@@ -18,7 +18,7 @@ int jsp_py_gnn_read(PyObject *object, const char *name, int type, int n_dims,
 /* Number of graphs uint8 (n, D, D) without a cycle, or -1 with an exception. */
 npy_intp jsp_py_gnn_check_acyclic(int D, PyObject *graphs);
 
-/* ---- GnnTrainer, shared with its states (jsp_py_gnn_state.c) ------------------------ */
+/* ---- GnnTrainer, shared with its states and its loss --------------------------------- */
 
 typedef struct jsp_py_gnn_trainer {
     PyObject_HEAD PyObject *scores; /* owned reference: holds the data */
@@ -33,5 +33,6 @@ PyObject *jsp_py_gnn_state_parameters(PyObject *object, PyObject *unused);
 PyObject *jsp_py_gnn_state_set_parameters(PyObject *object, PyObject *dict);
 PyObject *jsp_py_gnn_state_get_state(PyObject *object, PyObject *unused);
 PyObject *jsp_py_gnn_state_set_state(PyObject *object, PyObject *state);
+PyObject *jsp_py_gnn_loss(PyObject *object, PyObject *args, PyObject *kwargs);
 
 #endif
