@@ -150,13 +150,15 @@ static void measure_head(jsp_head_kind kind, int D, int B, int K) {
         jsp_head_forward(&head, params, shared, &state, B, adjacency, features,
                          features + nodes);
         time[1] = read_seconds();
-        jsp_head_normal_sample(&head, &state, K, eps, theta);
-        jsp_head_normal_log_prob(&head, &state, K, eps, log_prob);
+        jsp_head_normal_sample(&head, &state, 0, state.n_rows, K, eps, theta);
+        jsp_head_normal_log_prob(&head, &state, 0, state.n_rows, K, eps, log_prob);
         memset(slope, 0, list * sizeof *slope);
-        jsp_head_normal_slope(&head, &state, K, eps, slope);
+        jsp_head_normal_slope(&head, &state, 0, state.n_rows, K, eps, slope);
         time[2] = read_seconds();
-        jsp_head_normal_log_prob_backward(&head, &state, K, eps, theta, log_prob);
-        jsp_head_normal_slope_backward(&head, &state, K, eps, theta, slope, slope);
+        jsp_head_normal_log_prob_backward(&head, &state, 0, state.n_rows, K, eps, theta,
+                                          log_prob);
+        jsp_head_normal_slope_backward(&head, &state, 0, state.n_rows, K, eps, theta,
+                                       slope, slope);
         time[3] = read_seconds();
         jsp_head_backward(&head, params, shared, &state, d_features, d_features + nodes,
                           gradient, shared + of_shared);

@@ -84,12 +84,9 @@ static double penalise(jsp_gnn_side *side, int b, double weight) {
     const size_t K = (size_t)side->K;
     if (end == first) return 0;
     const double scale = 1 / (double)((end - first) * K);
-    double sum = 0;
-    for (size_t e = first * K; e < end * K; e++) {
-        sum += side->slope[e] * side->slope[e];
-        side->slope[e] *= 2 * scale * weight;
-    }
-    return sum * scale;
+    return scale * jsp_kernels_active()->square_and_scale((end - first) * K,
+                                                          2 * scale * weight,
+                                                          side->slope + first * K);
 }
 
 static int count_edges(size_t n, const uint8_t *cells) {

@@ -47,12 +47,13 @@ void jsp_gnn_policy_forward(int n, const jsp_real *logits, double stop_logit,
 void jsp_gnn_policy_backward(int n, double stop_logit, const uint8_t *mask,
                              const double *log_pi, const double *d_log_pi,
                              jsp_real *d_logits, double *d_stop_logit) {
+    const double shift = jsp_special_softplus(stop_logit);
     double sum = 0;
     int legal = 0;
     for (int a = 0; a < n; a++) {
         if (mask[a]) sum += d_log_pi[a], legal++;
         /* log of the softmax among the legal edges */
-        d_logits[a] = (jsp_real)(log_pi[a] + jsp_special_softplus(stop_logit));
+        d_logits[a] = (jsp_real)(log_pi[a] + shift);
     }
     jsp_kernels_active()->exp((size_t)n, d_logits, d_logits);
     for (int a = 0; a < n; a++) {

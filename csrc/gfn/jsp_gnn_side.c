@@ -1,6 +1,8 @@
 /* jsp_gnn_side.c - one side of a batch, from graphs to densities and back. */
 #include "jsp_gnn_side.h"
 
+#include <string.h>
+
 #include "jsp_memory.h"
 #include "jsp_places.h"
 
@@ -15,7 +17,7 @@ static void place_side(jsp_gnn_side *side, const jsp_gnn_net *net, jsp_places *p
     side->eps = jsp_places_take(p, list, sizeof(double));
     side->theta = jsp_places_take(p, list, sizeof(double));
     side->slope = jsp_places_take(p, list, sizeof(double));
-    side->d_theta = jsp_places_take(p, list, sizeof(double));
+    side->d_theta = jsp_places_take(p, (size_t)net->head.P * K, sizeof(double));
     side->log_reward = jsp_places_take(p, samples, sizeof(double));
     side->log_prob = jsp_places_take(p, samples, sizeof(double));
     side->d_log_prob = jsp_places_take(p, samples, sizeof(double));
@@ -70,9 +72,9 @@ void jsp_gnn_side_forward_next(const jsp_gnn_net *net, const jsp_real *params,
 
 void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
                          jsp_gnn_side *side) {
-    const int D = net->gnn.D, K = side->K, B = side->head.B;
+    const jsp_head_state *head = &side->head;
+    const int D = net->gnn.D, K = side->K, B = head->B;
     const size_t samples = (size_t)K;
-    jsp_head_normal_sample(&net->head, &side->head, K, side->eps, side->theta);
     for (int b = 0; b < B; b++) {
         const double weight =
             jsp_gnn_target_log_weight(target,
@@ -80,38 +82,41 @@ void jsp_gnn_side_sample(const jsp_gnn_net *net, const jsp_gnn_target *target,
         double *log_reward = side->log_reward + (size_t)b * samples;
         for (int k = 0; k < K; k++) log_reward[k] = weight;
     }
-    for (int n = 0; n < side->head.n_rows; n++) {
-        const int parents = side->head.parent_first[n];
-        const size_t at = (size_t)side->head.first[n] * samples;
-        target->setup.model->log_joint(&target->setup, side->head.node[n],
-                                       side->head.parent_first[n + 1] - parents,
-                                       side->head.parent + parents, K, side->theta + at,
+    memset(side->log_prob, 0, (size_t)B * samples * sizeof *side->log_prob);
+    for (int n = 0; n < head->n_rows; n++) {
+        const int parents = head->parent_first[n];
+        const size_t at = (size_t)head->first[n] * samples;
+        jsp_head_normal_sample(&net->head, head, n, n + 1, K, side->eps, side->theta);
+        target->setup.model->log_joint(&target->setup, head->node[n],
+                                       head->parent_first[n + 1] - parents,
+                                       head->parent + parents, K, side->theta + at,
                                        side->log_reward +
-                                           (size_t)side->head.graph[n] * samples,
+                                           (size_t)head->graph[n] * samples,
                                        side->slope + at);
+        jsp_head_normal_log_prob(&net->head, head, n, n + 1, K, side->eps,
+                                 side->log_prob);
+        jsp_head_normal_slope(&net->head, head, n, n + 1, K, side->eps, side->slope);
     }
-    jsp_head_normal_log_prob(&net->head, &side->head, K, side->eps, side->log_prob);
-    jsp_head_normal_slope(&net->head, &side->head, K, side->eps, side->slope);
 }
 
 /* Densities and head, to the gradients of the shard's outputs. */
 static void backward_head(const jsp_gnn_net *net, const jsp_gnn_target *target,
                           const jsp_real *params, jsp_gnn_side *side,
                           const jsp_gnn_net_gradient *gradient) {
+    jsp_head_state *head = &side->head;
     const int K = side->K;
-    for (int n = 0; n < side->head.n_rows; n++) {
-        const int parents = side->head.parent_first[n];
-        const size_t at = (size_t)side->head.first[n] * (size_t)K;
-        target->setup.model->pull_slope(&target->setup, side->head.node[n],
-                                        side->head.parent_first[n + 1] - parents,
-                                        side->head.parent + parents, K,
-                                        side->theta + at, side->slope + at,
-                                        side->d_theta + at);
+    for (int n = 0; n < head->n_rows; n++) {
+        const int parents = head->parent_first[n];
+        const size_t at = (size_t)head->first[n] * (size_t)K;
+        target->setup.model->pull_slope(&target->setup, head->node[n],
+                                        head->parent_first[n + 1] - parents,
+                                        head->parent + parents, K, side->theta + at,
+                                        side->slope + at, side->d_theta);
+        jsp_head_normal_log_prob_backward(&net->head, head, n, n + 1, K, side->eps,
+                                          side->theta, side->d_log_prob);
+        jsp_head_normal_slope_backward(&net->head, head, n, n + 1, K, side->eps,
+                                       side->theta, side->d_theta, side->slope + at);
     }
-    jsp_head_normal_log_prob_backward(&net->head, &side->head, K, side->eps,
-                                      side->theta, side->d_log_prob);
-    jsp_head_normal_slope_backward(&net->head, &side->head, K, side->eps, side->theta,
-                                   side->d_theta, side->slope);
     jsp_head_backward(&net->head, params, net->head_shared, &side->head,
                       side->shard.d_node_features, side->shard.d_global_features,
                       gradient->params, gradient->head_shared);

@@ -15,11 +15,12 @@ typedef struct jsp_gnn_side {
     int is_partial; /* 1: of graph b only the node only[b] has parameters that count */
     int *only;      /* [B] filled by the caller then; for local heads */
     /* lists over active parameters [entries, K], in the order of `head` */
-    double *eps;     /* standard normal, filled by the caller after the forward pass */
-    double *theta;   /* from eps */
-    double *slope;   /* d/dtheta of (log R - log P(theta | G)); then, by the loss, the
+    double *eps;   /* standard normal, filled by the caller after the forward pass */
+    double *theta; /* from eps */
+    double *slope; /* d/dtheta of (log R - log P(theta | G)); then, by the loss, the
                       gradient of that */
-    double *d_theta; /* what reaches theta from `slope` by way of log R */
+    double *
+        d_theta; /* [P, K] what reaches theta of one node from `slope` by way of log R */
     double *log_reward; /* [B, K] */
     double *log_prob;   /* [B, K] log P(theta | G) */
     double *d_log_prob; /* [B, K], filled by the loss */

@@ -11,7 +11,6 @@
 #include "jsp_head_normal.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "jsp_kernels.h"
 #include "jsp_special.h"
@@ -47,10 +46,11 @@ static double dot(int K, const double *x, const double *y) {
     return jsp_kernels_active()->sum_products((size_t)K, NULL, x, y, 0);
 }
 
-void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state, int K,
-                            const double *eps, double *theta) {
+void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state,
+                            int begin, int end, int K, const double *eps,
+                            double *theta) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    for (int n = 0; n < state->n_rows; n++) {
+    for (int n = begin; n < end; n++) {
         const node_view v = view_node(head, state, n);
         const size_t first = v.first * (size_t)K;
         const double *inverse = v.inverse;
@@ -67,10 +67,10 @@ void jsp_head_normal_sample(const jsp_head *head, const jsp_head_state *state, i
     }
 }
 
-void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state, int K,
-                              const double *eps, double *log_prob) {
-    memset(log_prob, 0, (size_t)state->B * (size_t)K * sizeof *log_prob);
-    for (int n = 0; n < state->n_rows; n++) {
+void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state,
+                              int begin, int end, int K, const double *eps,
+                              double *log_prob) {
+    for (int n = begin; n < end; n++) {
         const node_view v = view_node(head, state, n);
         double *total = log_prob + (size_t)state->graph[n] * (size_t)K;
         const double *factor = v.factor;
@@ -84,10 +84,10 @@ void jsp_head_normal_log_prob(const jsp_head *head, const jsp_head_state *state,
     }
 }
 
-void jsp_head_normal_slope(const jsp_head *head, const jsp_head_state *state, int K,
-                           const double *eps, double *slope) {
+void jsp_head_normal_slope(const jsp_head *head, const jsp_head_state *state, int begin,
+                           int end, int K, const double *eps, double *slope) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    for (int n = 0; n < state->n_rows; n++) {
+    for (int n = begin; n < end; n++) {
         const node_view v = view_node(head, state, n);
         const size_t first = v.first * (size_t)K;
         const double *factor = v.factor;
@@ -127,9 +127,10 @@ static void pull_slope(const node_view *v, int K, const double *eps,
     double sums[ROWS][3];
     for (int a = 0; a < v->k; a += ROWS) {
         const int n = v->k - a < ROWS ? v->k - a : ROWS;
-        const size_t row = (v->first + (size_t)a) * (size_t)K;
-        jsp_kernels_active()->sum_rows_against(n, (size_t)K, eps + row, d_slope + row,
-                                               d_theta + row, sums[0]);
+        const size_t row = (size_t)(a * K);
+        jsp_kernels_active()->sum_rows_against(n, (size_t)K,
+                                               eps + v->first * (size_t)K + row,
+                                               d_slope + row, d_theta + row, sums[0]);
         for (int r = 0; r < n; r++) {
             const double inverse = v->inverse[a + r];
             v->d_loc[a + r] += sums[r][1];
@@ -139,9 +140,9 @@ static void pull_slope(const node_view *v, int K, const double *eps,
 }
 
 void jsp_head_normal_log_prob_backward(const jsp_head *head, jsp_head_state *state,
-                                       int K, const double *eps, const double *theta,
-                                       const double *d_log_prob) {
-    for (int n = 0; n < state->n_rows; n++) {
+                                       int begin, int end, int K, const double *eps,
+                                       const double *theta, const double *d_log_prob) {
+    for (int n = begin; n < end; n++) {
         const node_view v = view_node(head, state, n);
         const double *d = d_log_prob + (size_t)state->graph[n] * (size_t)K;
         const double *factor = v.factor;
@@ -171,13 +172,13 @@ static void pull_samples(const node_view *v, int K, const double *theta,
                          const double *d_theta) {
     const int k = v->k;
     for (int b = 0; b < k; b++) {
-        const double *d = d_theta + (v->first + (size_t)b) * (size_t)K;
+        const double *d = d_theta + (size_t)(b * K);
         for (int l = 0; l < K; l++) v->d_loc[b] += d[l];
     }
     for (int c = 0; c < k; c++) {
         const double *t = theta + (v->first + (size_t)c) * (size_t)K;
         for (int b = 0; b <= c; b++) {
-            const double *d = d_theta + (v->first + (size_t)b) * (size_t)K;
+            const double *d = d_theta + (size_t)(b * K);
             const double *row_of_b = v->inverse + b * k - b * (b - 1) / 2;
             const double sum =
                 jsp_kernels_active()->sum_products((size_t)K, NULL, d, t, v->loc[c]);
@@ -188,22 +189,24 @@ static void pull_samples(const node_view *v, int K, const double *theta,
     }
 }
 
-void jsp_head_normal_slope_backward(const jsp_head *head, jsp_head_state *state, int K,
-                                    const double *eps, const double *theta,
-                                    const double *d_theta, const double *d_slope) {
-    for (int n = 0; n < state->n_rows; n++) {
+void jsp_head_normal_slope_backward(const jsp_head *head, jsp_head_state *state,
+                                    int begin, int end, int K, const double *eps,
+                                    const double *theta, const double *d_theta,
+                                    const double *d_slope) {
+    for (int n = begin; n < end; n++) {
         const node_view v = view_node(head, state, n);
+        const size_t row = (v.first - (size_t)state->first[begin]) * (size_t)K;
         double *d_factor = v.d_factor;
         if (v.is_diag) {
-            pull_slope(&v, K, eps, d_theta, d_slope);
+            pull_slope(&v, K, eps, d_theta + row, d_slope + row);
             continue;
         }
         for (int a = 0; a < v.k; a++) {
             const double *e = eps + (v.first + (size_t)a) * (size_t)K;
             for (int c = a; c < v.k; c++) {
-                *d_factor++ += dot(K, e, d_slope + (v.first + (size_t)c) * (size_t)K);
+                *d_factor++ += dot(K, e, d_slope + row + (size_t)(c * K));
             }
         }
-        pull_samples(&v, K, theta, d_theta);
+        pull_samples(&v, K, theta, d_theta + row);
     }
 }

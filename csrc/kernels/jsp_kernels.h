@@ -165,6 +165,9 @@ typedef struct jsp_kernels {
     void (*sum_rows_against)(int n_rows, size_t n, const double *x, const double *y,
                              const double *z, double *sums);
 
+    /* Returns sum_k x[k]^2 in double, in a fixed order; then x[k] *= c */
+    double (*square_and_scale)(size_t n, double c, double *x);
+
     /* Huber losses of scale (shift - x[l]) beyond `limit`: adds sum_l to *value and
      * the negative derivatives c to d[l] -= c; returns sum_l c. In double, in a fixed order.
      *   x [n]  d [n] accumulates */

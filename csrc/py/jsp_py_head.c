@@ -223,10 +223,14 @@ static PyObject *head_forward(PyObject *object, PyObject *args, PyObject *kwargs
     jsp_head_forward(&self->head, self->params, self->shared, &self->state, self->B,
                      graphs, NULL, self->nodes, self->globals);
     dense_to_list(self, PyArray_DATA((PyArrayObject *)eps), self->eps);
-    jsp_head_normal_sample(&self->head, &self->state, self->K, self->eps, self->theta);
-    jsp_head_normal_log_prob(&self->head, &self->state, self->K, self->eps,
+    const int rows = self->state.n_rows;
+    jsp_head_normal_sample(&self->head, &self->state, 0, rows, self->K, self->eps,
+                           self->theta);
+    memset(self->log_prob, 0, (size_t)(B * K) * sizeof *self->log_prob);
+    jsp_head_normal_log_prob(&self->head, &self->state, 0, rows, self->K, self->eps,
                              self->log_prob);
-    jsp_head_normal_slope(&self->head, &self->state, self->K, self->eps, self->slope);
+    jsp_head_normal_slope(&self->head, &self->state, 0, rows, self->K, self->eps,
+                          self->slope);
     const npy_intp samples[2] = {B, K};
     return Py_BuildValue("NNNNN", collect_entries(self, self->state.loc),
                          collect_factor(self), list_as_dense(self, self->theta),
@@ -279,10 +283,11 @@ static PyObject *head_backward(PyObject *object, PyObject *args, PyObject *kwarg
         jsp_real *gradient = blocks + B * (D + 1) * H;
         dense_to_list(self, PyArray_DATA((PyArrayObject *)theta), d);
         dense_to_list(self, PyArray_DATA((PyArrayObject *)slope), d + entries);
-        jsp_head_normal_log_prob_backward(&self->head, &self->state, self->K, self->eps,
+        jsp_head_normal_log_prob_backward(&self->head, &self->state, 0,
+                                          self->state.n_rows, self->K, self->eps,
                                           self->theta, self->log_prob);
-        jsp_head_normal_slope_backward(&self->head, &self->state, self->K, self->eps,
-                                       self->theta, d, d + entries);
+        jsp_head_normal_slope_backward(&self->head, &self->state, 0, self->state.n_rows,
+                                       self->K, self->eps, self->theta, d, d + entries);
         result = run_backward(self, blocks, gradient, gradient + self->layout.size);
         self->B = 0; /* one backward pass per forward pass */
     } else {

@@ -85,7 +85,8 @@ static int create_fixture(fixture *f, jsp_head_spec spec, const int *only) {
         *arrays[k] = malloc((size_t)(f->n * K) * sizeof(double));
     for (int k = 0; k < f->n * K; k++) f->eps[k] = jsp_rng_normal(&rng);
     for (int k = 0; k < B * K; k++) f->weight[k] = jsp_rng_normal(&rng);
-    jsp_head_normal_sample(&f->head, &f->state, K, f->eps, f->fixed_theta);
+    jsp_head_normal_sample(&f->head, &f->state, 0, f->state.n_rows, K, f->eps,
+                           f->fixed_theta);
     return 0;
 }
 
@@ -136,9 +137,11 @@ static int check_density(jsp_head_spec spec, const int *only) {
         if (is_mlp && counts && k % CELLS < D) n_entries += 2 * U + 1;
     }
     CHECK(f.n == n_entries && n_entries > (only ? 0 : 15));
-    jsp_head_normal_log_prob(&f.head, &f.state, K, f.eps, f.log_prob);
+    memset(f.log_prob, 0, sizeof f.log_prob);
+    jsp_head_normal_log_prob(&f.head, &f.state, 0, f.state.n_rows, K, f.eps,
+                             f.log_prob);
     memset(f.slope, 0, (size_t)(f.n * K) * sizeof *f.slope);
-    jsp_head_normal_slope(&f.head, &f.state, K, f.eps, f.slope);
+    jsp_head_normal_slope(&f.head, &f.state, 0, f.state.n_rows, K, f.eps, f.slope);
     double expected[B * K] = {0};
     for (int n = 0; n < f.state.n_rows; n++) {
         const int first = f.state.first[n], k = f.state.first[n + 1] - first;
@@ -227,11 +230,14 @@ static double compute_loss(fixture *f) {
     double loss = 0;
     run_forward(f);
     whiten(f, f->fixed_theta, f->theta);
-    jsp_head_normal_log_prob(&f->head, &f->state, K, f->theta, f->log_prob);
+    memset(f->log_prob, 0, sizeof f->log_prob);
+    jsp_head_normal_log_prob(&f->head, &f->state, 0, f->state.n_rows, K, f->theta,
+                             f->log_prob);
     for (int k = 0; k < B * K; k++) loss += f->weight[k] * f->log_prob[k];
-    jsp_head_normal_sample(&f->head, &f->state, K, f->eps, f->theta);
+    jsp_head_normal_sample(&f->head, &f->state, 0, f->state.n_rows, K, f->eps,
+                           f->theta);
     memset(f->slope, 0, (size_t)(f->n * K) * sizeof *f->slope);
-    jsp_head_normal_slope(&f->head, &f->state, K, f->eps, f->slope);
+    jsp_head_normal_slope(&f->head, &f->state, 0, f->state.n_rows, K, f->eps, f->slope);
     for (int k = 0; k < f->n * K; k++) {
         loss += 0.5 * f->slope[k] * f->slope[k] + sin(f->theta[k]);
     }
@@ -242,10 +248,10 @@ static void compute_gradient(fixture *f) {
     double *d_theta = malloc((size_t)(f->n * K) * sizeof *d_theta);
     compute_loss(f);
     for (int k = 0; k < f->n * K; k++) d_theta[k] = cos(f->theta[k]);
-    jsp_head_normal_log_prob_backward(&f->head, &f->state, K, f->eps, f->fixed_theta,
-                                      f->weight);
-    jsp_head_normal_slope_backward(&f->head, &f->state, K, f->eps, f->theta, d_theta,
-                                   f->slope);
+    jsp_head_normal_log_prob_backward(&f->head, &f->state, 0, f->state.n_rows, K,
+                                      f->eps, f->fixed_theta, f->weight);
+    jsp_head_normal_slope_backward(&f->head, &f->state, 0, f->state.n_rows, K, f->eps,
+                                   f->theta, d_theta, f->slope);
     jsp_real *d_features = f->gradient + f->n_params;
     jsp_head_backward(&f->head, f->values, f->shared, &f->state, d_features,
                       d_features + B * D * H, f->gradient, f->d_shared);

@@ -270,6 +270,10 @@ static int check_double_rows(const jsp_kernels *kernels) {
             }
             CHECK_NEAR(one[k], expected, 1e-13);
         }
+        double squares = 0;
+        for (int k = 0; k < n; k++) squares += one[k] * one[k];
+        CHECK_NEAR(kernels->square_and_scale(row, 0.5, one), squares, 1e-11 * squares);
+        for (int k = 0; k < n; k++) one[k] *= 2;
         kernels->sum_rows(2, row, one, x, sums[0]);
         kernels->sum_rows_against(2, row, x, y, z, against[0]);
         for (int a = 0; a < 2; a++) {
