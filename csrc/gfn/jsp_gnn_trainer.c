@@ -9,14 +9,9 @@
 #include <string.h>
 
 #include "jsp_cpu.h"
-#include "jsp_environments.h"
-#include "jsp_head_units.h"
+#include "jsp_gnn_trainer_inner.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
-#include "jsp_parallel.h"
-#include "jsp_rows.h"
-
-enum { MAX_LANES = JSP_GNN_TRAINER_LANES };
 
 /* Nodes per side that are worth a lane of their own: a block of gradients must be cleared,
  * filled from far memory and added, which costs about as much as 60 nodes. Two lanes are
@@ -24,252 +19,12 @@ enum { MAX_LANES = JSP_GNN_TRAINER_LANES };
 #define LANE_NODES 320
 #define TWO_LANES_NODES 160
 
-/* Nodes per chunk and side. */
-#define CHUNK_NODES 160
-
 /* Parts of the blocks of gradients that are added up side by side. */
 #define SUM_PARTS 16
 
-/* What a profile tells apart; names in jsp_gnn_trainer_part_name. */
-enum part {
-    REPLAY,
-    ENVIRONMENTS,
-    SHARED,
-    FORWARD,
-    SAMPLES,
-    LOSS,
-    BACKWARD,
-    SUM,
-    PARTS
-};
-
-typedef struct worker {
-    jsp_gnn_side before, after;
-    jsp_dag_batch dag; /* one */
-    double *scratch;   /* [4 K] */
-    double clock, seconds[PARTS];
-} worker;
-
-struct jsp_gnn_trainer {
-    const jsp_gnn_target *target;
-    jsp_gnn_trainer_config config;
-    jsp_gnn_net net;
-    jsp_adam adam;
-    jsp_real *params;
-    /* the target network */
-    jsp_gnn_net frozen_net;
-    jsp_real *frozen; /* NULL without one */
-    /* minibatches of rows */
-    jsp_gnn_target batch_target; /* the target on `rows` where there are minibatches */
-    jsp_rows rows;
-    int *row_index; /* [minibatch_rows] */
-    long update;
-    jsp_replay replay;
-    /* environments */
-    jsp_environments environments;
-    jsp_gnn_shard env_shard;
-    double exploration; /* of the present update */
-    /* the batch */
-    int B;
-    int *index, *action; /* [batch_size] */
-    uint8_t *before;     /* [batch_size, D, D] */
-    uint8_t *after;
-    worker *workers; /* [n_threads] */
-    int n_lanes;     /* depends on the config only */
-    jsp_real *gradient[MAX_LANES];
-    int n_stretches; /* of a block that lanes add to */
-    jsp_gnn_net_stretch stretch[JSP_GNN_NET_STRETCHES];
-    jsp_graphnet_pull pull; /* rows of all graphs of the batch */
-    jsp_real *pull_block;
-    jsp_gnn_loss_sums sums[MAX_LANES];
-    jsp_parallel_team *team;
-};
-
-/* ---- creation ------------------------------------------------------------------------ */
-
-static int chunk_size(const jsp_gnn_trainer *trainer) {
-    const int by_nodes = CHUNK_NODES / trainer->target->D;
-    const int lanes = trainer->n_lanes;
-    const int by_lane = (trainer->config.batch_size + lanes - 1) / lanes;
-    const int size = by_nodes < by_lane ? by_nodes : by_lane;
-    return size > 0 ? size : 1;
-}
-
-static jsp_status create_workers(jsp_gnn_trainer *trainer, jsp_error *error) {
-    const int K = trainer->config.n_theta_samples, size = chunk_size(trainer);
-    const size_t n = (size_t)trainer->config.n_threads;
-    trainer->workers = jsp_memory_alloc(n, sizeof *trainer->workers);
-    if (!trainer->workers) {
-        return jsp_status_no_memory(error, n * sizeof *trainer->workers, "threads");
-    }
-    jsp_status status = JSP_OK;
-    for (size_t w = 0; w < n && status == JSP_OK; w++) {
-        worker *work = &trainer->workers[w];
-        work->scratch = jsp_memory_alloc(4 * (size_t)K, sizeof(double));
-        if (!work->scratch) {
-            return jsp_status_no_memory(error, 4 * (size_t)K * sizeof(double),
-                                        "samples");
-        }
-        status = jsp_gnn_side_create(&trainer->net, size, K, &work->before, error);
-        if (status != JSP_OK) return status;
-        status = jsp_gnn_side_create(&trainer->net, size, K, &work->after, error);
-        if (status != JSP_OK) return status;
-        work->before.is_partial = work->after.is_partial = trainer->config.is_partial;
-        work->after.shard.stops_only = 1;
-        status = jsp_dag_batch_create(&work->dag, 1, trainer->target->D, 0, error);
-    }
-    return status;
-}
-
-static jsp_status create_environments(jsp_gnn_trainer *trainer, jsp_error *error) {
-    const int n = trainer->config.n_environments;
-    jsp_status status =
-        jsp_environments_create(trainer->target, n, &trainer->environments, error);
-    if (status != JSP_OK) return status;
-    return jsp_gnn_shard_create(&trainer->net.gnn, n, &trainer->env_shard, error);
-}
-
-static jsp_status create_batch(jsp_gnn_trainer *trainer, jsp_error *error) {
-    const size_t D = (size_t)trainer->target->D;
-    const size_t batch = (size_t)trainer->config.batch_size, cells = batch * D * D;
-    trainer->index = jsp_memory_alloc(batch, sizeof(int));
-    trainer->action = jsp_memory_alloc(batch, sizeof(int));
-    trainer->before = jsp_memory_alloc(cells, 1);
-    trainer->after = jsp_memory_alloc(cells, 1);
-    if (!trainer->index || !trainer->action || !trainer->before || !trainer->after) {
-        return jsp_status_no_memory(error, 2 * cells, "a batch of transitions");
-    }
-    const jsp_graphnet *graphnet = &trainer->net.gnn.graphnet;
-    const size_t rows = jsp_graphnet_pull_size(graphnet, (int)batch);
-    trainer->pull_block = jsp_memory_alloc(rows, sizeof(jsp_real));
-    if (!trainer->pull_block) {
-        return jsp_status_no_memory(error, rows * sizeof(jsp_real), "gradients");
-    }
-    trainer->pull = jsp_graphnet_pull_place(graphnet, (int)batch, trainer->pull_block);
-    trainer->n_stretches = jsp_gnn_net_list_stretches(&trainer->net, trainer->stretch);
-    const size_t size = jsp_gnn_net_gradient_size(&trainer->net);
-    for (int lane = 0; lane < trainer->n_lanes; lane++) {
-        trainer->gradient[lane] = jsp_memory_alloc(size, sizeof(jsp_real));
-        if (!trainer->gradient[lane]) {
-            return jsp_status_no_memory(error, size * sizeof(jsp_real), "gradients");
-        }
-    }
-    return JSP_OK;
-}
-
-/* The last layers that make logits start smaller. */
-static void scale_logits(const jsp_gnn_trainer *trainer) {
-    static const char *const name[] = {"senders.linear_1.w", "receivers.linear_1.w",
-                                       "stop.linear_1.w"};
-    for (int k = 0; k < 3; k++) {
-        const jsp_params_tensor *tensor =
-            jsp_params_find(&trainer->net.layout, name[k]);
-        for (int m = 0; m < tensor->shape[0] * tensor->shape[1]; m++) {
-            trainer->params[tensor->offset + (size_t)m] *=
-                (jsp_real)trainer->config.init_scale;
-        }
-    }
-}
-
-static jsp_status create_network(jsp_gnn_trainer *trainer, jsp_error *error) {
-    const jsp_gnn_trainer_config *config = &trainer->config;
-    double unit[JSP_MAX_VARIABLES];
-    jsp_status status =
-        jsp_gnn_net_create(&trainer->net, trainer->target->D, config->head, error);
-    if (status != JSP_OK) return status;
-    const size_t size = trainer->net.layout.size;
-    trainer->params = jsp_memory_alloc(size, sizeof *trainer->params);
-    if (!trainer->params) {
-        return jsp_status_no_memory(error, size * sizeof(jsp_real), "the network");
-    }
-    jsp_params_fill(&trainer->net.layout, config->seed, trainer->params);
-    scale_logits(trainer);
-    if (config->head_spread > 0) {
-        jsp_head_units_measure(trainer->target, unit);
-        jsp_head_units_start(&trainer->net.head, unit, config->head_spread,
-                             config->init_scale, trainer->params);
-    }
-    status = jsp_adam_create(&trainer->adam, size, trainer->params, error);
-    if (status == JSP_OK && config->head_spread > 0) {
-        status = jsp_head_units_rates(&trainer->net.head, unit, config->head_spread,
-                                      &trainer->adam, error);
-    }
-    trainer->adam.beta2 = config->beta2;
-    trainer->adam.clip_ratio = config->clip_ratio;
-    trainer->adam.average_decay = config->average_decay;
-    return status;
-}
-
-static void copy_to_frozen(jsp_gnn_trainer *trainer) {
-    memcpy(trainer->frozen, trainer->params,
-           trainer->net.layout.size * sizeof *trainer->frozen);
-}
-
-static jsp_status create_frozen(jsp_gnn_trainer *trainer, jsp_error *error) {
-    const size_t size = trainer->net.layout.size;
-    if (trainer->config.target_period < 1) return JSP_OK;
-    trainer->frozen = jsp_memory_alloc(size, sizeof *trainer->frozen);
-    if (!trainer->frozen) {
-        return jsp_status_no_memory(error, size * sizeof(jsp_real),
-                                    "the target network");
-    }
-    copy_to_frozen(trainer);
-    return jsp_gnn_net_create(&trainer->frozen_net, trainer->target->D,
-                              trainer->config.head, error);
-}
-
-static jsp_status create_rows(jsp_gnn_trainer *trainer, jsp_error *error) {
-    const jsp_model_setup *setup = &trainer->target->setup;
-    const int m = trainer->config.minibatch_rows;
-    trainer->batch_target = *trainer->target;
-    if (m < 1 || m >= jsp_data_n_rows(setup->data)) return JSP_OK;
-    trainer->row_index = jsp_memory_alloc((size_t)m, sizeof(int));
-    if (!trainer->row_index) {
-        return jsp_status_no_memory(error, (size_t)m * sizeof(int), "rows");
-    }
-    trainer->batch_target.setup.rows = &trainer->rows;
-    return jsp_rows_create(setup->data, m, !setup->model->needs_rows, &trainer->rows,
-                           error);
-}
-
-static jsp_status allocate(jsp_gnn_trainer *trainer, jsp_error *error) {
-    jsp_status status = create_network(trainer, error);
-    if (status == JSP_OK) status = create_frozen(trainer, error);
-    if (status == JSP_OK) status = create_rows(trainer, error);
-    if (status == JSP_OK) status = create_workers(trainer, error);
-    if (status == JSP_OK) status = create_environments(trainer, error);
-    if (status == JSP_OK) status = create_batch(trainer, error);
-    if (status != JSP_OK) return status;
-    return jsp_replay_create(&trainer->replay, trainer->config.replay_capacity,
-                             trainer->target->D, error);
-}
-
 void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer) {
     if (!trainer) return;
-    for (int w = 0; trainer->workers && w < trainer->config.n_threads; w++) {
-        jsp_gnn_side_destroy(&trainer->workers[w].before);
-        jsp_gnn_side_destroy(&trainer->workers[w].after);
-        jsp_dag_batch_destroy(&trainer->workers[w].dag);
-        jsp_memory_free(trainer->workers[w].scratch);
-    }
-    jsp_memory_free(trainer->workers);
-    for (int lane = 0; lane < MAX_LANES; lane++)
-        jsp_memory_free(trainer->gradient[lane]);
-    jsp_memory_free(trainer->pull_block);
-    jsp_environments_destroy(&trainer->environments);
-    jsp_gnn_shard_destroy(&trainer->env_shard);
-    jsp_memory_free(trainer->index);
-    jsp_memory_free(trainer->action);
-    jsp_memory_free(trainer->before);
-    jsp_memory_free(trainer->after);
-    jsp_replay_destroy(&trainer->replay);
-    jsp_adam_destroy(&trainer->adam);
-    jsp_memory_free(trainer->params);
-    jsp_memory_free(trainer->frozen);
-    jsp_memory_free(trainer->row_index);
-    jsp_rows_destroy(&trainer->rows);
-    jsp_gnn_net_destroy(&trainer->frozen_net);
-    jsp_gnn_net_destroy(&trainer->net);
+    jsp_gnn_trainer_memory_destroy(trainer);
     jsp_memory_free(trainer);
 }
 
@@ -306,7 +61,8 @@ static jsp_status check_model(const jsp_gnn_target *target,
 /* A power of two, so that 2, 4 or 8 threads have equal shares. */
 static int count_lanes(long nodes) {
     int lanes = nodes >= TWO_LANES_NODES ? 2 : 1;
-    while (2 * lanes <= MAX_LANES && 2L * lanes * LANE_NODES <= nodes) lanes *= 2;
+    while (2 * lanes <= JSP_GNN_TRAINER_LANES && 2L * lanes * LANE_NODES <= nodes)
+        lanes *= 2;
     return lanes;
 }
 
@@ -337,7 +93,7 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
     trainer->config = *config;
     if (trainer->config.n_threads < 1) trainer->config.n_threads = 1;
     trainer->n_lanes = count_lanes((long)config->batch_size * target->D);
-    status = allocate(trainer, error);
+    status = jsp_gnn_trainer_memory_create(trainer, error);
     if (status != JSP_OK) {
         jsp_gnn_trainer_destroy(trainer);
         return status;
@@ -398,6 +154,11 @@ static void draw_rows(jsp_gnn_trainer *trainer) {
     jsp_rows_fill(&trainer->rows, data, m, trainer->row_index);
 }
 
+static void copy_to_frozen(jsp_gnn_trainer *trainer) {
+    memcpy(trainer->frozen, trainer->params,
+           trainer->net.layout.size * sizeof *trainer->frozen);
+}
+
 /* The side of G' looks at parameters of some updates ago. */
 static void run_frozen(jsp_gnn_trainer *trainer) {
     const int D = trainer->target->D;
@@ -411,7 +172,8 @@ static void run_frozen(jsp_gnn_trainer *trainer) {
 }
 
 /* Graphs and masks of n transitions from `first` on. */
-static void fill_sides(const jsp_gnn_trainer *trainer, worker *work, int first, int n) {
+static void fill_sides(const jsp_gnn_trainer *trainer, jsp_gnn_trainer_worker *work,
+                       int first, int n) {
     const int D = trainer->target->D;
     const size_t cells = (size_t)D * (size_t)D;
     jsp_dag *dag = work->dag.dag;
@@ -444,19 +206,19 @@ static void fill_noise(const jsp_gnn_trainer *trainer, jsp_gnn_side *side, int f
     }
 }
 
-static void start_clock(worker *work) {
+static void start_clock(jsp_gnn_trainer_worker *work) {
     work->clock = jsp_cpu_seconds();
 }
 
 /* The time since the last call went to `part`. */
-static void note_time(worker *work, enum part part) {
+static void note_time(jsp_gnn_trainer_worker *work, enum jsp_gnn_trainer_part part) {
     const double now = jsp_cpu_seconds();
     work->seconds[part] += now - work->clock;
     work->clock = now;
 }
 
-static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
-                      jsp_real *block, jsp_gnn_loss_sums *sums) {
+static void run_chunk(jsp_gnn_trainer *trainer, jsp_gnn_trainer_worker *work, int first,
+                      int n, jsp_real *block, jsp_gnn_loss_sums *sums) {
     const jsp_gnn_trainer_config *config = &trainer->config;
     const jsp_gnn_net_gradient gradient =
         jsp_gnn_net_gradient_place(&trainer->net, block,
@@ -464,7 +226,7 @@ static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
                                                           &trainer->pull, first));
     jsp_gnn_side *side[2] = {&work->before, &work->after};
     fill_sides(trainer, work, first, n);
-    note_time(work, REPLAY);
+    note_time(work, JSP_GNN_TRAINER_REPLAY);
     for (int s = 0; s < 2; s++) {
         const int is_frozen = s == 1 && trainer->frozen;
         const jsp_gnn_net *net = is_frozen ? &trainer->frozen_net : &trainer->net;
@@ -475,15 +237,15 @@ static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
             jsp_gnn_side_forward(net, is_frozen ? trainer->frozen : trainer->params,
                                  side[s], n, config->logit_scale);
         }
-        note_time(work, FORWARD);
+        note_time(work, JSP_GNN_TRAINER_FORWARD);
         fill_noise(trainer, side[s], first, s);
         jsp_gnn_side_sample(net, &trainer->batch_target, side[s]);
-        note_time(work, SAMPLES);
+        note_time(work, JSP_GNN_TRAINER_SAMPLES);
     }
     jsp_gnn_loss_transitions(&config->loss, &trainer->net, 1.0 / trainer->B,
                              trainer->action + first, side[0], side[1], work->scratch,
                              sums);
-    note_time(work, LOSS);
+    note_time(work, JSP_GNN_TRAINER_LOSS);
     if (trainer->frozen) {
         jsp_gnn_side_backward(&trainer->net, &trainer->batch_target, trainer->params,
                               side[0], &gradient);
@@ -492,7 +254,7 @@ static void run_chunk(jsp_gnn_trainer *trainer, worker *work, int first, int n,
                                    trainer->params, side[0], side[1],
                                    trainer->action + first, &gradient);
     }
-    note_time(work, BACKWARD);
+    note_time(work, JSP_GNN_TRAINER_BACKWARD);
 }
 
 /* The first block is what all others are added to, and gets the rest of the gradient. */
@@ -521,15 +283,15 @@ static void run_task(void *context, int task, int w) {
         jsp_environments_choose(&trainer->environments, trainer->config.seed,
                                 (uint32_t)(trainer->config.n_prefill + trainer->update),
                                 trainer->exploration, trainer->env_shard.log_pi);
-        note_time(&trainer->workers[w], ENVIRONMENTS);
+        note_time(&trainer->workers[w], JSP_GNN_TRAINER_ENVIRONMENTS);
         return;
     }
-    const int lane = task - 1, size = chunk_size(trainer);
+    const int lane = task - 1, size = trainer->chunk;
     const int begin = (int)((long)trainer->B * lane / trainer->n_lanes);
     const int end = (int)((long)trainer->B * (lane + 1) / trainer->n_lanes);
     clear_block(trainer, lane);
     trainer->sums[lane] = (jsp_gnn_loss_sums){0};
-    note_time(&trainer->workers[w], SUM);
+    note_time(&trainer->workers[w], JSP_GNN_TRAINER_SUM);
     for (int first = begin; first < end; first += size) {
         const int n = end - first < size ? end - first : size;
         run_chunk(trainer, &trainer->workers[w], first, n, trainer->gradient[lane],
@@ -559,7 +321,7 @@ static void sum_part(void *context, int part, int w) {
                                : s->n;
         sum_blocks(trainer, s->first + begin, end - begin);
     }
-    note_time(&trainer->workers[w], SUM);
+    note_time(&trainer->workers[w], JSP_GNN_TRAINER_SUM);
 }
 
 static void report(const jsp_gnn_trainer *trainer, jsp_gnn_trainer_metrics *metrics) {
@@ -618,16 +380,16 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
         trainer->update++;
         return JSP_OK;
     }
-    worker *work = &trainer->workers[0];
+    jsp_gnn_trainer_worker *work = &trainer->workers[0];
     trainer->exploration = metrics->exploration;
     start_clock(work);
     jsp_environments_read(&trainer->environments);
     draw_batch(trainer);
     draw_rows(trainer);
-    note_time(work, REPLAY);
+    note_time(work, JSP_GNN_TRAINER_REPLAY);
     run_frozen(trainer);
     jsp_gnn_net_forward(&trainer->net, trainer->params);
-    note_time(work, SHARED);
+    note_time(work, JSP_GNN_TRAINER_SHARED);
     jsp_parallel_team_for(trainer->team, 1 + trainer->n_lanes, run_task, trainer);
     report(trainer, metrics);
     jsp_status status = check_finite(trainer, "loss", metrics->loss, error);
@@ -637,10 +399,10 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
         jsp_gnn_net_gradient_place(&trainer->net, trainer->gradient[0], trainer->pull);
     start_clock(work);
     jsp_gnn_net_backward(&trainer->net, trainer->params, &gradient);
-    note_time(work, SHARED);
+    note_time(work, JSP_GNN_TRAINER_SHARED);
     metrics->gradient_norm = jsp_adam_step(&trainer->adam, metrics->learning_rate,
                                            gradient.params, trainer->params);
-    note_time(work, SUM);
+    note_time(work, JSP_GNN_TRAINER_SUM);
     status =
         check_finite(trainer, "norm of the gradient", metrics->gradient_norm, error);
     if (status != JSP_OK) return status;
@@ -706,10 +468,11 @@ double jsp_gnn_trainer_seconds(const jsp_gnn_trainer *trainer, int part) {
 }
 
 const char *jsp_gnn_trainer_part_name(int part) {
-    static const char *const names[PARTS] = {"replay",   "environments", "shared",
-                                             "forward",  "samples",      "loss",
-                                             "backward", "sum"};
-    return part >= 0 && part < PARTS ? names[part] : NULL;
+    static const char *const names[JSP_GNN_TRAINER_PARTS] = {"replay",   "environments",
+                                                             "shared",   "forward",
+                                                             "samples",  "loss",
+                                                             "backward", "sum"};
+    return part >= 0 && part < JSP_GNN_TRAINER_PARTS ? names[part] : NULL;
 }
 
 const char *jsp_gnn_trainer_metric_name(int k) {
