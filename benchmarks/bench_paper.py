@@ -7,8 +7,9 @@ K = 1), one and two threads. "products" is the time of an update divided by that
 1024 x 1024 x 1024 float32 NumPy product with one thread, so that figures carry over to
 other machines; "times" compares with the published JAX code, measured in the same unit on
 one AVX2 core. "share" is the rate of the network's products (three times those of the
-forward pass, 8 matrices of 128 x 128 per node) relative to that NumPy product: all other
-work, samples of parameters above all, lowers it. "MB" is the growth of the peak memory of
+forward pass: matrices of 128 x 128, 8 per node of G, 2 per node of G' and 3 for each end of
+the new edge) relative to that NumPy product: all other work, samples of parameters above
+all, lowers it. "MB" is the growth of the peak memory of
 a process of its own, "of JAX" the published code's peak divided by it.
 
 The second table splits the time, in percent: replay (batch, legal edges), environments,
@@ -118,7 +119,7 @@ def report(case, seconds):
     command = [sys.executable, __file__, "--case", json.dumps([*case, seconds])]
     found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     product = seconds_of_product()
-    flop = 2 * batch * D * 8 * 3 * 2 * 128**2
+    flop = batch * (10 * D + 6) * 3 * 2 * 128**2
     published, published_mb = PUBLISHED.get((head, D, batch, n_samples), (None, None))
     products = found["seconds"] / product
     row = {

@@ -122,7 +122,7 @@ static void measure_head(jsp_head_kind kind, int D, int B, int K) {
     double best[4] = {HUGE_VAL, HUGE_VAL, HUGE_VAL, HUGE_VAL};
     jsp_params layout;
     jsp_params_init(&layout);
-    const jsp_head head = jsp_head_create(&layout, kind, D);
+    const jsp_head head = jsp_head_create(&layout, (jsp_head_spec){.kind = kind}, D);
     const size_t of_shared = jsp_head_shared_size(&head);
     jsp_head_state state;
     jsp_real *params = allocate(layout.size, sizeof *params);
@@ -147,10 +147,11 @@ static void measure_head(jsp_head_kind kind, int D, int B, int K) {
     for (int r = 0; r < ROUNDS; r++) {
         double time[5] = {read_seconds()};
         jsp_head_shared_forward(&head, params, shared);
-        jsp_head_forward(&head, params, shared, &state, B, adjacency, features,
+        jsp_head_forward(&head, params, shared, &state, B, adjacency, NULL, features,
                          features + nodes);
         time[1] = read_seconds();
         jsp_head_normal_sample(&head, &state, 0, state.n_rows, K, eps, theta);
+        memset(log_prob, 0, (size_t)(B * K) * sizeof *log_prob);
         jsp_head_normal_log_prob(&head, &state, 0, state.n_rows, K, eps, log_prob);
         memset(slope, 0, list * sizeof *slope);
         jsp_head_normal_slope(&head, &state, 0, state.n_rows, K, eps, slope);

@@ -59,40 +59,6 @@ static jsp_real *take_reals(jsp_places *p, size_t count) {
     return jsp_places_take(p, count, sizeof(jsp_real));
 }
 
-static void place_shared(const jsp_gnn *gnn, jsp_gnn_shared *shared, jsp_places *p) {
-    const int D = gnn->D, n_pairs = D * (D - 1);
-    const size_t nodes = (size_t)D, pairs = (size_t)n_pairs;
-    shared->pairs.sender = jsp_places_take(p, pairs, sizeof(int));
-    shared->pairs.receiver = jsp_places_take(p, pairs, sizeof(int));
-    shared->pairs.row = jsp_places_take(p, nodes * nodes, sizeof(int));
-    const size_t of_tables = jsp_graphnet_tables_size(&gnn->graphnet, n_pairs);
-    shared->map_block = take_reals(p, jsp_gnn_maps_size());
-    shared->table_block = take_reals(p, of_tables);
-    shared->d_table_block = take_reals(p, of_tables);
-    shared->map_cache = take_reals(p, jsp_gnn_maps_cache_size());
-    shared->table_cache =
-        take_reals(p, jsp_graphnet_cache_size(&gnn->graphnet, n_pairs));
-    shared->scratch = take_reals(p, 2 * (pairs + nodes) * H);
-}
-
-jsp_status jsp_gnn_shared_create(const jsp_gnn *gnn, jsp_gnn_shared *shared,
-                                 jsp_error *error) {
-    jsp_places p = {0};
-    *shared = (jsp_gnn_shared){0};
-    place_shared(gnn, shared, &p);
-    shared->memory = p.base = jsp_memory_alloc(p.used, 1);
-    if (!p.base) return jsp_status_no_memory(error, p.used, "the tables of a step");
-    p.used = 0;
-    place_shared(gnn, shared, &p);
-    return JSP_OK;
-}
-
-void jsp_gnn_shared_destroy(jsp_gnn_shared *shared) {
-    if (!shared) return;
-    jsp_memory_free(shared->memory);
-    *shared = (jsp_gnn_shared){0};
-}
-
 static void place_outputs(jsp_gnn_shard *shard, size_t graphs, size_t D,
                           jsp_places *p) {
     const size_t rows = graphs * D * H, actions = graphs * (D * D + 1);
@@ -155,111 +121,6 @@ void jsp_gnn_shard_destroy(jsp_gnn_shard *shard) {
     if (!shard) return;
     jsp_memory_free(shard->memory);
     *shard = (jsp_gnn_shard){0};
-}
-
-/* ---- what all graphs share ---------------------------------------------------------- */
-
-typedef struct shared_job {
-    const jsp_gnn *gnn;
-    const jsp_real *params;
-    jsp_gnn_shared *shared;
-    /* backward */
-    const jsp_graphnet_pull *pull;
-    jsp_gnn_maps d_maps;
-    jsp_real *d_params;
-} shared_job;
-
-/* The maps, then blocks of pairs. */
-static void forward_task(void *context, int task, int worker) {
-    const shared_job *job = context;
-    const jsp_gnn_shared *shared = job->shared;
-    (void)worker;
-    if (task < JSP_GNN_MAPS_TASKS) {
-        jsp_gnn_maps_forward(job->gnn, job->params, &shared->maps, shared->map_cache,
-                             task);
-        return;
-    }
-    jsp_graphnet_block_forward(&job->gnn->graphnet, job->params, &shared->pairs,
-                               &shared->tables, shared->table_cache,
-                               task - JSP_GNN_MAPS_TASKS);
-}
-
-/* The maps, then rows of the tables, node by node. */
-static void collect_task(void *context, int task, int worker) {
-    const shared_job *job = context;
-    const jsp_gnn_shared *shared = job->shared;
-    (void)worker;
-    if (task < JSP_GNN_MAPS_TASKS) {
-        jsp_gnn_maps_backward(job->gnn, job->params, &job->d_maps, shared->map_cache,
-                              job->d_params, task);
-        return;
-    }
-    jsp_graphnet_node_backward(&job->gnn->graphnet, &shared->pairs, job->pull,
-                               &shared->d_tables, task - JSP_GNN_MAPS_TASKS);
-}
-
-/* The weights of tables, which take longest, then blocks of pairs. */
-static void backward_task(void *context, int task, int worker) {
-    const shared_job *job = context;
-    const jsp_gnn_shared *shared = job->shared;
-    const jsp_graphnet *graphnet = &job->gnn->graphnet;
-    (void)worker;
-    if (task < JSP_GRAPHNET_WEIGHTS) {
-        jsp_graphnet_weight_backward(graphnet, &shared->pairs, &shared->d_tables,
-                                     shared->table_cache, job->d_params, task);
-        return;
-    }
-    jsp_graphnet_block_backward(graphnet, job->params, &shared->pairs,
-                                &shared->d_tables, shared->table_cache, shared->scratch,
-                                task - JSP_GRAPHNET_WEIGHTS);
-}
-
-static void finish_task(void *context, int task, int worker) {
-    const shared_job *job = context;
-    const jsp_gnn_shared *shared = job->shared;
-    (void)worker;
-    if (task == 0) {
-        jsp_graphnet_tables_backward(&job->gnn->graphnet, job->params, &shared->pairs,
-                                     &shared->d_tables, shared->table_cache,
-                                     job->d_params, shared->scratch);
-    } else {
-        jsp_gnn_maps_backward_finish(job->gnn, shared->map_cache, job->d_params);
-    }
-}
-
-void jsp_gnn_shared_forward(const jsp_gnn *gnn, const jsp_real *params,
-                            jsp_gnn_shared *shared) {
-    const jsp_graphnet *graphnet = &gnn->graphnet;
-    const int n_pairs = shared->pairs.n;
-    shared->maps = jsp_gnn_maps_place(shared->map_block);
-    shared->tables = jsp_graphnet_tables_place(graphnet, n_pairs, shared->table_block);
-    shared->d_tables =
-        jsp_graphnet_tables_place(graphnet, n_pairs, shared->d_table_block);
-    shared_job job = {.gnn = gnn, .params = params, .shared = shared};
-    jsp_graphnet_tables_forward(graphnet, params, &shared->pairs, &shared->tables,
-                                shared->table_cache);
-    jsp_parallel_team_for(shared->team,
-                          JSP_GNN_MAPS_TASKS + jsp_graphnet_n_blocks(&shared->pairs),
-                          forward_task, &job);
-}
-
-void jsp_gnn_shared_backward(const jsp_gnn *gnn, const jsp_real *params,
-                             jsp_gnn_shared *shared, const jsp_graphnet_pull *pull,
-                             jsp_real *d_maps, jsp_real *d_params) {
-    shared_job job = {
-        .gnn = gnn,
-        .params = params,
-        .shared = shared,
-        .pull = pull,
-        .d_maps = jsp_gnn_maps_place(d_maps),
-        .d_params = d_params,
-    };
-    jsp_parallel_team_for(shared->team, JSP_GNN_MAPS_TASKS + gnn->D, collect_task,
-                          &job);
-    jsp_parallel_team_for(shared->team,
-                          JSP_GRAPHNET_WEIGHTS + jsp_graphnet_n_blocks(&shared->pairs),
-                          backward_task, &job);
-    jsp_parallel_team_for(shared->team, 2, finish_task, &job);
 }
 
 /* ---- forward ------------------------------------------------------------------------ */
@@ -420,24 +281,30 @@ void jsp_gnn_shard_forward_next(const jsp_gnn *gnn, const jsp_real *params,
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-/* Given d_hidden, the gradient of relu(x W + b) = hidden (destroyed): dx += or =. */
-static void backward_hidden(const jsp_linear *layer, const jsp_real *params, int rows,
+/* dx = or += dy W^T, given W^T */
+static void pull_rows(int rows, const jsp_real *dy, const jsp_real *turned,
+                      int accumulate, jsp_real *dx) {
+    jsp_kernels_active()->product(rows, H, H, dy, H, 1, turned, H, accumulate, dx, H);
+}
+
+/* Given d_hidden, the gradient of relu(x W + b) = hidden (destroyed): dx +=. */
+static void backward_hidden(const jsp_linear *layer, const jsp_real *turned, int rows,
                             const jsp_real *x, const jsp_real *hidden,
                             jsp_real *d_hidden, jsp_real *dx, jsp_real *d_params) {
     const jsp_kernels *kernels = jsp_kernels_active();
     kernels->relu_backward((size_t)rows * H, hidden, NULL, d_hidden, d_hidden);
     kernels->dense_backward_weight(rows, H, H, x, d_hidden, d_params + layer->weight,
                                    d_params + layer->bias);
-    kernels->dense_backward_input(rows, H, H, d_hidden, params + layer->weight, 1, dx);
+    pull_rows(rows, d_hidden, turned, 1, dx);
 }
 
-/* dx = or += d_y M^T, and the gradient of the map */
-static void backward_map(int rows, const jsp_real *x, const jsp_real *map,
+/* dx = or += dy M^T, and the gradient of the map M with its bias as last row */
+static void backward_map(int rows, const jsp_real *x, const jsp_real *turned,
                          const jsp_real *dy, int accumulate, jsp_real *dx,
                          jsp_real *d_map) {
-    const jsp_kernels *kernels = jsp_kernels_active();
-    kernels->dense_backward_weight(rows, H, H, x, dy, d_map, d_map + H * H);
-    kernels->dense_backward_input(rows, H, H, dy, map, accumulate, dx);
+    jsp_kernels_active()->dense_backward_weight(rows, H, H, x, dy, d_map,
+                                                d_map + H * H);
+    pull_rows(rows, dy, turned, accumulate, dx);
 }
 
 /* Policies to logits: shard->logits become their gradients, stop_logit as well, both
@@ -466,7 +333,7 @@ static void backward_policy(const jsp_gnn *gnn, jsp_gnn_shard *shard) {
 
 /* Logits to the hidden layers of senders (work[0]) and receivers (work[1]), by way of
  * `pair` (work[2]). */
-static void backward_logits(const jsp_gnn *gnn, const jsp_gnn_maps *maps,
+static void backward_logits(const jsp_gnn *gnn, const jsp_gnn_shared *shared,
                             jsp_gnn_shard *shard, const jsp_gnn_maps *d_maps) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const int D = gnn->D, rows = shard->B * D;
@@ -485,21 +352,25 @@ static void backward_logits(const jsp_gnn *gnn, const jsp_gnn_maps *maps,
             d_term[b * nodes + i] = sum;
         }
     }
-    backward_map(rows, shard->sender, maps->pair, d_pair, 0, d_sender, d_maps->pair);
+    backward_map(rows, shard->sender, shared->turned[JSP_GNN_PAIR], d_pair, 0, d_sender,
+                 d_maps->pair);
     kernels->rows_weighted_sum(rows, H, shard->sender, d_term, d_maps->pair_sender);
-    kernels->product(rows, 1, H, d_term, 1, 1, maps->pair_sender, H, 1, d_sender, H);
+    kernels->product(rows, 1, H, d_term, 1, 1, shared->maps.pair_sender, H, 1, d_sender,
+                     H);
 }
 
 /* Node features to queries, keys and values: work[1], work[2], work[3]. */
 static void backward_attention(const jsp_gnn *gnn, const jsp_real *params,
-                               jsp_gnn_shard *shard, jsp_real *d_params) {
+                               const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
+                               jsp_real *d_params) {
     const int rows = shard->B * gnn->D;
     jsp_real *d_attention = shard->d_node_features, *d_mixed = shard->work[0];
     jsp_layernorm_backward(&gnn->node_norm, params, rows, shard->attention,
                            shard->node_moments, shard->d_node_features, d_attention,
                            d_params);
-    jsp_linear_backward(&gnn->attention, params, rows, shard->mixed, d_attention,
-                        d_mixed, d_params);
+    jsp_linear_backward(&gnn->attention, params, rows, shard->mixed, d_attention, NULL,
+                        d_params);
+    pull_rows(rows, d_attention, shared->turned[JSP_GNN_ATTENTION], 0, d_mixed);
     jsp_attention_backward(shard->B, gnn->D, H, JSP_GNN_HEADS, shard->query, shard->key,
                            shard->value, shard->weights, d_mixed, shard->work[1],
                            shard->work[2], shard->work[3], shard->attention_work);
@@ -507,23 +378,28 @@ static void backward_attention(const jsp_gnn *gnn, const jsp_real *params,
 
 /* Gradients of queries, keys and values, rows each, to that of the hidden layer of the
  * node update. */
-static void backward_maps(const jsp_gnn_maps *maps, int rows, const jsp_real *hidden,
-                          jsp_real *const d[3], jsp_real *d_hidden,
-                          const jsp_gnn_maps *d_maps) {
-    backward_map(rows, hidden, maps->query, d[0], 0, d_hidden, d_maps->query);
-    backward_map(rows, hidden, maps->key, d[1], 1, d_hidden, d_maps->key);
-    backward_map(rows, hidden, maps->value, d[2], 1, d_hidden, d_maps->value);
+static void backward_maps(const jsp_gnn_shared *shared, int rows,
+                          const jsp_real *hidden, jsp_real *const d[3],
+                          jsp_real *d_hidden, const jsp_gnn_maps *d_maps) {
+    backward_map(rows, hidden, shared->turned[JSP_GNN_QUERY], d[0], 0, d_hidden,
+                 d_maps->query);
+    backward_map(rows, hidden, shared->turned[JSP_GNN_KEY], d[1], 1, d_hidden,
+                 d_maps->key);
+    backward_map(rows, hidden, shared->turned[JSP_GNN_VALUE], d[2], 1, d_hidden,
+                 d_maps->value);
 }
 
 /* Stop logits and global features to the graph's vector, d_global_features. */
 static void backward_globals(const jsp_gnn *gnn, const jsp_real *params,
-                             jsp_gnn_shard *shard, jsp_real *d_params) {
+                             const jsp_gnn_shared *shared, jsp_gnn_shard *shard,
+                             jsp_real *d_params) {
     const int B = shard->B;
     jsp_real *d_features = shard->d_global_features;
     jsp_linear_backward(&gnn->stop[1], params, B, shard->stop, shard->stop_logit,
                         shard->stop_work, d_params);
-    backward_hidden(&gnn->stop[0], params, B, shard->global_features, shard->stop,
-                    shard->stop_work, d_features, d_params);
+    backward_hidden(&gnn->stop[0], shared->turned[JSP_GNN_STOP], B,
+                    shard->global_features, shard->stop, shard->stop_work, d_features,
+                    d_params);
     jsp_layernorm_backward(&gnn->global_norm, params, B, shard->graphnet.globals,
                            shard->global_moments, d_features, d_features, d_params);
 }
@@ -536,16 +412,16 @@ static void backward_outputs(const jsp_gnn *gnn, const jsp_real *params,
     const int rows = shard->B * gnn->D;
     backward_policy(gnn, shard);
     if (!shard->stops_only) {
-        backward_logits(gnn, &shared->maps, shard, d_maps);
-        backward_hidden(&gnn->sender[0], params, rows, shard->node_features,
-                        shard->sender, shard->work[0], shard->d_node_features,
-                        d_params);
-        backward_hidden(&gnn->receiver[0], params, rows, shard->node_features,
-                        shard->receiver, shard->work[1], shard->d_node_features,
-                        d_params);
+        backward_logits(gnn, shared, shard, d_maps);
+        backward_hidden(&gnn->sender[0], shared->turned[JSP_GNN_SENDER], rows,
+                        shard->node_features, shard->sender, shard->work[0],
+                        shard->d_node_features, d_params);
+        backward_hidden(&gnn->receiver[0], shared->turned[JSP_GNN_RECEIVER], rows,
+                        shard->node_features, shard->receiver, shard->work[1],
+                        shard->d_node_features, d_params);
     }
-    backward_attention(gnn, params, shard, d_params);
-    backward_globals(gnn, params, shard, d_params);
+    backward_attention(gnn, params, shared, shard, d_params);
+    backward_globals(gnn, params, shared, shard, d_params);
 }
 
 void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
@@ -554,10 +430,11 @@ void jsp_gnn_shard_backward(const jsp_gnn *gnn, const jsp_real *params,
                             jsp_real *d_maps) {
     const jsp_gnn_maps maps = jsp_gnn_maps_place(d_maps);
     backward_outputs(gnn, params, shared, shard, d_params, &maps);
-    backward_maps(&shared->maps, shard->B * gnn->D, shard->graphnet.node_hidden,
+    backward_maps(shared, shard->B * gnn->D, shard->graphnet.node_hidden,
                   shard->work + 1, pull->node, &maps);
-    jsp_graphnet_backward(&gnn->graphnet, params, shard->B, &shard->graphnet,
-                          shard->d_global_features, pull, d_params, shard->global_work);
+    jsp_graphnet_backward(&gnn->graphnet, shared->turned + JSP_GNN_NODE, shard->B,
+                          &shard->graphnet, shard->d_global_features, pull, d_params,
+                          shard->global_work);
 }
 
 void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
@@ -582,11 +459,12 @@ void jsp_gnn_shard_backward_pair(const jsp_gnn *gnn, const jsp_real *params,
         }
         jsp_kernels_active()->add(numbers, rows, base->work[t + 1]);
     }
-    backward_maps(&shared->maps, 2 * B, hidden, d, pull->ends, &maps);
-    backward_maps(&shared->maps, B * D, base->graphnet.node_hidden, base->work + 1,
-                  pull->node, &maps);
+    backward_maps(shared, 2 * B, hidden, d, pull->ends, &maps);
+    backward_maps(shared, B * D, base->graphnet.node_hidden, base->work + 1, pull->node,
+                  &maps);
     jsp_graphnet_backward_pair(
-        &gnn->graphnet, params, B, action, &base->graphnet, &next->graphnet,
+        &gnn->graphnet, shared->turned + JSP_GNN_NODE, B, action, &base->graphnet,
+        &next->graphnet,
         (jsp_real *const[]){base->d_global_features, next->d_global_features}, pull,
         d_params, (jsp_real *const[]){base->global_work, next->global_work});
 }

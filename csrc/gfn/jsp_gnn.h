@@ -57,8 +57,24 @@ typedef struct jsp_gnn_maps {
     jsp_real *pair_sender;         /* [128] the term without receiver */
 } jsp_gnn_maps;
 
+/* Matrices that backward passes want transposed, which is done once per step. */
+enum {
+    JSP_GNN_QUERY,
+    JSP_GNN_KEY,
+    JSP_GNN_VALUE,
+    JSP_GNN_PAIR,
+    JSP_GNN_ATTENTION,
+    JSP_GNN_SENDER,
+    JSP_GNN_RECEIVER,
+    JSP_GNN_STOP,
+    JSP_GNN_NODE,
+    JSP_GNN_GLOBAL, /* both layers; node and global are for jsp_graphnet */
+    JSP_GNN_TURNED = JSP_GNN_GLOBAL + 2
+};
+
 typedef struct jsp_gnn_shared {
     jsp_graphnet_pairs pairs;
+    jsp_real *turned[JSP_GNN_TURNED]; /* [128, 128] each */
     jsp_gnn_maps maps;
     jsp_graphnet_tables tables, d_tables; /* for the pairs of the step */
     jsp_real *map_block, *table_block, *d_table_block;

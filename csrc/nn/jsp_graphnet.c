@@ -504,39 +504,39 @@ void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
 
 /* Back through the global update to the sum of hidden layers: d_globals becomes the
  * gradient before the ReLU of global_hidden, `d_sum` [B, H] that of hidden_sum. */
-static void pull_globals(const jsp_graphnet *net, const jsp_real *params, int B,
+static void pull_globals(const jsp_graphnet *net, jsp_real *const *turned, int B,
                          const jsp_graphnet_state *state, jsp_real *d_globals,
                          jsp_real *d_params, jsp_real *d_sum) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const int H = net->H;
-    const size_t numbers = (size_t)B * (size_t)H;
+    const size_t row = (size_t)H, numbers = (size_t)B * row;
     const jsp_linear *node = net->node, *global = net->global;
-    jsp_linear_backward(&global[1], params, B, state->global_hidden, d_globals, d_sum,
-                        d_params);
+    kernels->dense_backward_weight(B, H, H, state->global_hidden, d_globals,
+                                   d_params + global[1].weight,
+                                   d_params + global[1].bias);
+    kernels->product(B, H, H, d_globals, row, 1, turned[2], row, 0, d_sum, row);
     kernels->relu_backward(numbers, state->global_hidden, NULL, d_sum, d_globals);
     kernels->dense_backward_weight(B, H, H, state->node_sum, d_globals,
                                    d_params + global[0].weight,
                                    d_params + global[0].bias);
     /* node_sum is not needed any more: it takes its own gradient */
     jsp_real *d_node_sum = state->node_sum;
-    kernels->dense_backward_input(B, H, H, d_globals, params + global[0].weight, 0,
-                                  d_node_sum);
+    kernels->product(B, H, H, d_globals, row, 1, turned[1], row, 0, d_node_sum, row);
     kernels->dense_backward_weight(B, H, H, state->hidden_sum, d_node_sum,
                                    d_params + node[1].weight, NULL);
     for (size_t k = 0; k < numbers; k++) {
-        d_params[node[1].bias + k % (size_t)H] += (jsp_real)net->D * d_node_sum[k];
+        d_params[node[1].bias + k % row] += (jsp_real)net->D * d_node_sum[k];
     }
-    kernels->dense_backward_input(B, H, H, d_node_sum, params + node[1].weight, 0,
-                                  d_sum);
+    kernels->product(B, H, H, d_node_sum, row, 1, turned[0], row, 0, d_sum, row);
 }
 
-void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params, int B,
+void jsp_graphnet_backward(const jsp_graphnet *net, jsp_real *const *turned, int B,
                            const jsp_graphnet_state *state, jsp_real *d_globals,
                            const jsp_graphnet_pull *pull, jsp_real *d_params,
                            jsp_real *scratch) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const size_t D = (size_t)net->D, H = (size_t)net->H;
-    pull_globals(net, params, B, state, d_globals, d_params, scratch);
+    pull_globals(net, turned, B, state, d_globals, d_params, scratch);
     for (size_t b = 0; b < (size_t)B; b++) {
         jsp_real *d_hidden = pull->node + b * D * H;
         kernels->rows_spread(net->D, net->H, scratch + b * H, NULL, d_hidden);
@@ -546,7 +546,7 @@ void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params, int 
     memcpy(pull->graph, d_globals, (size_t)B * H * sizeof *d_globals);
 }
 
-void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params, int B,
+void jsp_graphnet_backward_pair(const jsp_graphnet *net, jsp_real *const *turned, int B,
                                 const int *action, const jsp_graphnet_state *base,
                                 const jsp_graphnet_state *next,
                                 jsp_real *const d_globals[2],
@@ -555,8 +555,8 @@ void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params,
     const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D;
     const size_t H = (size_t)net->H, nodes = (size_t)D * H, graphs = (size_t)B * H;
-    pull_globals(net, params, B, base, d_globals[0], d_params, scratch[0]);
-    pull_globals(net, params, B, next, d_globals[1], d_params, scratch[1]);
+    pull_globals(net, turned, B, base, d_globals[0], d_params, scratch[0]);
+    pull_globals(net, turned, B, next, d_globals[1], d_params, scratch[1]);
     memcpy(pull->next, d_globals[1], graphs * sizeof(jsp_real));
     memcpy(pull->graph, d_globals[0], graphs * sizeof(jsp_real));
     kernels->add(graphs, d_globals[1], pull->graph);

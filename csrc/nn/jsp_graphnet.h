@@ -154,11 +154,12 @@ void jsp_graphnet_forward_next(const jsp_graphnet *net, const jsp_real *params,
                                const jsp_graphnet_state *base,
                                const jsp_graphnet_state *state);
 
-/* Given d_globals [B, H] (destroyed, and so is state->node_sum) and in pull->node the
+/* turned[3]: weights of node[1], of the first H rows of global[0], and of global[1],
+ * transposed. Given d_globals [B, H] (destroyed, and so is state->node_sum) and in pull->node the
  * gradient that reaches node_hidden from outside: leaves pull->node and pull->graph; those
  * of the global update and of node[1] (its use in the sum) accumulate into d_params.
  * scratch [B, H]. */
-void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params, int B,
+void jsp_graphnet_backward(const jsp_graphnet *net, jsp_real *const *turned, int B,
                            const jsp_graphnet_state *state, jsp_real *d_globals,
                            const jsp_graphnet_pull *pull, jsp_real *d_params,
                            jsp_real *scratch);
@@ -167,7 +168,7 @@ void jsp_graphnet_backward(const jsp_graphnet *net, const jsp_real *params, int 
  * the copies in the next ones, given pull->ends are the two nodes of the next graphs that are
  * no copies, i first. d_globals and scratch of both, first the graphs', then the next
  * ones'. */
-void jsp_graphnet_backward_pair(const jsp_graphnet *net, const jsp_real *params, int B,
+void jsp_graphnet_backward_pair(const jsp_graphnet *net, jsp_real *const *turned, int B,
                                 const int *action, const jsp_graphnet_state *base,
                                 const jsp_graphnet_state *next,
                                 jsp_real *const d_globals[2],
