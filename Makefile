@@ -18,7 +18,7 @@ C_FILES := $(wildcard csrc/*.h csrc/*/*.c csrc/*/*.h csrc/*/*.inc \
 PYTHON_CODE := setup.py python $(wildcard tests benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ctest pytest docs lint format types bench sdist clean distclean
+.PHONY: help demo test ctest pytest asan tsan valgrind fuzz long nightly docs lint format types bench sdist clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,33 @@ ctest: ## the C tests, which need no Python
 
 pytest: $(VENV)/.installed-dev ## the Python tests; PYTEST_ARGS="-k name" selects
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The extension is built once more, with sanitizers, into a folder of its own. CPython does not
+# free everything at its end, so leaks are looked for by the tests themselves
+# (_core.live_allocations). ASAN_ARGS selects other tests.
+ASAN_ARGS ?= tests/unit tests/twins tests/fuzz tests/statistical/test_faults.py \
+	--deselect tests/unit/test_repository.py --deselect tests/unit/test_documentation.py
+ASAN_BUILD := build/asan/lib
+asan: $(VENV)/.installed-dev ## the Python tests on an extension with address and UB sanitizers
+	JSPGFN_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib $(ASAN_BUILD) \
+		--build-temp build/asan/temp
+	PYTHONPATH=$(ASAN_BUILD) LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+		$(BIN)/python -m pytest $(ASAN_ARGS)
+
+tsan: ## the C tests under ThreadSanitizer; needs clang, libomp and libarcher
+	$(MAKE) -C tests/c tsan
+
+valgrind: ## the C tests under valgrind, every block left is an error
+	$(MAKE) -C tests/c valgrind
+
+fuzz: ## libFuzzer programs of tests/fuzz, FUZZ_SECONDS=120 each; needs clang
+	$(MAKE) -C tests/c fuzz
+
+long: $(VENV)/.installed-dev ## the tests that have a long version, in that version
+	JSPGFN_LONG_TESTS=1 $(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+
+nightly: test asan tsan valgrind fuzz long ## all of the above: some hours
 
 docs: $(VENV)/.installed-dev ## the documentation with its notebooks, in build/docs/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/docs/trees docs build/docs/html
