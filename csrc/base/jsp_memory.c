@@ -47,8 +47,8 @@ void jsp_memory_free(void *pointer) {
     free(pointer);
 }
 
-void jsp_memory_fail_at(long n) {
-    atomic_store(&allocations_to_fault, n);
+long jsp_memory_fail_at(long n) {
+    return atomic_exchange(&allocations_to_fault, n);
 }
 
 long jsp_memory_live(void) {

@@ -15,8 +15,9 @@ void *jsp_memory_alloc(size_t count, size_t size);
 void jsp_memory_free(void *pointer);
 
 /* For tests: the n-th allocation from now on (1 = the next) returns NULL, later ones
- * work again; 0 turns the fault off. */
-void jsp_memory_fail_at(long n);
+ * work again; 0 turns the fault off. Returns what was left to count of the last plan, 0
+ * when that allocation has come. */
+long jsp_memory_fail_at(long n);
 
 /* For tests: blocks allocated and not yet freed. */
 long jsp_memory_live(void);

@@ -78,8 +78,7 @@ static PyObject *module_fail_allocation(PyObject *module, PyObject *argument) {
     (void)module;
     long n = PyLong_AsLong(argument);
     if (n == -1 && PyErr_Occurred()) return NULL;
-    jsp_memory_fail_at(n);
-    Py_RETURN_NONE;
+    return PyLong_FromLong(jsp_memory_fail_at(n));
 }
 
 static PyObject *module_live_allocations(PyObject *module, PyObject *unused) {

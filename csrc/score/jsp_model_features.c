@@ -299,6 +299,7 @@ static jsp_status tabulate_sets(const jsp_model_setup *setup, int node, int K,
         most = size > most ? size : most;
     }
     jsp_status status = open_bench(&b, setup, node, most, error);
+    if (status != JSP_OK) return status;
     for (int s = 0; s < n && status == JSP_OK; s++) {
         int parents[JSP_MAX_CANDIDATES], p = 0;
         for (int k = 0; k < K; k++) {

@@ -444,8 +444,9 @@ def select_simd(name: str) -> None: ...
 def config() -> dict[str, Any]:
     """Keys: version, real, simd, simd_available, openmp, max_threads, compiler."""
 
-def fail_allocation(n: int, /) -> None:
-    """The n-th allocation of the core from now on fails, later ones work; 0 = none. For
+def fail_allocation(n: int, /) -> int:
+    """The n-th allocation of the core from now on fails, later ones work; 0 = none.
+    Returns what was left to count of the last plan, 0 when its fault has come. For
     tests."""
 
 def live_allocations() -> int:
