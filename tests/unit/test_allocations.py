@@ -126,7 +126,7 @@ def test_use(name, X):
         uses.append(lambda: est.log_reward(expected.graphs))
     if name == "edges":
         uses.append(lambda: est.sample(4, random_state=1, refine=1))
-        uses.append(lambda: est.diagnose(n_draws=10))
+        uses.append(lambda: est.diagnose(n_draws=100))
     if name in ("features", "mlp"):
         uses.append(lambda: est.score(X))
     for use in uses:

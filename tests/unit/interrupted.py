@@ -1,0 +1,165 @@
+"""Works until told to stop, over and over, and reports how the interruptions went.
+
+Run by test_interruption.py:  interrupted.py WORK,WORK,... N_SIGNALS, or
+interrupted.py save PATH.
+A process of its own sends the signals, so that this one has no threads but those of the
+core. After each interruption the object is used, and in the end the work is done without
+interruption and compared.
+"""
+
+import json
+import os
+import pickle
+import signal
+import sys
+import time
+import warnings
+
+import numpy as np
+
+import jspgfn
+
+warnings.simplefilter("ignore")
+
+LONG = 10**8
+
+
+def data(n_variables, n_samples=100):
+    return jspgfn.simulate.linear_gaussian(
+        n_variables=n_variables, n_samples=n_samples, random_state=0
+    ).X
+
+
+class Work:
+    """`start` goes on for long; `check` uses what an interruption has left."""
+
+    def __init__(self, name):
+        self.name = name
+        common = {"n_jobs": 2, "random_state": 0}
+        gnn = {"batch_size": 16, "n_theta_samples": 2, "gnn_options": {"n_prefill": 50}}
+        size = {"exact": 16, "mlp": 6, "density": 8}.get(name, 5)
+        self.X = data(size)
+        self.est = {
+            "edges": lambda: jspgfn.JSPGFN(n_iter=LONG, **common),
+            "gnn": lambda: jspgfn.JSPGFN(
+                **{**jspgfn.PAPER, **gnn, "n_iter": LONG, **common}
+            ),
+            "exact": lambda: jspgfn.ExactPosterior(
+                jspgfn.LinearGaussian(weight_scale=0.01), **common
+            ),
+            "chain": lambda: jspgfn.StructureMCMC(n_chains=2, n_moves=10**12, **common),
+            "mlp": lambda: jspgfn.ExactPosterior("mlp", **common),
+            "refine": lambda: jspgfn.JSPGFN(n_iter=20, **common),
+            "density": lambda: jspgfn.JSPGFN(
+                **{**jspgfn.PAPER, **gnn, "n_iter": 2, **common}
+            ),
+        }[name]()
+        self.is_begun = False
+        if name in ("refine", "density"):
+            self.est.fit(self.X)
+            self.is_begun = True
+
+    def start(self):
+        est = self.est
+        if self.name == "refine":
+            est.sample(10**6, refine=20)
+        elif self.name == "density":
+            est.log_prob(est.sample(10_000, random_state=1).graphs)
+        elif self.name in ("edges", "gnn") and self.is_begun:
+            est.resume(n_iter=LONG)
+        elif self.name == "chain" and self.is_begun:
+            est.resume(n_moves=10**12)
+        else:
+            est.fit(self.X)
+
+    def check(self):
+        """Uses the object; True when there is something of it."""
+        est = self.est
+        if self.name in ("edges", "gnn") and hasattr(est, "_engine"):
+            self.is_begun = True
+            assert est.n_iter_ == len(est.history_["loss"])
+            assert len(est.sample(3)) == 3
+            if est.n_iter_ % 5 == 0:
+                pickle.loads(pickle.dumps(est)).sample(1)
+        if self.name == "chain" and hasattr(est, "_record"):
+            self.is_begun = True
+            edges = est.edge_probabilities()
+            assert np.isfinite(edges).all()
+            assert est.n_moves_ > 0
+        if self.name in ("exact", "mlp"):
+            assert not hasattr(est, "log_partition_")
+        if self.name in ("refine", "density"):
+            assert len(est.sample(3)) == 3
+
+
+def ring(parent, pipe, seconds):
+    """In a process of its own: SIGINT to the parent; the time when it was sent."""
+    time.sleep(seconds)
+    os.write(pipe, np.float64(time.monotonic()).tobytes())
+    os.kill(parent, signal.SIGINT)
+    os._exit(0)
+
+
+def count_threads():
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+
+
+def interrupt(work, rng):
+    """Seconds from the signal to the KeyboardInterrupt, or None when none came."""
+    reader, writer = os.pipe()
+    seconds = 0.02 + 0.4 * rng.random()
+    child = os.fork()
+    if child == 0:
+        ring(os.getppid(), writer, seconds)
+    answered = None
+    try:
+        work.start()
+        time.sleep(1)  # it was done before the signal came
+    except KeyboardInterrupt:
+        answered = time.monotonic()
+    sent = np.frombuffer(os.read(reader, 8))[0]
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.close(writer)
+    return None if answered is None else answered - sent
+
+
+def main(name, n_signals):
+    work, rng = Work(name), np.random.default_rng(1)
+    seconds, threads = [], set()
+    for _ in range(n_signals):
+        answer = interrupt(work, rng)
+        if answer is not None:
+            seconds.append(answer)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        work.check()
+        threads.add(count_threads())
+    quantiles = np.quantile(seconds, [0.5, 0.9, 0.99]).round(4).tolist()
+    return {
+        "work": name,
+        "signals": n_signals,
+        "interrupted": len(seconds),
+        "median": quantiles[0],
+        "90 %": quantiles[1],
+        "99 %": quantiles[2],
+        "slowest": round(max(seconds), 4),
+        "within 0.5 s": int((np.array(seconds) <= 0.5).sum()),
+        "threads": max(threads),
+    }
+
+
+def save_for_ever(path):
+    exact = jspgfn.ExactPosterior(random_state=0).fit(data(4, 50))
+    few, many = exact.sample(1000), exact.sample(20_000)
+    print("saving", flush=True)
+    while True:
+        many.save(path)
+        few.save(path)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "save":
+        save_for_ever(sys.argv[2])
+    else:
+        for name in sys.argv[1].split(","):
+            print(json.dumps(main(name, int(sys.argv[2]))), flush=True)
