@@ -196,7 +196,7 @@ int main(int argc, char **argv) {
         .seed = 3,
         .n_threads = 1,
     };
-    jsp_trainer_tuning_default(CHAINS, &config.tuning);
+    jsp_trainer_tuning_default(CHAINS, D, &config.tuning);
     require(jsp_trainer_create(scores, &config, &trainer, &error), &error);
     require(jsp_trainer_step(trainer, n_updates, 0, metrics, &n_done, &error), &error);
     double whole = INFINITY;

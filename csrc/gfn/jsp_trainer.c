@@ -531,16 +531,19 @@ const char *jsp_trainer_metric_name(int k) {
     return k >= 0 && k < n ? names[k] : NULL;
 }
 
-void jsp_trainer_tuning_default(int batch_size, jsp_trainer_tuning *tuning) {
+void jsp_trainer_tuning_default(int batch_size, int n_variables,
+                                jsp_trainer_tuning *tuning) {
     /* a quarter of the batch, up to the size that was measured */
     const int quarter = batch_size < 32 ? batch_size / 4 : 8;
+    /* beyond 20 variables 200 moves leave most pairs as they were an update ago */
+    const double moves = n_variables > 20 ? 40.0 * n_variables : 200;
     *tuning = (jsp_trainer_tuning){
         .n_ensembles = quarter,
         .n_missed = quarter,
         .n_wild = quarter,
         .n_temperatures = 20,
         .temperature_ratio = 0.7,
-        .chain_moves = 200,
+        .chain_moves = moves,
         .hot_moves = 50,
         .hard_capacity = 256,
         .missed_depth = 12,

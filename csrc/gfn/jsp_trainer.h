@@ -56,8 +56,10 @@ typedef struct jsp_trainer_tuning {
 
 #define JSP_TRAINER_TUNINGS ((int)(sizeof(jsp_trainer_tuning) / sizeof(double)))
 
-/* Entries that are numbers of walks suit this batch size. */
-void jsp_trainer_tuning_default(int batch_size, jsp_trainer_tuning *tuning);
+/* Entries that are numbers of walks suit this batch size, moves of chains this number of
+ * variables. */
+void jsp_trainer_tuning_default(int batch_size, int n_variables,
+                                jsp_trainer_tuning *tuning);
 
 /* Name of entry k, NULL after the last. */
 const char *jsp_trainer_tuning_name(int k);

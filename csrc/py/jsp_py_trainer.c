@@ -88,7 +88,9 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     }
     config.seed = seed;
-    jsp_trainer_tuning_default(config.batch_size, &config.tuning);
+    jsp_trainer_tuning_default(config.batch_size,
+                               ((jsp_py_scores *)scores)->scores->n_variables,
+                               &config.tuning);
     if (tuning && read_tuning(tuning, &config.tuning) < 0) return NULL;
     if (check_rates(config.schedule.learning_rate,
                     config.schedule.likelihood_fraction) < 0 ||

@@ -412,7 +412,7 @@ static jsp_trainer_config small_config(int n_threads) {
         .seed = 11,
         .n_threads = n_threads,
     };
-    jsp_trainer_tuning_default(config.batch_size, &config.tuning);
+    jsp_trainer_tuning_default(config.batch_size, 6, &config.tuning);
     return config;
 }
 
