@@ -131,7 +131,7 @@ def check_verbose(verbose: object) -> None:
 def check_seed(random_state: object) -> int:
     """An integer below 2**63 from None, an integer, or one of NumPy's generators."""
     if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) >> 1
     if isinstance(random_state, numbers.Integral) and not isinstance(
         random_state, bool
     ):
@@ -142,7 +142,7 @@ def check_seed(random_state: object) -> int:
     elif isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     elif isinstance(random_state, np.random.SeedSequence):
-        return int(random_state.generate_state(1, np.uint64)[0] >> 1)
+        return int(random_state.generate_state(1, np.uint64)[0]) >> 1
     raise ValueError(
         "random_state must be None, an integer from 0 to 2**63 - 1, or a "
         "numpy.random Generator, RandomState or SeedSequence, "
