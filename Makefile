@@ -18,7 +18,7 @@ C_FILES := $(wildcard csrc/*.h csrc/*/*.c csrc/*/*.h csrc/*/*.inc \
 PYTHON_CODE := setup.py python $(wildcard tests benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ctest pytest asan tsan valgrind fuzz long nightly docs lint format types bench sdist clean distclean
+.PHONY: help demo test ctest pytest asan tsan valgrind fuzz long nightly docs lint format types bench sdist packages requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,15 @@ bench: $(VENV)/.installed-dev ## kernels, threads and accuracy; see benchmarks/R
 sdist: $(VENV)/.installed-dev ## source archive and wheel in dist/
 	$(BIN)/pip install --quiet build
 	$(BIN)/python -m build --outdir dist
+
+packages: $(VENV)/.installed-dev ## build, check and install the wheel without a compiler
+	$(BIN)/pip install --quiet build twine
+	PYTHON=$(CURDIR)/$(BIN)/python .ci/packages
+
+requirements: $(VENV)/.installed-dev ## newest versions, with hashes, into requirements-dev.txt
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal \
+		--python-version 3.10 --no-emit-index-url --upgrade -q -o requirements-dev.txt
 
 # The build runs with the tools of .venv (--no-build-isolation), which keeps compiled
 # objects in build/temp* usable; build/lib* goes, or deleted modules would linger in it.

@@ -137,7 +137,10 @@ REFUSED = {
     "one row": (REAL[:1], "n_samples=1"),
     "signed infinity": (np.where(WHOLE > 45, -np.inf, REAL), "infinite .* 'x"),
     "too large": (np.where(WHOLE > 45, 1e200, REAL), "beyond 1e.140.* 'x"),
-    "too large for a double": (REAL.astype(np.longdouble) * 10**400, "inf|beyond"),
+    "too large for a double": (
+        REAL.astype(np.longdouble) * np.longdouble("1e400"),
+        "inf|beyond",
+    ),
 }
 
 
