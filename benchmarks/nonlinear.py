@@ -1,6 +1,6 @@
 """Non-linear models: accuracy of evidences and posteriors, speed.
 
-    python benchmarks/nonlinear.py evidence|modes|graphs|speed
+    python benchmarks/nonlinear.py evidence|variational|modes|graphs|speed
 
 Prints only. Times are processor seconds of one thread. What the models are worth is
 measured by predict.py.
@@ -21,6 +21,7 @@ from scipy.special import logsumexp
 import jspgfn
 from common import print_table
 from jspgfn import _core
+from reference.networks import LOG_2PI, Networks  # found by common
 
 # A node's place names its random stream: empty columns in front give further streams.
 STREAMS = 2
@@ -84,7 +85,7 @@ def anneal(program, x, noise_scale, node, parents):
     """Estimates by annealed importance sampling over all parameters (judge_units.c)."""
     settings = ["512", "4", "8", "0.998", "2"]  # chains, moves, steps, kept, runs
     known = 0.0 if np.isnan(noise_scale) else noise_scale
-    numbers = [[len(x), len(parents), 5, known, 0], x[:, parents].ravel(), x[:, node]]
+    numbers = [[len(x), len(parents), 5, known], x[:, parents].ravel(), x[:, node]]
     text = " ".join(repr(float(v)) for part in numbers for v in part)
     done = subprocess.run(
         [program, *settings], input=text, capture_output=True, text=True, check=True
@@ -184,6 +185,74 @@ def report_errors(judge, rows):
         print_table(report)
 
 
+# --- variational fits ----------------------------------------------------------------
+
+
+def fit_variational(networks, rng, n_steps=2000, n_samples=16, n_weighted=4096):
+    """Independent normals over all parameters by Adam on the lower bound; that bound and
+    the importance-weighted one with many draws."""
+    mean = networks.prior_mean + 0.5 * networks.draw_prior(rng, 1)
+    log_sd = np.full_like(mean, -1.5)
+    moments = np.zeros((2, 2, *mean.shape))
+
+    def bound(n):
+        noise = rng.standard_normal((networks.size, n), dtype=np.float32)
+        theta = mean + np.exp(log_sd) * noise
+        value, slope = networks.log_likelihood(theta.astype(np.float32))
+        log_q = -0.5 * np.sum(noise**2 + LOG_2PI, axis=0) - log_sd.sum()
+        slope = slope - (theta - networks.prior_mean)
+        return value + networks.log_prior(theta) - log_q, slope, noise
+
+    for k in range(n_steps):
+        _, slope, noise = bound(n_samples)
+        slopes = (
+            slope.mean(axis=1, keepdims=True),
+            (slope * noise).mean(axis=1, keepdims=True) * np.exp(log_sd) + 1,
+        )
+        rate = 0.03 * (1 - k / n_steps)
+        for x, g, m in zip((mean, log_sd), slopes, moments, strict=True):
+            m[0] = 0.9 * m[0] + 0.1 * g
+            m[1] = 0.999 * m[1] + 0.001 * g * g
+            first, second = m[0] / (1 - 0.9 ** (k + 1)), m[1] / (1 - 0.999 ** (k + 1))
+            x += (rate * first / (np.sqrt(second) + 1e-8)).astype(x.dtype)
+    value = bound(n_weighted)[0]
+    return value.mean(), logsumexp(value) - np.log(n_weighted)
+
+
+def run_variational(options):
+    """What fits of one mode would put into tables, against long runs of the sampler."""
+    cases = list(evidence_cases(options.pairs, 1))
+    judged = judge_all(options, cases)
+    rows = []
+    for k, (case, found) in enumerate(zip(cases, judged, strict=True)):
+        name, x, noise_scale, node, parents = case
+        known = None if np.isnan(noise_scale) else noise_scale
+        begin = time.process_time()
+        fits = [
+            fit_variational(
+                Networks(x[:, parents], x[:, node], 5, known),
+                np.random.default_rng([k, start]),
+            )
+            for start in range(3)
+        ]
+        rows.append(
+            {
+                "data": name,
+                "parents": len(parents),
+                "judge": pooled(found["long"]),
+                "bound": max(f[0] for f in fits) - pooled(found["long"]),
+                "weighted": max(f[1] for f in fits) - pooled(found["long"]),
+                "seconds": time.process_time() - begin,
+            }
+        )
+    print_table(rows)
+    for key in ("bound", "weighted"):
+        errors = np.abs([r[key] for r in rows])
+        print(
+            f"{key}: median {np.median(errors):.2f}, 95 % {np.quantile(errors, 0.95):.2f}"
+        )
+
+
 # --- permuted units ------------------------------------------------------------------
 
 
@@ -230,7 +299,7 @@ def run_modes(options):
 def run_graphs(options):
     """Exact posteriors from tables of effort 1 and of long runs; features and a chain."""
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.seeds):
         D = 6 + seed % 3
         sim = jspgfn.simulate.nonlinear_gaussian(
             n_variables=D, n_samples=100, random_state=seed
@@ -317,6 +386,7 @@ def run_speed(options):
 def main():
     commands = {
         "evidence": run_evidence,
+        "variational": run_variational,
         "modes": run_modes,
         "graphs": run_graphs,
         "speed": run_speed,
@@ -333,6 +403,7 @@ def main():
     )
     parser.add_argument("--keep", help="file that keeps the judges' values")
     parser.add_argument("--seeds", type=int, default=3, help="data sets")
+    parser.add_argument("--first", type=int, default=0, help="data set to begin with")
     parser.add_argument("--every", type=int, default=61, help="one set in so many")
     options = parser.parse_args()
     commands[options.what](options)

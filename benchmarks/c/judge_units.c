@@ -8,17 +8,11 @@
  * and Computing 11, 2001; Del Moral, Doucet and Jasra, JRSS B 68, 2006). Moves are
  * Hamiltonian trajectories. Nothing is integrated in closed form and no unit moves alone:
  * only random numbers are shared with the code under test. tests/reference/networks.py is
- * the same in NumPy, 30 times slower.
- *
- * With true parameters at hand, which are then one exact draw of the posterior, chains also
- * go back from there to the prior: the mean of their weights gives a value that is too high
- * on average, the way up one that is too low (Grosse, Ghahramani and Adams, arXiv
- * 1511.02543).
+ * the same in NumPy, some 15 times slower.
  *
  *     judge_units chains moves steps kept runs < problem
  *
- * problem: n p U noise (0 = learned) has_theta, then z [n, p], y [n], theta [P] if it has:
- * w1 [U, p + 1] (bias last), w2 [U], b2. Prints one estimate per run, then the two bounds. */
+ * problem: n p U noise (0 = learned), then z [n, p], y [n]. Prints one estimate per run. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +24,6 @@
 #define MOST_U 8
 #define MOST_P 64
 #define MOST_INPUTS 8
-#define MOST_TIMES 4000
 #define LOG_2PI 1.83787706640934548356
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
@@ -54,8 +47,6 @@ typedef struct run {
     block *now, *next;
     jsp_rng rng;
     double step; /* of trajectories */
-    int n_times; /* the path, to be used again */
-    double time[MOST_TIMES], size[MOST_TIMES];
 } run;
 
 static vec splat(float x) {
@@ -196,12 +187,12 @@ static int move(run *s, block *c, double t) {
     return n_moved;
 }
 
-/* Moves of all chains at t; steps of trajectories follow what is accepted if they may. */
-static void move_all(run *s, double t, int may_adapt) {
+/* Moves of all chains at t; steps of trajectories follow what is accepted. */
+static void move_all(run *s, double t) {
     for (int m = 0; m < s->moves; m++) {
         double moved = 0;
         for (int b = 0; b < s->chains / LANES; b++) moved += move(s, s->now + b, t);
-        if (may_adapt) s->step *= exp(0.3 * (moved / s->chains - 0.75));
+        s->step *= exp(0.3 * (moved / s->chains - 0.75));
     }
 }
 
@@ -286,7 +277,6 @@ static double go_up(run *s, double kept) {
         s->now[k / LANES].weight[k % LANES] = -log(s->chains);
     }
     s->step = 0.2;
-    s->n_times = 0;
     while (t < 1) {
         const double step = choose_step(s, 1 - t, kept), one = log_sum(s, step, 1);
         for (int k = 0; k < s->chains; k++) {
@@ -295,40 +285,11 @@ static double go_up(run *s, double kept) {
         }
         total += one;
         t = step < 1 - t ? t + step : 1;
-        if (s->n_times < MOST_TIMES) {
-            s->time[s->n_times] = t;
-            s->size[s->n_times++] = s->step;
-        }
         if (t == 1) break;
         if (exp(-log_sum(s, 0, 2)) < 0.5 * s->chains) resample(s);
-        move_all(s, t, 1);
+        move_all(s, t);
     }
     return total;
-}
-
-/* Weights without resampling along the path of the last run, up from the prior or down
- * from theta. */
-static double go_along(run *s, const float *theta) {
-    const int n = s->n_times, is_up = !theta;
-    if (is_up) draw_prior(s);
-    for (int b = 0; theta && b < s->chains / LANES; b++) {
-        block *c = s->now + b;
-        for (int k = 0; k < s->q->P; k++) c->theta[k] = splat(theta[k]);
-        find_slopes(s->q, c->theta, c->slope, c->value);
-        for (int l = 0; l < LANES; l++) c->weight[l] = 0;
-    }
-    for (int m = 0; m < n; m++) {
-        const int k = is_up ? m : n - 1 - m;
-        const double low = k ? s->time[k - 1] : 0, step = s->time[k] - low;
-        for (int i = 0; i < s->chains; i++) {
-            block *c = s->now + i / LANES;
-            c->weight[i % LANES] += (is_up ? step : -step) * c->value[i % LANES];
-        }
-        s->step = s->size[k];
-        move_all(s, is_up ? s->time[k] : low, 0);
-    }
-    const double mean = log_sum(s, 0, 1) - log(s->chains);
-    return is_up ? mean : -mean;
 }
 
 static double read_number(void) {
@@ -342,7 +303,6 @@ int main(int argc, char **argv) {
     if (argc != 6) return fprintf(stderr, "see the file's beginning\n"), 1;
     problem q;
     run s = {.q = &q, .chains = atoi(argv[1]) / LANES * LANES};
-    float theta[MOST_P];
     s.moves = atoi(argv[2]);
     s.steps = atoi(argv[3]);
     q.n = (int)read_number();
@@ -350,7 +310,6 @@ int main(int argc, char **argv) {
     q.U = (int)read_number();
     q.noise = read_number();
     q.P = q.U * (q.p + 2) + 1 + (q.noise <= 0);
-    const int has_theta = (int)read_number();
     if (q.P > MOST_P || q.U > MOST_U || q.p >= MOST_INPUTS) return 1;
     q.z1 = malloc((size_t)(q.n * (q.p + 1)) * sizeof(float));
     q.y = malloc((size_t)q.n * sizeof(float));
@@ -362,14 +321,9 @@ int main(int argc, char **argv) {
         q.z1[r * (q.p + 1) + q.p] = 1;
     }
     for (int r = 0; r < q.n; r++) q.y[r] = (float)read_number();
-    for (int k = 0; has_theta && k < q.P; k++) theta[k] = (float)read_number();
     for (int k = 0; k < atoi(argv[5]); k++) {
         jsp_rng_init(&s.rng, 1, (uint32_t)k, 0, JSP_RNG_TEST);
         printf("%.6f\n", go_up(&s, atof(argv[4])));
-    }
-    if (has_theta) {
-        const double up = go_along(&s, NULL);
-        printf("%.6f %.6f\n", up, go_along(&s, theta));
     }
     free(q.z1), free(q.y), free(s.now), free(s.next);
     return 0;

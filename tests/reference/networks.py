@@ -7,11 +7,6 @@ All parameters, output weights and log s too, go from the prior to the posterior
 annealed importance sampling with resampling (Neal, Statistics and Computing 11, 2001; Del
 Moral, Doucet and Jasra, JRSS B 68, 2006): moves are Hamiltonian trajectories at the powers
 t of the likelihood. Nothing is integrated in closed form, nothing moves unit by unit.
-
-`both_ways` needs data drawn from the model with known parameters, which are then one exact
-draw of the posterior. Annealing from the prior gives a value that is too low on average,
-annealing back from the exact draw one that is too high (Grosse, Ghahramani and Adams, arXiv
-1511.02543).
 """
 
 import numpy as np
@@ -79,28 +74,25 @@ class Moves:
     def __init__(self, networks, rng, n_steps):
         self.networks, self.rng, self.n_steps = networks, rng, n_steps
         self.step = 0.2
-        self.accepted = 1.0
 
-    def run(self, theta, value, slope, t, adapt=True):
+    def run(self, theta, value, slope, t):
         nets, rng, before = self.networks, self.rng, theta
         shape = theta.shape
         momentum = rng.standard_normal(shape, dtype=np.float32)
         step = self.step * rng.uniform(0.7, 1.3, (1, shape[1])).astype(np.float32)
         old = t * value + nets.log_prior(theta) - 0.5 * self._energy(momentum)
         new_value, new_slope = value, slope
-        for _ in range(self.n_steps):
-            force = np.float32(t) * new_slope - (theta - nets.prior_mean)
-            momentum = momentum + 0.5 * step * force
-            theta = theta + step * momentum
-            new_value, new_slope = nets.log_likelihood(theta)
-            force = np.float32(t) * new_slope - (theta - nets.prior_mean)
-            momentum = momentum + 0.5 * step * force
-        new = t * new_value + nets.log_prior(theta) - 0.5 * self._energy(momentum)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # paths that run away
+            for _ in range(self.n_steps):
+                force = np.float32(t) * new_slope - (theta - nets.prior_mean)
+                momentum = momentum + 0.5 * step * force
+                theta = theta + step * momentum
+                new_value, new_slope = nets.log_likelihood(theta)
+                force = np.float32(t) * new_slope - (theta - nets.prior_mean)
+                momentum = momentum + 0.5 * step * force
+            new = t * new_value + nets.log_prior(theta) - 0.5 * self._energy(momentum)
             chosen = np.log(rng.uniform(size=shape[1])) < new - old
-        self.accepted = chosen.mean()
-        if adapt:
-            self.step *= np.exp(0.3 * (self.accepted - 0.75))
+        self.step *= np.exp(0.3 * (chosen.mean() - 0.75))
         return (
             np.where(chosen, theta, before),
             np.where(chosen, new_value, value),
@@ -130,12 +122,12 @@ def next_step(log_weights, value, rest, kept):
 
 
 def log_evidence(networks, rng, chains=512, kept=0.97, n_moves=3, n_steps=8):
-    """Estimate of the log evidence, and the temperatures and steps it went by."""
+    """Estimate of the log evidence."""
     moves = Moves(networks, rng, n_steps)
     theta = networks.draw_prior(rng, chains)
     value, slope = networks.log_likelihood(theta)
     weights = np.full(chains, -np.log(chains))
-    t, total, path = 0.0, 0.0, []
+    t, total = 0.0, 0.0
     while t < 1:
         step = next_step(weights, value, 1 - t, kept)
         weights = weights + step * value
@@ -148,33 +140,7 @@ def log_evidence(networks, rng, chains=512, kept=0.97, n_moves=3, n_steps=8):
             chosen = np.minimum(chosen, chains - 1)
             theta, value, slope = theta[:, chosen], value[chosen], slope[:, chosen]
             weights = np.full(chains, -np.log(chains))
-        path.append((t, moves.step))
         if t < 1:
             for _ in range(n_moves):
                 theta, value, slope = moves.run(theta, value, slope, t)
-    return total, path
-
-
-def both_ways(networks, rng, theta, path, chains=512, n_moves=3, n_steps=8):
-    """Averages below and above the log evidence, from a path and the true parameters."""
-    moves = Moves(networks, rng, n_steps)
-    times = [0.0] + [t for t, _ in path]
-    sizes = [moves.step] + [step for _, step in path]
-
-    def anneal(theta, order):
-        value, slope = networks.log_likelihood(theta)
-        weights = np.zeros(theta.shape[1])
-        for now, after in order:
-            weights += (times[after] - times[now]) * value
-            moves.step = sizes[after]
-            for _ in range(n_moves):
-                theta, value, slope = moves.run(
-                    theta, value, slope, times[after], adapt=False
-                )
-        return weights
-
-    last = len(times) - 1
-    up = anneal(networks.draw_prior(rng, chains), [(k, k + 1) for k in range(last)])
-    start = np.repeat(np.asarray(theta, np.float32)[:, None], chains, axis=1)
-    down = anneal(start, [(k, k - 1) for k in range(last, 0, -1)])
-    return logsumexp(up) - np.log(chains), -(logsumexp(down) - np.log(chains))
+    return total
