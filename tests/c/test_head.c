@@ -320,9 +320,12 @@ static int check_tiny_scale(jsp_head_kind kind, double r) {
         bias[o] = (jsp_real)(o >= D && o < 2 * D ? r : 0);
     }
     run_forward(&f);
-    jsp_head_normal_sample(&f.head, &f.state, K, f.eps, f.theta);
-    jsp_head_normal_log_prob(&f.head, &f.state, K, f.eps, f.log_prob);
-    jsp_head_normal_log_prob_backward(&f.head, &f.state, K, f.eps, f.theta, f.weight);
+    jsp_head_normal_sample(&f.head, &f.state, 0, f.state.n_rows, K, f.eps, f.theta);
+    memset(f.log_prob, 0, sizeof f.log_prob);
+    jsp_head_normal_log_prob(&f.head, &f.state, 0, f.state.n_rows, K, f.eps,
+                             f.log_prob);
+    jsp_head_normal_log_prob_backward(&f.head, &f.state, 0, f.state.n_rows, K, f.eps,
+                                      f.theta, f.weight);
     jsp_real *d_features = f.gradient + f.n_params;
     jsp_head_backward(&f.head, f.values, f.shared, &f.state, d_features,
                       d_features + B * D * H, f.gradient, f.d_shared);
