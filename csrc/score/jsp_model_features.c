@@ -283,8 +283,9 @@ static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents
                            const int *parents, double *log_evidence, jsp_error *error) {
     bench b;
     jsp_status status = open_bench(&b, setup, node, n_parents, error);
-    if (status != JSP_OK) return status;
-    status = evidence_of_set(&b, n_parents, parents, log_evidence, error);
+    if (status == JSP_OK) {
+        status = evidence_of_set(&b, n_parents, parents, log_evidence, error);
+    }
     close_bench(&b);
     return status;
 }
@@ -299,7 +300,6 @@ static jsp_status tabulate_sets(const jsp_model_setup *setup, int node, int K,
         most = size > most ? size : most;
     }
     jsp_status status = open_bench(&b, setup, node, most, error);
-    if (status != JSP_OK) return status;
     for (int s = 0; s < n && status == JSP_OK; s++) {
         int parents[JSP_MAX_CANDIDATES], p = 0;
         for (int k = 0; k < K; k++) {

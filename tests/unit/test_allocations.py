@@ -48,6 +48,7 @@ def fail_one_by_one(work, check=lambda: None):
                 raise
         else:
             if _core.fail_allocation(0) > 0:
+                print(f"\n{n - 1} allocations failed one by one")
                 return n - 1
             raise AssertionError(f"allocation {n} failed and nobody said so")
         if _core.live_allocations() != live:
