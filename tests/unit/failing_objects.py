@@ -6,6 +6,7 @@ Run by test_allocations.py, because a mistake in the core would end the process.
 import _testcapi
 import contextlib
 import gc
+import os
 import pickle
 
 import numpy as np
@@ -123,6 +124,7 @@ def fail(call, first, last):
     return failed
 
 
+LONG = os.environ.get("JSPGFN_LONG_TESTS", "") not in ("", "0")
 n_failed, n_calls = 0, 0
 for name, call in calls.items():
     with contextlib.suppress(ValueError):
@@ -131,17 +133,16 @@ for name, call in calls.items():
         gc.collect()
         live = _core.live_allocations()
         quiet = 0
-        for n in range(600):
+        for n in range(0, 600, 1 if LONG else 4):
             failed = fail(call, n, n + 1 if once else 0)
             n_calls += 1
             n_failed += failed
-            if n % 8 == 0:
-                if _core.live_allocations() != live:
-                    gc.collect()
+            if _core.live_allocations() != live:
+                gc.collect()
                 lost = _core.live_allocations() - live
                 assert lost == 0, f"{name}: allocation {n} lost {lost} blocks"
             quiet = 0 if failed else quiet + 1
-            if quiet == 20:
+            if quiet == 8:
                 break
 # and all is as before
 assert pickle.dumps(est)
