@@ -3,12 +3,18 @@
  * Our extension; the published method orders edges freely and so cannot give log q of a
  * graph in closed form. Here the unordered candidate pairs stand in one fixed order,
  * the slots, strongest first. A walk visits them once and decides each pair {a, b}
- * three ways: no edge, a -> b, or b -> a, with logits
+ * three ways: no edge, a -> b, or b -> a, with weights
  *
- *     0,   D_ab + c_ab,   D_ba + c_ba     (directions that are not open are left out)
+ *     1 + f,   (e^D_ab + f) e^c_ab,   (e^D_ba + f) e^c_ba,
+ *     f = e^-8 (1 + e^D_ab + e^D_ba),
  *
- * D are marginal log-odds from restricted sums of the score tables given everything
- * decided so far, c corrections of a small network shared by all pairs. Every DAG has
+ * each plus e^-15 of their sum (directions that are not open are left out). D are
+ * marginal log-odds from restricted sums of the score tables given everything decided so
+ * far, c corrections of a small network shared by all pairs. D knows nothing of what the
+ * choices of other nodes will ask for: after a rare choice, one with D = -30 may be the
+ * only good one. f brings it within reach of what c can learn from a few encounters;
+ * the share e^-15, which c cannot take away, bounds the damage when c goes too far in
+ * places that are hardly ever visited. Every DAG has
  * exactly one walk, so log q(G) is the sum of the log-probabilities of its decisions,
  * exactly, and the backward probability of the GFlowNet is 1. Whatever the base odds
  * are, they only define q; log R always comes from the tables of doubles. Required
@@ -25,6 +31,9 @@
 
 #include "jsp_edges_state.h"
 #include "jsp_mlp.h"
+
+/* Version of what parameters mean; states with another one are refused. */
+#define JSP_EDGES_POLICY 2
 
 #define JSP_EDGES_FEATURES 24
 #define JSP_EDGES_HIDDEN 32

@@ -10,14 +10,15 @@
 #define F JSP_EDGES_FEATURES
 #define H JSP_EDGES_HIDDEN
 
-/* Below this log-odds an option keeps its base logit and costs no network call. */
-#define NETWORK_ODDS (-14.0f)
+/* Least shares of a choice; see jsp_edges.h. */
+#define BASE_SHARE 3.3546262790251185e-4  /* e^-8 */
+#define LEAST_SHARE 3.0590232050182579e-7 /* e^-15 */
 
 /* Below this log-odds the look-ahead sum is not computed (0 is used). */
 #define LOOK_AHEAD_ODDS (-10.0f)
 
-/* Logits are capped here; the probabilities of the other choices stay above e^-50. */
-#define LOGIT_CAP 50.0
+/* Corrections are capped here, so that weights stay in range. */
+#define CORRECTION_CAP 50.0
 
 /* The shared output layer is scaled down so that early corrections stay small. That of a
  * direction is not: steps of Adam do not depend on the scale of a parameter, so this lets
@@ -30,8 +31,8 @@
 /* The pair of the present slot as one walk sees it; d = 0 is a -> b, 1 is b -> a. */
 typedef struct slot_view {
     int open[2];
-    int row[2]; /* row of the option in this slot's batch, -1 without network */
-    float odds[2];
+    int row[2];     /* row of the option in this slot's batch, -1 when not weighed */
+    double base[2]; /* weight without network, no edge = 1; 0 when not open */
     float look_ahead[2];
 } slot_view;
 
@@ -168,23 +169,32 @@ static int counts(const jsp_edges_walk *walk, int p) {
     return !walk->redraw || walk->redraw[p];
 }
 
+/* Every choice that is open gets BASE_SHARE of the sum on top of its own odds. */
+static void set_base(slot_view *view, const double odds[2]) {
+    const double added = BASE_SHARE * (1 + odds[0] + odds[1]);
+    for (int d = 0; d < 2; d++) {
+        view->base[d] = view->open[d] ? (odds[d] + added) / (1 + added) : 0;
+    }
+}
+
 static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
                       int with_odds, slot_view *view) {
     const int child[2] = {slot->b, slot->a}, parent[2] = {slot->a, slot->b};
     const int bit[2] = {slot->bit_ab, slot->bit_ba};
+    double odds[2] = {0, 0};
     for (int d = 0; d < 2; d++) {
         view->open[d] = bit[d] >= 0 && (state->open[child[d]] >> bit[d] & 1);
         view->row[d] = -1;
-        view->odds[d] = 0;
         view->look_ahead[d] = 0;
         if (!view->open[d] || !with_odds) continue;
-        view->odds[d] =
-            jsp_edges_state_row(state, child[d], JSP_EDGES_CACHE_ODDS)[bit[d]];
-        if (view->odds[d] > LOOK_AHEAD_ODDS) {
+        const float *row = jsp_edges_state_row(state, child[d], 0) + bit[d];
+        odds[d] = (double)row[JSP_EDGES_CACHE_EXP * state->stride];
+        if (row[JSP_EDGES_CACHE_ODDS * state->stride] > LOOK_AHEAD_ODDS) {
             view->look_ahead[d] =
                 jsp_edges_state_look_ahead(state, parent[d], child[d]);
         }
     }
+    set_base(view, odds);
 }
 
 /* Looks at slot p with every walk and numbers the options that the network weighs,
@@ -200,9 +210,7 @@ static int gather_options(jsp_edges_rollout *r, int p, int T,
         count[d] = n;
         for (int t = 0; t < T; t++) {
             slot_view *view = &r->view[t];
-            if (view->open[d] && view->odds[d] > NETWORK_ODDS && counts(&walk[t], p)) {
-                view->row[d] = n++;
-            }
+            if (view->open[d] && counts(&walk[t], p)) view->row[d] = n++;
         }
         count[d] = n - count[d];
     }
@@ -287,45 +295,54 @@ static int follow_target(const jsp_edges_slot *slot, const uint32_t *target,
     return view->open[wants_ab ? 0 : 1] ? (wants_ab ? 0 : 1) : -2;
 }
 
-/* Picks among no edge (weight 1) and the two directions (weights e). */
-static int draw_choice(double uniform, double total, const double e[2],
-                       const int open[2]) {
+/* Picks among no edge, whose weight is `none`, and the two directions. */
+static int draw_choice(double uniform, double total, double none,
+                       const double weight[2], const int open[2]) {
     double u = uniform * total;
-    if (u <= 1) return -1;
-    int d = u - 1 < e[0] ? 0 : 1;
+    if (u <= none) return -1;
+    int d = u - none < weight[0] ? 0 : 1;
     return open[d] ? d : 1 - d; /* rounding at the edge of the interval */
 }
 
-/* log q -= log(total), as a product: one logarithm serves many slots. */
-static void divide_by(jsp_edges_rollout *r, int t, double total, jsp_edges_walk *walk) {
-    r->normaliser[t] *= total;
+/* log q -= log(ratio), as a product: one logarithm serves many slots. */
+static void divide_by(jsp_edges_rollout *r, int t, double ratio, jsp_edges_walk *walk) {
+    r->normaliser[t] *= ratio;
     if (r->normaliser[t] < 1e250) return;
     walk->log_q -= log(r->normaliser[t]);
     r->normaliser[t] = 1;
 }
 
-/* Chooses at slot p of walk t with probability e / (1 + e_0 + e_1): adds to log_q, writes
- * slopes and returns the choice. `wanted` is the choice to take, -2 to sample. */
+/* Chooses at slot p of walk t, with weights 1 and base * exp(correction) that all gain
+ * LEAST_SHARE of their sum: adds to log_q, writes slopes and returns the choice. `wanted`
+ * is the choice to take, -2 to sample. */
 static int weigh_slot(jsp_edges_rollout *r, int p, int t, long base, int wanted,
                       jsp_edges_walk *walk) {
     const slot_view *view = &r->view[t];
-    double logit[2] = {0, 0}, e[2] = {0, 0};
+    double e[2] = {0, 0}, weight[2] = {0, 0};
     for (int d = 0; d < 2; d++) {
         if (!view->open[d]) continue;
-        logit[d] = view->odds[d];
-        if (view->row[d] >= 0) logit[d] += (double)r->correction[view->row[d]];
-        /* capped values still get their slope, so that a wrong one can be unlearned;
-         * NaN must pass through to be reported, hence no fmin */
-        if (logit[d] > LOGIT_CAP) logit[d] = LOGIT_CAP;
-        e[d] = exp(logit[d]);
+        double correction = (double)r->correction[view->row[d]];
+        /* NaN must pass through to be reported, hence no fmin */
+        if (correction > CORRECTION_CAP) correction = CORRECTION_CAP;
+        e[d] = view->base[d] * exp(correction);
     }
-    double total = 1 + e[0] + e[1];
-    int d = wanted > -2 ? wanted : draw_choice(walk->uniform[p], total, e, view->open);
-    if (d >= 0) walk->log_q += logit[d];
-    divide_by(r, t, total, walk);
+    const double sum = 1 + e[0] + e[1], least = LEAST_SHARE * sum;
+    double total = sum + least;
+    for (int d = 0; d < 2; d++) {
+        if (!view->open[d]) continue;
+        weight[d] = e[d] + least;
+        total += least;
+    }
+    const int d = wanted > -2 ? wanted
+                              : draw_choice(walk->uniform[p], total, 1 + least, weight,
+                                            view->open);
+    const double own = d < 0 ? 1 : e[d];
+    divide_by(r, t, total / (own + least), walk);
+    /* the share that is always there has no gradient */
+    const double learned = own / (own + least);
     for (int k = 0; k < 2; k++) {
         if (view->row[k] < 0) continue;
-        r->slope[base + view->row[k]] = (jsp_real)((k == d) - e[k] / total);
+        r->slope[base + view->row[k]] = (jsp_real)(learned * ((k == d) - e[k] / sum));
     }
     return d;
 }

@@ -299,18 +299,23 @@ static void measure_chains(jsp_trainer *trainer, jsp_trainer_metrics *metrics) {
     const int batch = trainer->config.batch_size;
     metrics->chain_log_q = 0;
     metrics->n_edges = 0;
-    trainer->mean_log_reward = 0;
+    double mean = 0, squares = 0, n = 0; /* Welford's sums */
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
         const jsp_trainer_shard *part = &trainer->shards[s];
         const int n_own = count_own(trainer, part);
         for (int k = n_own; k < n_own + part->n; k++) {
             metrics->chain_log_q +=
                 trainer->log_q[first_walk(trainer, part) + k] / batch;
-            trainer->mean_log_reward +=
-                trainer->log_reward[first_walk(trainer, part) + k] / batch;
+            const double log_reward =
+                trainer->log_reward[first_walk(trainer, part) + k];
+            const double step = (log_reward - mean) / ++n;
+            squares += step * step * n * (n - 1);
+            mean += step;
             metrics->n_edges += (double)part->walk[k].n_edges / batch;
         }
     }
+    trainer->mean_log_reward = mean;
+    trainer->sd_log_reward = sqrt(squares / n);
 }
 
 /* Offers every own draw to one chain: independence Metropolis-Hastings with q as the
@@ -371,7 +376,8 @@ static void keep_hard(jsp_trainer *trainer, jsp_trainer_shard *part, double cent
     const int n_own = count_own(trainer, part);
     const double *log_q = trainer->log_q + first_walk(trainer, part);
     const double *log_reward = trainer->log_reward + first_walk(trainer, part);
-    const double least = trainer->mean_log_reward - tuning->missed_depth;
+    const double least = trainer->mean_log_reward - tuning->missed_depth -
+                         tuning->missed_spread * trainer->sd_log_reward;
     for (int k = 0; k < n_own && part->n_hard[JSP_TRAINER_WILD]; k++) {
         if (log_q[k] - log_reward[k] - centre < tuning->wild_residual) continue;
         jsp_hard_offer(&part->hard[JSP_TRAINER_WILD], part->walk[k].chosen,
@@ -547,9 +553,10 @@ void jsp_trainer_tuning_default(int batch_size, int n_variables,
         .hot_moves = 50,
         .hard_capacity = 256,
         .missed_depth = 12,
+        .missed_spread = 3,
         .missed_residual = 2,
         .missed_ratio = 3,
-        .missed_turns = 20,
+        .missed_turns = 100,
         .missed_weight = 1,
         .wild_residual = 10,
         .wild_turns = 10,
@@ -564,28 +571,14 @@ void jsp_trainer_tuning_default(int batch_size, int n_variables,
 
 const char *jsp_trainer_tuning_name(int k) {
     static const char *const names[] = {
-        "n_ensembles",
-        "n_temperatures",
-        "temperature_ratio",
-        "chain_moves",
-        "hot_moves",
-        "n_missed",
-        "n_wild",
-        "hard_capacity",
-        "missed_depth",
-        "missed_residual",
-        "missed_ratio",
-        "missed_turns",
-        "missed_weight",
-        "wild_residual",
-        "wild_turns",
-        "wild_weight",
-        "clip_low",
-        "clip_high",
-        "likelihood_weight",
-        "proposals",
-        "epsilon",
-        "average_decay",
+        "n_ensembles",   "n_temperatures",    "temperature_ratio",
+        "chain_moves",   "hot_moves",         "n_missed",
+        "n_wild",        "hard_capacity",     "missed_depth",
+        "missed_spread", "missed_residual",   "missed_ratio",
+        "missed_turns",  "missed_weight",     "wild_residual",
+        "wild_turns",    "wild_weight",       "clip_low",
+        "clip_high",     "likelihood_weight", "proposals",
+        "epsilon",       "average_decay",
     };
     int n = (int)(sizeof names / sizeof *names);
     return k >= 0 && k < n ? names[k] : NULL;

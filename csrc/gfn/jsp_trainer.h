@@ -39,14 +39,15 @@ typedef struct jsp_trainer_tuning {
     double n_missed;          /* walks along missed graphs per update */
     double n_wild;            /* walks along wild own draws per update */
     double hard_capacity;     /* graphs of each kind that are kept */
-    double missed_depth;      /* how far log R may lie below its mean over the chains */
-    double missed_residual;   /* missed: log q - log R - centre is below minus this, */
-    double missed_ratio;      /* and below minus this times its mean size */
-    double missed_turns;      /* updates that show a missed graph each time it is met */
-    double missed_weight;     /* of the gradient */
-    double wild_residual;     /* wild: log q - log R - centre is above this */
-    double wild_turns;        /* updates that show a wild draw */
-    double wild_weight;       /* of the gradient */
+    double missed_depth;    /* log R is at least its mean over the chains minus this, */
+    double missed_spread;   /* minus this times its standard deviation over them */
+    double missed_residual; /* missed: log q - log R - centre is below minus this, */
+    double missed_ratio;    /* and below minus this times its mean size */
+    double missed_turns;    /* updates that show a missed graph each time it is met */
+    double missed_weight;   /* of the gradient */
+    double wild_residual;   /* wild: log q - log R - centre is above this */
+    double wild_turns;      /* updates that show a wild draw */
+    double wild_weight;     /* of the gradient */
     double clip_low, clip_high; /* bounds of residuals log q - log R - centre */
     double likelihood_weight; /* of maximum likelihood on chains in the balance phase */
     double proposals;         /* 1 = own draws are proposed to the chains */

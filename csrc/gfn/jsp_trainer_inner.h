@@ -43,6 +43,7 @@ struct jsp_trainer {
     jsp_parallel_team *team; /* threads of the present call of jsp_trainer_step */
     int has_own;             /* 1 when the present update has own draws */
     double mean_log_reward;  /* of the chain states */
+    double sd_log_reward;
     uint64_t n_options;
 };
 

@@ -1,16 +1,18 @@
 """The `edges` generator without its network: a fixed order of pairs, base odds only.
 
 Every unordered pair of variables is visited once, strongest pair first. At each visit
-the pair stays empty or gets one of its directions, with logits 0, D_ij and D_ji, where
+the pair stays empty or gets one of its directions, with weights 1, e^D_ij and e^D_ji
+(only open directions are on offer), where
 
     D_ij = log [T_j(S, U) - T_j(S, U - i)] / T_j(S, U - i),
-    T_j(S, U) = sum over S' with S subset S' subset S + U of exp l_j(S'),
+    T_j(S, U) = sum over S' with S subset S' subset S + U of exp l_j(S').
 
-S are the parents of j so far and U its open candidates: their pair comes now or later,
-they are no descendants of j, and S plus the candidate is not excluded. D_ij is thus the
-log-odds that i joins the parents of j if other nodes did not matter. Only open
-directions are on offer. The odds of a node are refreshed when it gained a parent or
-when a candidate with odds above REFRESH_ABOVE was closed; others matter too little.
+Each weight is raised by SHARE of their sum, and then by LEAST of the sum of the raised
+ones. S are the parents of j so far and U its open candidates: their pair comes now or
+later, they are no descendants of j, and S plus the candidate is not excluded. D_ij is
+thus the log-odds that i joins the parents of j if other nodes did not matter. The odds
+of a node are refreshed when it gained a parent or when a candidate with odds above
+REFRESH_ABOVE was closed; others matter too little.
 
 All sums are written out over the whole table; `scores` (D, 2^D) holds local scores.
 """
@@ -23,6 +25,8 @@ from reference import dags
 from reference.exact_posterior import log_sum
 
 CLIP = 30.0
+SHARE = np.exp(-8.0)
+LEAST = np.exp(-15.0)
 REFRESH_ABOVE = -2.0
 
 
@@ -78,14 +82,15 @@ class Walk:
                 self.odds[i, j] = np.clip(joined - apart, -CLIP, CLIP)
         self.stale = set()
 
-    def logits(self, i, j):
-        """Logits of: no edge, i -> j, j -> i."""
+    def log_probs(self, i, j):
+        """Log-probabilities of: no edge, i -> j, j -> i."""
         self.refresh()
-        return np.array([
-            0.0,
-            self.odds[i, j] if self.open[i, j] else -np.inf,
-            self.odds[j, i] if self.open[j, i] else -np.inf,
-        ])  # fmt: skip
+        is_open = np.array([True, self.open[i, j], self.open[j, i]])
+        weights = np.exp([0.0, self.odds[i, j], self.odds[j, i]]) * is_open
+        for share in (SHARE, LEAST):
+            weights = (weights + share * weights.sum()) * is_open
+        with np.errstate(divide="ignore"):
+            return np.log(weights / weights.sum())
 
     def decide(self, i, j, choice):
         if choice == 1:
@@ -125,9 +130,9 @@ def log_prob(scores, graph, order=None):
     total = 0.0
     for i, j in order:
         choice = 1 if graph[i, j] else 2 if graph[j, i] else 0
-        logits = walk.logits(i, j)
-        if logits[choice] == -np.inf:
+        log_probs = walk.log_probs(i, j)
+        if log_probs[choice] == -np.inf:
             return -np.inf
-        total += logits[choice] - log_sum(logits)
+        total += log_probs[choice]
         walk.decide(i, j, choice)
     return total if np.array_equal(walk.graph, graph) else -np.inf

@@ -363,6 +363,13 @@ def test_newer_files(fitted, path):
         jspgfn.load(path)
 
 
+def test_policies_of_an_older_generator_are_refused(fitted, path):
+    older = through_a_file(fitted, path)
+    del older._engine._trainer_state["policy"]
+    with pytest.raises(ValueError, match="another meaning; fit again"):
+        through_a_file(older, path).sample(1)
+
+
 def test_unknown_content(fitted, path):
     fitted.save(path)
     change(path, kind="Popen")
