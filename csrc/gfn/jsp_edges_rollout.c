@@ -10,9 +10,8 @@
 #define F JSP_EDGES_FEATURES
 #define H JSP_EDGES_HIDDEN
 
-/* Least shares of a choice; see jsp_edges.h. */
-#define BASE_SHARE 3.3546262790251185e-4  /* e^-8 */
-#define LEAST_SHARE 3.0590232050182579e-7 /* e^-15 */
+/* What every choice gets of the sum of the base weights; see jsp_edges.h. */
+#define BASE_SHARE 3.3546262790251185e-4 /* e^-8 */
 
 /* Below this log-odds the look-ahead sum is not computed (0 is used). */
 #define LOOK_AHEAD_ODDS (-10.0f)
@@ -295,54 +294,45 @@ static int follow_target(const jsp_edges_slot *slot, const uint32_t *target,
     return view->open[wants_ab ? 0 : 1] ? (wants_ab ? 0 : 1) : -2;
 }
 
-/* Picks among no edge, whose weight is `none`, and the two directions. */
-static int draw_choice(double uniform, double total, double none,
-                       const double weight[2], const int open[2]) {
+/* Picks among no edge (weight 1) and the two directions (weights e). */
+static int draw_choice(double uniform, double total, const double e[2],
+                       const int open[2]) {
     double u = uniform * total;
-    if (u <= none) return -1;
-    int d = u - none < weight[0] ? 0 : 1;
+    if (u <= 1) return -1;
+    int d = u - 1 < e[0] ? 0 : 1;
     return open[d] ? d : 1 - d; /* rounding at the edge of the interval */
 }
 
-/* log q -= log(ratio), as a product: one logarithm serves many slots. */
-static void divide_by(jsp_edges_rollout *r, int t, double ratio, jsp_edges_walk *walk) {
-    r->normaliser[t] *= ratio;
+/* log q -= log(total), as a product: one logarithm serves many slots. */
+static void divide_by(jsp_edges_rollout *r, int t, double total, jsp_edges_walk *walk) {
+    r->normaliser[t] *= total;
     if (r->normaliser[t] < 1e250) return;
     walk->log_q -= log(r->normaliser[t]);
     r->normaliser[t] = 1;
 }
 
-/* Chooses at slot p of walk t, with weights 1 and base * exp(correction) that all gain
- * LEAST_SHARE of their sum: adds to log_q, writes slopes and returns the choice. `wanted`
- * is the choice to take, -2 to sample. */
+/* Chooses at slot p of walk t with probability e / (1 + e_0 + e_1), e = base *
+ * exp(correction): adds to log_q, writes slopes and returns the choice. `wanted` is the
+ * choice to take, -2 to sample. */
 static int weigh_slot(jsp_edges_rollout *r, int p, int t, long base, int wanted,
                       jsp_edges_walk *walk) {
     const slot_view *view = &r->view[t];
-    double e[2] = {0, 0}, weight[2] = {0, 0};
+    double correction[2] = {0, 0}, e[2] = {0, 0};
     for (int d = 0; d < 2; d++) {
         if (!view->open[d]) continue;
-        double correction = (double)r->correction[view->row[d]];
-        /* NaN must pass through to be reported, hence no fmin */
-        if (correction > CORRECTION_CAP) correction = CORRECTION_CAP;
-        e[d] = view->base[d] * exp(correction);
+        correction[d] = (double)r->correction[view->row[d]];
+        /* capped ones still get their slope, so that a wrong one can be unlearned; NaN
+         * must pass through to be reported, hence no fmin */
+        if (correction[d] > CORRECTION_CAP) correction[d] = CORRECTION_CAP;
+        e[d] = view->base[d] * exp(correction[d]);
     }
-    const double sum = 1 + e[0] + e[1], least = LEAST_SHARE * sum;
-    double total = sum + least;
-    for (int d = 0; d < 2; d++) {
-        if (!view->open[d]) continue;
-        weight[d] = e[d] + least;
-        total += least;
-    }
-    const int d = wanted > -2 ? wanted
-                              : draw_choice(walk->uniform[p], total, 1 + least, weight,
-                                            view->open);
-    const double own = d < 0 ? 1 : e[d];
-    divide_by(r, t, total / (own + least), walk);
-    /* the share that is always there has no gradient */
-    const double learned = own / (own + least);
+    double total = 1 + e[0] + e[1];
+    int d = wanted > -2 ? wanted : draw_choice(walk->uniform[p], total, e, view->open);
+    if (d >= 0) walk->log_q += log(view->base[d]) + correction[d];
+    divide_by(r, t, total, walk);
     for (int k = 0; k < 2; k++) {
         if (view->row[k] < 0) continue;
-        r->slope[base + view->row[k]] = (jsp_real)(learned * ((k == d) - e[k] / sum));
+        r->slope[base + view->row[k]] = (jsp_real)((k == d) - e[k] / total);
     }
     return d;
 }

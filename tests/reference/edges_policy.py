@@ -7,12 +7,11 @@ the pair stays empty or gets one of its directions, with weights 1, e^D_ij and e
     D_ij = log [T_j(S, U) - T_j(S, U - i)] / T_j(S, U - i),
     T_j(S, U) = sum over S' with S subset S' subset S + U of exp l_j(S').
 
-Each weight is raised by SHARE of their sum, and then by LEAST of the sum of the raised
-ones. S are the parents of j so far and U its open candidates: their pair comes now or
-later, they are no descendants of j, and S plus the candidate is not excluded. D_ij is
-thus the log-odds that i joins the parents of j if other nodes did not matter. The odds
-of a node are refreshed when it gained a parent or when a candidate with odds above
-REFRESH_ABOVE was closed; others matter too little.
+Each weight is raised by SHARE of their sum. S are the parents of j so far and U its open
+candidates: their pair comes now or later, they are no descendants of j, and S plus the
+candidate is not excluded. D_ij is thus the log-odds that i joins the parents of j if
+other nodes did not matter. The odds of a node are refreshed when it gained a parent or
+when a candidate with odds above REFRESH_ABOVE was closed; others matter too little.
 
 All sums are written out over the whole table; `scores` (D, 2^D) holds local scores.
 """
@@ -26,7 +25,6 @@ from reference.exact_posterior import log_sum
 
 CLIP = 30.0
 SHARE = np.exp(-8.0)
-LEAST = np.exp(-15.0)
 REFRESH_ABOVE = -2.0
 
 
@@ -87,8 +85,7 @@ class Walk:
         self.refresh()
         is_open = np.array([True, self.open[i, j], self.open[j, i]])
         weights = np.exp([0.0, self.odds[i, j], self.odds[j, i]]) * is_open
-        for share in (SHARE, LEAST):
-            weights = (weights + share * weights.sum()) * is_open
+        weights = (weights + SHARE * weights.sum()) * is_open
         with np.errstate(divide="ignore"):
             return np.log(weights / weights.sum())
 
