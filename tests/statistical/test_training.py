@@ -68,7 +68,7 @@ def test_lost_training_goes_back_at_half_the_rate():
     """A state that claims to have been far better is brought back, once per stretch."""
     scores = make_scores(simulate(5, 60, seed=3))
     trainer = make_trainer(
-        scores, n_iter=5000, learning_rate=2, batch_size=8, likelihood_fraction=0
+        scores, n_iter=5000, learning_rate=20, batch_size=8, likelihood_fraction=0
     )
     trainer.step(10)
     state = trainer.get_state()
