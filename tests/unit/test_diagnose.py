@@ -179,7 +179,7 @@ def test_distance_bound():
 
 
 def test_warm_start_goes_on_from_the_last_network(sim):
-    est = jspgfn.JSPGFN(n_iter=400, random_state=0, warm_start=True).fit(sim.X[:50])
+    est = jspgfn.JSPGFN(n_iter=800, random_state=0, warm_start=True).fit(sim.X[:50])
     assert not hasattr(est, "warm_start_")
     before = est.diagnose().kl_reverse
     est.set_params(n_iter=1).fit(sim.X[:50])
