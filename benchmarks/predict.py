@@ -158,7 +158,7 @@ def row_of_protocol(cache, seed, sim, name, kind, shared):
         seconds = fit(est, train)
         found = est
     elif kind == "chain":
-        est = jspgfn.StructureMCMC(**shared, n_moves=100_000_000)
+        est = jspgfn.StructureMCMC(**shared, n_moves=800_000_000)
         seconds = fit(est, train)
         more["rhat"] = float(est.diagnostics().r_hat_max)
         found = est
