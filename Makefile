@@ -18,7 +18,7 @@ C_FILES := $(wildcard csrc/*.h csrc/*/*.c csrc/*/*.h csrc/*/*.inc \
 PYTHON_CODE := setup.py python $(wildcard tests benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ctest pytest asan tsan valgrind fuzz long nightly docs lint format types bench sdist packages requirements clean distclean
+.PHONY: help demo test ctest pytest asan tsan valgrind fuzz long calibration soak nightly docs lint format types bench sdist packages requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -60,7 +60,14 @@ fuzz: ## libFuzzer programs of tests/fuzz, FUZZ_SECONDS=120 each; needs clang
 long: $(VENV)/.installed-dev ## the tests that have a long version, in that version
 	JSPGFN_LONG_TESTS=1 $(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
-nightly: test asan tsan valgrind fuzz long ## all of the above: some hours
+calibration: $(VENV)/.installed-dev ## is the truth a typical draw? 500 data sets per model and sampler
+	for g in "exact --wrong" exact chain edges; do $(BIN)/python benchmarks/calibration.py $$g; done
+
+soak: $(VENV)/.installed-dev ## 1,000 fits in one process, 10^8 random numbers of each kind
+	$(BIN)/python benchmarks/soak.py --fits 1000
+	$(MAKE) -C benchmarks/c judge_rng
+
+nightly: test asan tsan valgrind fuzz long calibration soak ## all of the above: some hours
 
 docs: $(VENV)/.installed-dev ## the documentation with its notebooks, in build/docs/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/docs/trees docs build/docs/html
