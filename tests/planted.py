@@ -27,7 +27,8 @@ class Planted:
             scores=scores,
             n_threads=1,
             settings={
-                "candidates": [scores.candidates(j) for j in range(scores.n_variables)]
+                "candidates": [scores.candidates(j) for j in range(scores.n_variables)],
+                "tabulate": True,
             },
         )
         self.sampler = sampler
