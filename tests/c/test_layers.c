@@ -8,6 +8,7 @@
 #include "check.h"
 #include "jsp_attention.h"
 #include "jsp_graphnet.h"
+#include "jsp_kernels.h"
 #include "jsp_layernorm.h"
 
 #ifdef JSP_REAL_DOUBLE
@@ -304,8 +305,49 @@ static void run_messages_twin(const messages *m, int b, double *hidden,
     free(sums);
 }
 
+/* Gradient of messages_loss, which has just been called, with respect to all parameters. */
+static void pull_messages(messages *m, jsp_real *gradient) {
+    const int H = m->H;
+    const size_t nodes = (size_t)(m->B * m->D * H), graphs = (size_t)(m->B * H);
+    const size_t square = (size_t)(H * H);
+    jsp_real *d_block = make_array(jsp_graphnet_tables_size(&m->net, m->pairs.n));
+    jsp_real *pull_block = make_array(jsp_graphnet_pull_size(&m->net, m->B));
+    jsp_real *d_globals = make_array(graphs), *transposed = make_array(3 * square);
+    const size_t weights[] = {m->net.node[1].weight, m->net.global[0].weight,
+                              m->net.global[1].weight};
+    jsp_real *turned[3];
+    for (int k = 0; k < 3; k++) {
+        turned[k] = transposed + (size_t)k * square;
+        jsp_kernels_active()->transpose(H, H, m->params + weights[k], (size_t)H,
+                                        turned[k], (size_t)H);
+    }
+    jsp_graphnet_pull pull = jsp_graphnet_pull_place(&m->net, m->B, pull_block);
+    pull.B = m->B;
+    pull.adjacency = m->adjacency;
+    pull.action = NULL;
+    memcpy(pull.node, m->target_hidden, nodes * sizeof *pull.node);
+    memcpy(d_globals, m->target_globals, graphs * sizeof *d_globals);
+    jsp_graphnet_tables d_tables =
+        jsp_graphnet_tables_place(&m->net, m->pairs.n, d_block);
+    jsp_graphnet_backward(&m->net, turned, m->B, &m->state, d_globals, &pull, gradient,
+                          m->scratch);
+    for (int v = 0; v < m->D; v++) {
+        jsp_graphnet_node_backward(&m->net, &m->pairs, &pull, &d_tables, v);
+    }
+    for (int k = 0; k < JSP_GRAPHNET_WEIGHTS; k++) {
+        jsp_graphnet_weight_backward(&m->net, &m->pairs, &d_tables, m->cache, gradient,
+                                     k);
+    }
+    for (int k = 0; k < jsp_graphnet_n_blocks(&m->pairs); k++) {
+        jsp_graphnet_block_backward(&m->net, m->params, &m->pairs, &d_tables, m->cache,
+                                    m->scratch, k);
+    }
+    jsp_graphnet_tables_backward(&m->net, m->params, &m->pairs, &d_tables, m->cache,
+                                 gradient, m->scratch);
+    free(d_block), free(pull_block), free(d_globals), free(transposed);
+}
+
 static int check_messages(messages *m) {
-    const size_t nodes = (size_t)(m->B * m->D * m->H), graphs = (size_t)(m->B * m->H);
     double *hidden = malloc((size_t)(m->D * m->H) * sizeof *hidden), globals[64];
     messages_loss(m);
     for (int b = 0; b < m->B; b++) {
@@ -321,26 +363,7 @@ static int check_messages(messages *m) {
     }
     free(hidden);
     jsp_real *gradient = calloc(m->layout.size, sizeof *gradient);
-    jsp_real *d_block =
-        calloc(jsp_graphnet_tables_size(&m->net, m->pairs.n), sizeof *d_block);
-    jsp_real *d_hidden = malloc(nodes * sizeof *d_hidden);
-    jsp_real *d_globals = malloc(graphs * sizeof *d_globals);
-    memcpy(d_hidden, m->target_hidden, nodes * sizeof *d_hidden);
-    memcpy(d_globals, m->target_globals, graphs * sizeof *d_globals);
-    jsp_graphnet_tables d_tables =
-        jsp_graphnet_tables_place(&m->net, m->pairs.n, d_block);
-    jsp_graphnet_backward(&m->net, m->params, &m->pairs, m->B, m->adjacency, &m->state,
-                          d_hidden, d_globals, &d_tables, gradient, m->scratch);
-    for (int k = 0; k < JSP_GRAPHNET_WEIGHTS; k++) {
-        jsp_graphnet_weight_backward(&m->net, &m->pairs, &d_tables, m->cache, gradient,
-                                     k);
-    }
-    for (int k = 0; k < jsp_graphnet_n_blocks(&m->pairs); k++) {
-        jsp_graphnet_block_backward(&m->net, m->params, &m->pairs, &d_tables, m->cache,
-                                    m->scratch, k);
-    }
-    jsp_graphnet_tables_backward(&m->net, m->params, &m->pairs, &d_tables, m->cache,
-                                 gradient, m->scratch);
+    pull_messages(m, gradient);
     /* the input that is always zero has no gradient */
     const size_t last = m->net.edge[0].weight + (size_t)(3 * m->H * m->H);
     for (int k = 0; k < m->H; k++) CHECK(gradient[last + (size_t)k] == 0);
@@ -352,7 +375,7 @@ static int check_messages(messages *m) {
                    0, 1e-6);
     }
 #endif
-    free(gradient), free(d_block), free(d_hidden), free(d_globals);
+    free(gradient);
     return 0;
 }
 
