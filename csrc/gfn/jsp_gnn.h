@@ -110,8 +110,7 @@ typedef struct jsp_gnn_shard {
     /* outputs */
     jsp_real *node_features;   /* [B, D, 128] */
     jsp_real *global_features; /* [B, 128] */
-    double *
-        log_pi; /* [B, D D + 1] action i * D + j adds i -> j, D D stops; -inf = illegal */
+    double *log_pi; /* [B, D D + 1] i * D + j adds i -> j, D D stops; -inf = illegal */
     /* gradients of the outputs; whoever calls the backward pass has filled all three.
      * They are destroyed by it. Entries of illegal actions are not read. */
     jsp_real *d_node_features, *d_global_features;

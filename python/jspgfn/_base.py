@@ -15,6 +15,7 @@ and draws of graphs become a posterior with `self._make_posterior`.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -358,10 +359,14 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         touched = 0
         if problem.mask is not None:
             touched = int((problem.mask.sum(axis=1) > 0).sum())
+        fields = ", ".join(
+            f"{name} learned" if math.isnan(value) else f"{name} {value:.6g}"
+            for name, value in problem.model.fields.items()
+        )
         lines = {
             "data": f"{table.n_rows} rows, {table.n_variables} variables, "
             f"{touched} rows with interventions",
-            "model": f"{problem.model.name} {problem.model.fields}, graph prior "
+            "model": f"{problem.model.name} ({fields}), graph prior "
             f"{problem.graph_prior.text}, preprocess {self.preprocess_}",
             "candidates": f"{considered}; at most {limit} parents; tables "
             f"of {count_bytes(problem.n_bytes)}",
@@ -369,13 +374,13 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         tables = self._tables
         if tables.is_costly:
             n_sets = count_sets(tables.settings)
-            who = f"{n_workers()} workers of joblib"
+            who = f"by {n_workers()} workers of joblib"
             if is_known(tables.x, tables.mask, tables.settings):
-                who = "nobody, an earlier fit has done it"
+                who = "by an earlier fit"
             elif n_workers() == 1:
                 n_threads = problem.n_threads
-                who = f"{n_threads} thread{'s' if n_threads > 1 else ''}"
-            lines["fits"] = f"{n_sets} parent sets, one by one, by {who}"
+                who = f"by {n_threads} thread{'s' if n_threads > 1 else ''}"
+            lines["fits"] = f"{n_sets} parent sets, one by one, {who}"
         if problem.rules.any_edges:
             lines["constraints"] = (
                 f"{int(problem.rules.required.sum())} edges required, "
@@ -625,7 +630,10 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            For an unknown or repeated variable, or a variable that is its own parent.
+            For an unknown or repeated variable, a variable that is its own parent, or a
+            single name as parents.
+        NotFittedError
+            Before fit.
 
         Examples
         --------
@@ -639,6 +647,10 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "_tables")
         find = variable_finder(self._names, self._labelled, "name")
         node = find(name)
+        if isinstance(parents, str):  # whose letters would be taken for names
+            raise ValueError(
+                f"parents must be a sequence of variables, got {parents!r}"
+            )
         find = variable_finder(self._names, self._labelled, "parents")
         found = sorted(find(parent) for parent in parents)
         if node in found or len(set(found)) < len(found):

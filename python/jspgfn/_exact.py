@@ -209,8 +209,8 @@ class ExactPosterior(ScoreEstimator):
         if self.verbose:
             print(
                 f"{'outcome':<12}log Z {self.log_partition_:.6f}; relative error of Z by "
-                f"terms left out below {self.report_['cut_partition']:.1g}, of "
-                f"probabilities below {self.report_['cut_posterior']:.1g}",
+                f"terms left out at most {self.report_['cut_partition']:.1g}, of "
+                f"probabilities at most {self.report_['cut_posterior']:.1g}",
                 flush=True,
             )
         return self

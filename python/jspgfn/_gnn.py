@@ -16,6 +16,12 @@ from ._validation import check_choice, check_integer, check_real, describe
 
 PUBLISHED_CAPACITY = 100_000
 
+HEADS = {
+    "diag": "independent weights",
+    "full": "correlated weights of a node",
+    "mlp": "independent weights of a node's network",
+}
+
 # Settings of JSPGFN that only "gnn" looks at.
 UNUSED = ("head", "head_scope", "n_theta_samples", "gnn_options")
 
@@ -211,18 +217,11 @@ def name_unused(given: dict[str, object], defaults: dict[str, object]) -> str | 
     names = [name for name in UNUSED if given[name] != defaults[name]]
     if not names:
         return None
-    are = "is" if len(names) == 1 else "are"
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
     return (
         f"{' and '.join(names)} {are} of no effect with generator='edges'; set "
-        "generator='gnn' for the published method, or leave them out"
+        f"generator='gnn' for the published method, or leave {them} out"
     )
-
-
-HEADS = {
-    "diag": "independent weights",
-    "full": "correlated weights of a node",
-    "mlp": "independent weights of a node's network",
-}
 
 
 def check_head(head: object, model: str) -> str:

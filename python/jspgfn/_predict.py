@@ -205,7 +205,14 @@ class Predictions(Summaries):
             A tuple with fields x (n_points,), values of the parent; curves
             (draws with the edge, n_points), mean of the child in each of them; mean, low
             and high (n_points,), the mean of the curves and the ends of their central
-            90 % interval, NaN when no draw has the edge; probability of the edge.
+            90 % interval, NaN when no draw has the edge; probability of the edge. All but
+            the last in the units of X.
+
+        Raises
+        ------
+        ValueError
+            For a variable that is unknown or its own parent, other columns, no rows or bad
+            entries; for discrete data, whose draws have tables (`conditional_table`).
 
         Examples
         --------
@@ -225,6 +232,10 @@ class Predictions(Summaries):
             raise ValueError("discrete data have tables, see conditional_table")
         n_points = check_integer("n_points", n_points, at_least=2)
         data = self._read_rows(X)
+        if not len(data):
+            raise ValueError(
+                "X has no rows, which mechanism needs for ranges and means"
+            )
         grid = np.tile(data.mean(axis=0), (n_points, 1))
         grid[:, i] = np.linspace(data[:, i].min(), data[:, i].max(), n_points)
         present = np.flatnonzero(self.graphs[:, i, j])

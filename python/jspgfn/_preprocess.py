@@ -32,9 +32,7 @@ class Preprocessing:
     kind: str | None  # "standardize", "center" or None
     shift: Floats  # (D,)
     scale: Floats  # (D,)
-    rest: (
-        Floats  # (D,), what rounding takes from a shift that is large beside the scale
-    )
+    rest: Floats  # (D,), what rounding takes from a shift far larger than the scale
 
     def apply(self, values: Floats) -> Floats:
         return np.ascontiguousarray((values - self.shift - self.rest) / self.scale)

@@ -159,6 +159,8 @@ def test_curves_by_weight_and_without_edges():
     assert empty.curves.shape == (0, 7)
     assert empty.probability == 0
     assert np.isnan([empty.mean, empty.low, empty.high]).all()
+    with pytest.raises(ValueError, match="no rows"):
+        post.mechanism(i, j, sim.X[:0])
 
 
 def test_weighted_quantiles():
