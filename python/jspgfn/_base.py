@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -631,7 +631,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             For an unknown or repeated variable, a variable that is its own parent, or a
-            single name as parents.
+            single name or number as parents.
         NotFittedError
             Before fit.
 
@@ -647,7 +647,8 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "_tables")
         find = variable_finder(self._names, self._labelled, "name")
         node = find(name)
-        if isinstance(parents, str):  # whose letters would be taken for names
+        # the letters of a single name would be taken for names
+        if isinstance(parents, str) or not isinstance(parents, Iterable):
             raise ValueError(
                 f"parents must be a sequence of variables, got {parents!r}"
             )

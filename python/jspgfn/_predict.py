@@ -501,7 +501,7 @@ def read_rows(
         )
     if labelled and labels_given and names_given != names:
         raise ValueError(
-            f"X_new must have the columns of the data, {join_names(names)}, "
+            f"X must have the columns of the data, {join_names(names)}, "
             f"got {join_names(names_given)}"
         )
     if states is not None:

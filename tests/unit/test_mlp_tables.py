@@ -135,6 +135,8 @@ def test_evidence_of_one_set_has_a_standard_error(bent, exact):
         exact.parent_set_evidence(2, [4])
     with pytest.raises(ValueError, match="a sequence of variables, got 'x0'"):
         exact.parent_set_evidence(2, "x0")
+    with pytest.raises(ValueError, match="a sequence of variables, got 0"):
+        exact.parent_set_evidence(2, 0)
 
 
 def test_one_evidence_is_that_of_the_table(exact):
