@@ -156,8 +156,7 @@ static jsp_gaussian_child fill_root(walk *w, const jsp_gaussian_form *form,
         for (int k = 0; k <= v; k++) line[COLUMN_C + k] = row[k];
         w->smallest[v] = jsp_gaussian_smallest_pivot(row[v], form->ridge);
     }
-    w->smallest_residual =
-        jsp_gaussian_smallest_residual(form, jsp_gaussian_residual(child));
+    w->smallest_residual = jsp_gaussian_smallest_residual(form, child.residual);
     return child;
 }
 
@@ -254,7 +253,7 @@ jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *dat
     jsp_gaussian_child child;
     solution->n_parents = n_parents;
     jsp_gaussian_build(form, data, node, n_parents, parents, L, x, m, &child);
-    double whole = jsp_gaussian_residual(child);
+    double whole = child.residual;
     if (factorize(n_parents, form->ridge, L) ||
         join_means(n_parents, L, x, m, &child, &solution->log_det)) {
         return jsp_gaussian_refuse(node, error);

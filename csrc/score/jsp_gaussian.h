@@ -73,7 +73,8 @@ static inline double jsp_gaussian_residual(jsp_gaussian_child child) {
 }
 
 /* The same for the node itself, without means of its own: the residual below which it is
- * rounding, `whole` being the residual without parents. */
+ * rounding, `whole` being that of the scatter without parents: means are eliminated apart
+ * from it, so that their size costs no digits. */
 static inline double jsp_gaussian_smallest_residual(const jsp_gaussian_form *form,
                                                     double whole) {
     double outside = form->prior_residual - form->child_ridge;

@@ -74,7 +74,7 @@ def test_exact_draws_stay_exact(n_variables, moves):
 
 @pytest.mark.parametrize(
     ("n_variables", "scale", "moves", "n_sweeps"),
-    [(4, 0.3, 0, 40), (4, 0.5, 10, 5), (5, 0.3, 10, 5)],
+    [(4, 0.15, 0, 40), (4, 0.5, 10, 5), (5, 0.3, 10, 5)],
 )
 def test_draws_of_a_bad_policy_become_exact(n_variables, scale, moves, n_sweeps):
     trainer = bad_policy(n_variables, scale)

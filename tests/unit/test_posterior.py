@@ -53,7 +53,10 @@ def test_predictions_do_not_depend_on_units(seed, n_variables):
     c = rng.normal(size=(3, n_variables))
     noise = rng.random((3, n_variables)) + 0.1
     units = Preprocessing(
-        "standardize", rng.normal(size=n_variables) * 10, rng.random(n_variables) + 0.01
+        "standardize",
+        shift=rng.normal(size=n_variables) * 10,
+        scale=rng.random(n_variables) + 0.01,
+        rest=np.zeros(n_variables),
     )
     X = rng.normal(size=(6, n_variables)) * 5
     coef, intercept, noise_of_x = units.to_units_of_x(
