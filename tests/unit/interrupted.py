@@ -37,7 +37,7 @@ class Work:
         self.name = name
         common = {"n_jobs": 2, "random_state": 0}
         gnn = {"batch_size": 16, "n_theta_samples": 2, "gnn_options": {"n_prefill": 50}}
-        size = {"exact": 17, "mlp": 9, "density": 8}.get(name, 5)
+        size = {"exact": 18, "mlp": 9, "density": 8}.get(name, 5)
         self.X = data(size)
         self.est = {
             "edges": lambda: jspgfn.JSPGFN(n_iter=LONG, **common),
