@@ -33,6 +33,10 @@ TASKS_PER_WORKER = 8
 MOST_SETS = 64
 
 
+def chosen_of(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in SETTINGS}
+
+
 def count_sets(settings: dict[str, Any]) -> int:
     """Length of the list of all parent sets."""
     return sum(
@@ -56,7 +60,7 @@ def find_evidences(
     show: Show,
 ) -> Floats:
     """Of all parent sets: remembered, else fitted by workers, else by threads."""
-    chosen = {name: settings[name] for name in SETTINGS}
+    chosen = chosen_of(settings)
     key = key_of(x, mask, chosen)
     found = MEMORY.get(key)
     if found is None:
@@ -81,8 +85,7 @@ def is_known(
     x: Floats, mask: NDArray[np.uint8] | None, settings: dict[str, Any]
 ) -> bool:
     """Whether find_evidences has nothing to fit."""
-    chosen = {name: settings[name] for name in SETTINGS}
-    return MEMORY.get(key_of(x, mask, chosen)) is not None
+    return MEMORY.get(key_of(x, mask, chosen_of(settings))) is not None
 
 
 # --- workers -------------------------------------------------------------------------
