@@ -18,10 +18,10 @@ C_FILES := $(wildcard csrc/*.h csrc/*/*.c csrc/*/*.h csrc/*/*.inc \
 PYTHON_CODE := setup.py python $(wildcard tests benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ctest pytest asan tsan valgrind fuzz long calibration soak nightly docs lint format types bench sdist packages requirements clean distclean
+.PHONY: help demo test ctest pytest asan tsan valgrind fuzz long calibration soak nightly docs lint format types bench bench-full sdist packages requirements clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed-plot ## sample the posterior of the Sachs protein data
 	$(BIN)/jspgfn demo --out $(DEMO_OUT)
@@ -87,10 +87,17 @@ types: $(VENV)/.installed-dev ## mypy, and the stub of the extension against the
 	$(BIN)/mypy
 	$(BIN)/stubtest jspgfn._core --mypy-config-file pyproject.toml
 
-bench: $(VENV)/.installed-dev ## kernels, threads and accuracy; see benchmarks/README.md
+bench: $(VENV)/.installed-dev ## every method on some problems, ten minutes; see benchmarks/README.md
+	cd benchmarks && ../$(BIN)/python -m suite.run short $(BENCH_ARGS)
+	cd benchmarks && ../$(BIN)/python -m suite.report
+
+bench-full: bench ## all problems, sizes and seeds, and kernels: hours; BENCH_ARGS="--data FOLDER"
 	$(MAKE) -C benchmarks/c run
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/accuracy.py all
+	cd benchmarks && for p in budgets wide grid; do \
+		../$(BIN)/python -m suite.run $$p $(BENCH_ARGS) || exit 1; done
+	cd benchmarks && ../$(BIN)/python -m suite.report
 
 sdist: $(VENV)/.installed-dev ## source archive and wheel in dist/
 	$(BIN)/pip install --quiet build

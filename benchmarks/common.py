@@ -14,9 +14,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 from reference import cases, local_scores  # noqa: E402
+from reference.dags import enumerate_dags  # noqa: E402
 from reference.exact_posterior import ExactPosterior, enumerated  # noqa: E402
 
-__all__ = ["ExactPosterior", "cases", "enumerated", "local_scores"]
+__all__ = ["ExactPosterior", "cases", "enumerate_dags", "enumerated", "local_scores"]
 
 
 def exact_of(x, mask=None, **settings):
