@@ -94,7 +94,7 @@ bench: $(VENV)/.installed-dev ## every method on some problems, ten minutes; see
 bench-full: bench ## all problems, sizes and seeds, and kernels: hours; BENCH_ARGS="--data FOLDER"
 	$(MAKE) -C benchmarks/c run
 	$(BIN)/python benchmarks/threads.py
-	$(BIN)/python benchmarks/accuracy.py all
+	$(BIN)/python benchmarks/accuracy.py
 	cd benchmarks && for p in budgets wide grid; do \
 		../$(BIN)/python -m suite.run $$p $(BENCH_ARGS) || exit 1; done
 	cd benchmarks && ../$(BIN)/python -m suite.report

@@ -15,14 +15,9 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 from reference import cases, local_scores  # noqa: E402
 from reference.dags import enumerate_dags  # noqa: E402
-from reference.exact_posterior import ExactPosterior, enumerated  # noqa: E402
+from reference.exact_posterior import enumerated  # noqa: E402
 
-__all__ = ["ExactPosterior", "cases", "enumerate_dags", "enumerated", "local_scores"]
-
-
-def exact_of(x, mask=None, **settings):
-    """Exact posterior by the reference code of the tests (D up to 12)."""
-    return ExactPosterior(local_scores.tables(np.asarray(x), mask, **settings))
+__all__ = ["cases", "enumerate_dags", "enumerated", "local_scores"]
 
 
 def fetch_rate(n_records, dtype):
