@@ -286,22 +286,41 @@ static void start_parents(jsp_exact *exact) {
     exact->position = 0;
 }
 
+/* Work is counted in terms of the sums, 1 to 3 ns each; as measured, a node of a set
+ * costs as much, and a parent set of a table ten times as much. */
+static double cost_of_sets(const jsp_exact *exact, size_t n) {
+    return (double)exact->D * (double)n;
+}
+
 /* As many nodes as there are threads. */
-static void run_tables(jsp_exact *exact, jsp_parallel_task task) {
+static double run_tables(jsp_exact *exact, jsp_parallel_task task) {
     size_t left = (size_t)exact->D - exact->position;
     size_t n = left < (size_t)exact->n_threads ? left : (size_t)exact->n_threads;
     jsp_parallel_team_for(exact->team, (int)n, task, exact);
     exact->position += n;
+    return 10 * (double)(n * exact->scratch);
 }
 
-/* One slab of the layer in hand; moves to the next layer at its end. Returns 0 when the
- * stage is over. */
-static int run_slab(jsp_exact *exact, int direction) {
-    size_t last = exact->layer[exact->layer_now + 1];
+/* Sets of a slab: a set of layer k has up to 2^(D-k) terms, of which cuts may leave few.
+ * Some sets for every thread, however long they take. */
+static size_t slab_size(const jsp_exact *exact) {
+    int free = exact->stage == JSP_EXACT_ORDERS ? 0 : exact->D - exact->layer_now;
+    size_t n = JSP_EXACT_SLAB_TERMS >> free;
+    if (n < JSP_EXACT_LEAST_SLAB) n = JSP_EXACT_LEAST_SLAB;
+    return n < JSP_EXACT_SLAB ? n : JSP_EXACT_SLAB;
+}
+
+/* One slab of the layer in hand; moves to the next layer at its end. Adds what it took to
+ * *cost; returns 0 when the stage is over. */
+static int run_slab(jsp_exact *exact, int direction, double *cost) {
+    size_t last = exact->layer[exact->layer_now + 1], size = slab_size(exact);
+    const jsp_exact_report *report = &exact->report;
+    double before = report->n_terms_backward + report->n_terms_forward;
     exact->begin = exact->position;
-    exact->end =
-        last - exact->begin < JSP_EXACT_SLAB ? last : exact->begin + JSP_EXACT_SLAB;
+    exact->end = last - exact->begin < size ? last : exact->begin + size;
     jsp_exact_passes_run(exact, exact->stage);
+    *cost += report->n_terms_backward + report->n_terms_forward - before +
+             cost_of_sets(exact, exact->end - exact->begin);
     exact->position = exact->end;
     if (exact->end < last) return 1;
     int layer = exact->layer_now + direction;
@@ -309,30 +328,33 @@ static int run_slab(jsp_exact *exact, int direction) {
     return layer >= 0 && layer <= exact->D;
 }
 
-static void run_unit(jsp_exact *exact) {
+/* One parallel loop; returns its cost. */
+static double run_loop(jsp_exact *exact) {
+    double cost = 0;
     switch (exact->stage) {
     case JSP_EXACT_TABLES:
-        run_tables(exact, sum_table);
-        if (exact->position < (size_t)exact->D) return;
+        cost = run_tables(exact, sum_table);
+        if (exact->position < (size_t)exact->D) break;
         exact->B[0] = (jsp_exact_number){1, 0, 0};
         start_layer(exact, JSP_EXACT_ORDERS, 1);
-        return;
+        break;
     case JSP_EXACT_ORDERS:
-        if (!run_slab(exact, 1)) start_backward(exact);
-        return;
+        if (!run_slab(exact, 1, &cost)) start_backward(exact);
+        break;
     case JSP_EXACT_BACKWARD:
-        if (!run_slab(exact, -1)) start_forward(exact);
-        return;
+        if (!run_slab(exact, -1, &cost)) start_forward(exact);
+        break;
     case JSP_EXACT_FORWARD:
-        if (!run_slab(exact, 1)) start_parents(exact);
-        return;
+        if (!run_slab(exact, 1, &cost)) start_parents(exact);
+        break;
     case JSP_EXACT_PARENTS:
-        run_tables(exact, finish_table);
+        cost = run_tables(exact, finish_table);
         if (exact->position == (size_t)exact->D) exact->stage = JSP_EXACT_DONE;
-        return;
+        break;
     case JSP_EXACT_DONE:
-        return;
+        break;
     }
+    return cost;
 }
 
 /* A guess: shares of the stages as measured, layers by their sets. */
@@ -359,9 +381,8 @@ typedef struct units {
 static void run_units(void *context, jsp_parallel_team *team) {
     const units *q = context;
     q->exact->team = team;
-    for (int k = 0; k < q->n && q->exact->stage != JSP_EXACT_DONE; k++) {
-        run_unit(q->exact);
-    }
+    double left = q->n * JSP_EXACT_UNIT;
+    while (left > 0 && q->exact->stage != JSP_EXACT_DONE) left -= run_loop(q->exact);
     q->exact->team = NULL;
 }
 

@@ -50,8 +50,14 @@ typedef enum jsp_exact_stage {
     JSP_EXACT_DONE,
 } jsp_exact_stage;
 
-/* Sets handled by one parallel loop, and by one task of the backward pass. */
+/* Terms of a unit of work. */
+#define JSP_EXACT_UNIT 4e6
+
+/* Sets handled by one parallel loop: at most SLAB, and at most SLAB_TERMS terms if that
+ * leaves LEAST_SLAB. Then sets handled by one task of the backward pass. */
 #define JSP_EXACT_SLAB 16384
+#define JSP_EXACT_LEAST_SLAB 16
+#define JSP_EXACT_SLAB_TERMS ((size_t)1 << 24)
 #define JSP_EXACT_GROUP 64
 #define JSP_EXACT_GROUPS (JSP_EXACT_SLAB / JSP_EXACT_GROUP)
 
