@@ -67,9 +67,11 @@ void jsp_exact_edges(const jsp_exact *exact, double *edges);
 /* n independent draws from P(G | data), exact but for parent sets whose posterior
  * probability is below 1e-18. Draw s depends on (seed, first_draw + s) only.
  *   masks [n, D] out, parents as local masks
+ *   pulse or NULL; stops with JSP_INTERRUPTED
  * Goal JSP_EXACT_POSTERIOR, and log Z must be finite. Takes scratch of 2^D doubles and
  * half as much per thread; the first call keeps lists of parent sets in `exact`. */
 jsp_status jsp_exact_sample(jsp_exact *exact, long n, uint64_t seed, long first_draw,
-                            int n_threads, uint32_t *masks, jsp_error *error);
+                            int n_threads, uint32_t *masks, jsp_pulse *pulse,
+                            jsp_error *error);
 
 #endif

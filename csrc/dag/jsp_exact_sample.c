@@ -14,6 +14,7 @@
  * not matter. Parents of v come from a list of its sets by decreasing score; the first
  * few that fit U and R mostly decide. */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "jsp_exact_walk.h"
@@ -37,6 +38,9 @@ typedef struct sampler {
     size_t *run;     /* [n_runs + 1] where runs of equal first layers begin; owned */
     double *scratch; /* [2^(D-1)] of the first layer, then of each worker; owned */
     uint32_t *masks; /* [n, D] */
+    jsp_pulse *pulse;
+    long n;
+    atomic_long n_done; /* draws */
 } sampler;
 
 /* ---- lists of parent sets ---- */
@@ -223,9 +227,14 @@ static void draw_layer(const sampler *q, uint32_t U, uint32_t R, size_t begin,
 }
 
 /* Everything after (U, R) for draws [begin, end). At most D levels deep. */
-static void descend(const sampler *q, uint32_t U, uint32_t R, size_t begin, size_t end,
+static void descend(sampler *q, uint32_t U, uint32_t R, size_t begin, size_t end,
                     double *scratch) {
-    if (U == q->exact->full) return;
+    if (U == q->exact->full) {
+        atomic_fetch_add(&q->n_done, (long)(end - begin));
+        return;
+    }
+    if (jsp_pulse_stops(q->pulse, (double)atomic_load(&q->n_done) / (double)q->n))
+        return;
     draw_layer(q, U, R, begin, end, scratch);
     while (begin < end) {
         uint32_t layer = q->draws[begin].layer;
@@ -238,7 +247,7 @@ static void descend(const sampler *q, uint32_t U, uint32_t R, size_t begin, size
 }
 
 static void descend_run(void *context, int task, int worker) {
-    const sampler *q = context;
+    sampler *q = context;
     size_t begin = q->run[task], half = (size_t)1 << (q->exact->D - 1);
     uint32_t layer = q->draws[begin].layer;
     double *scratch = q->scratch + (size_t)(worker + 1) * half;
@@ -256,16 +265,20 @@ static int find_runs(sampler *q, size_t n) {
 }
 
 jsp_status jsp_exact_sample(jsp_exact *exact, long n, uint64_t seed, long first_draw,
-                            int n_threads, uint32_t *masks, jsp_error *error) {
+                            int n_threads, uint32_t *masks, jsp_pulse *pulse,
+                            jsp_error *error) {
     int workers = n_threads < 1 ? 1 : n_threads;
     size_t half = (size_t)1 << (exact->D - 1);
     sampler q = {.exact = exact,
                  .seed = seed,
                  .first_draw = first_draw,
-                 .masks = masks};
+                 .masks = masks,
+                 .pulse = pulse,
+                 .n = n};
     jsp_status status = JSP_OK;
     if (n <= 0) return JSP_OK;
     for (int j = 0; j < exact->D && status == JSP_OK; j++) {
+        if (jsp_pulse_stops(pulse, 0)) goto stopped;
         if (!exact->list[j]) status = make_list(exact, j, error);
     }
     if (status != JSP_OK) return status;
@@ -281,9 +294,13 @@ jsp_status jsp_exact_sample(jsp_exact *exact, long n, uint64_t seed, long first_
     for (long s = 0; s < n; s++) q.draws[s].id = (uint32_t)s;
     draw_layer(&q, 0, 0, 0, (size_t)n, q.scratch);
     jsp_parallel_for(workers, find_runs(&q, (size_t)n), descend_run, &q);
+    if (jsp_pulse_stopped(pulse)) goto stopped;
 done:
     jsp_memory_free(q.draws);
     jsp_memory_free(q.run);
     jsp_memory_free(q.scratch);
     return status;
+stopped:
+    status = jsp_status_set(error, JSP_INTERRUPTED, "draws were not finished");
+    goto done;
 }

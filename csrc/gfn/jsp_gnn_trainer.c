@@ -294,6 +294,7 @@ static void run_task(void *context, int task, int w) {
     note_time(&trainer->workers[w], JSP_GNN_TRAINER_SUM);
     for (int first = begin; first < end; first += size) {
         const int n = end - first < size ? end - first : size;
+        if (jsp_pulse_stops(trainer->pulse, 0)) return;
         run_chunk(trainer, &trainer->workers[w], first, n, trainer->gradient[lane],
                   &trainer->sums[lane]);
     }
@@ -391,6 +392,11 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     jsp_gnn_net_forward(&trainer->net, trainer->params);
     note_time(work, JSP_GNN_TRAINER_SHARED);
     jsp_parallel_team_for(trainer->team, 1 + trainer->n_lanes, run_task, trainer);
+    if (jsp_pulse_stopped(
+            trainer->pulse)) { /* nothing but scratch has changed so far */
+        return jsp_status_set(error, JSP_INTERRUPTED, "update %ld was stopped",
+                              trainer->update);
+    }
     report(trainer, metrics);
     jsp_status status = check_finite(trainer, "loss", metrics->loss, error);
     if (status != JSP_OK) return status;
@@ -439,9 +445,11 @@ static void run_updates(void *context, jsp_parallel_team *team) {
 
 jsp_status jsp_gnn_trainer_step(jsp_gnn_trainer *trainer, long n_updates,
                                 double time_fraction, jsp_gnn_trainer_metrics *metrics,
-                                long *n_done, jsp_error *error) {
+                                long *n_done, jsp_pulse *pulse, jsp_error *error) {
     step_job job = {trainer, n_updates, time_fraction, metrics, 0, error, JSP_OK};
+    trainer->pulse = pulse;
     jsp_parallel_run(trainer->config.n_threads, run_updates, &job);
+    trainer->pulse = NULL;
     *n_done = job.n_done;
     return job.status;
 }

@@ -16,6 +16,7 @@
 
 #include "jsp_adam.h"
 #include "jsp_gnn_loss.h"
+#include "jsp_pulse.h"
 #include "jsp_replay.h"
 
 /* Most blocks of gradients; transitions are split evenly among them, small batches among
@@ -76,10 +77,12 @@ jsp_status jsp_gnn_trainer_create(const jsp_gnn_target *target,
 void jsp_gnn_trainer_destroy(jsp_gnn_trainer *trainer); /* NULL allowed */
 
 /* Runs n_updates updates, one record each. JSP_ERROR_NUMERICAL names update and quantity;
- * parameters are then as before that update, and *n_done says how many were finished. */
+ * parameters are then as before that update, and *n_done says how many were finished. The
+ * pulse (or NULL) is also asked within an update: with JSP_INTERRUPTED everything is as it
+ * was before the update, which can be run again. */
 jsp_status jsp_gnn_trainer_step(jsp_gnn_trainer *trainer, long n_updates,
                                 double time_fraction, jsp_gnn_trainer_metrics *metrics,
-                                long *n_done, jsp_error *error);
+                                long *n_done, jsp_pulse *pulse, jsp_error *error);
 
 /* Seconds spent in part `part` so far, summed over threads, for profiles. */
 double jsp_gnn_trainer_seconds(const jsp_gnn_trainer *trainer, int part);

@@ -60,6 +60,7 @@ struct jsp_gnn_trainer {
     jsp_real *pull_block;
     jsp_gnn_loss_sums sums[JSP_GNN_TRAINER_LANES];
     jsp_parallel_team *team;
+    jsp_pulse *pulse; /* of the present call, or NULL */
 };
 
 /* Memory of everything, and the network at its start; config, target and n_lanes are set. On

@@ -117,17 +117,18 @@ int jsp_py_setup_read_evidences(PyObject *array, const jsp_model_setup *setup,
 /* Lets Python handle signals, and tell about progress, while the core works: in the thread
  * that called, for it holds the state to come back to. */
 typedef struct jsp_py_pulse {
+    jsp_pulse pulse; /* for the core */
     PyThreadState *state;
     unsigned long thread;
-    PyObject *progress; /* borrowed; None or a function of a share from 0 to 1 */
+    PyObject *progress; /* borrowed; None or a function of a share from 0 to 1, whose
+                         * true answer stops the work */
     double last; /* time when it listened; another thread may hold the lock long */
 } jsp_py_pulse;
 
-/* Between the two the config has a pulse and the interpreter lock is released. After the
- * end PyErr_Occurred() tells whether a signal or `progress` raised. */
-void jsp_py_pulse_begin(jsp_py_pulse *pulse, PyObject *progress,
-                        jsp_scores_config *config);
-void jsp_py_pulse_end(jsp_py_pulse *pulse, jsp_scores_config *config);
+/* Between the two the interpreter lock is released; returns the pulse for the core. After
+ * the end PyErr_Occurred() tells whether a signal or `progress` raised. */
+jsp_pulse *jsp_py_pulse_begin(jsp_py_pulse *self, PyObject *progress);
+void jsp_py_pulse_end(jsp_py_pulse *self);
 
 /* ---- one call at a time (jsp_py_busy.c) ------------------------------------------ */
 

@@ -22,11 +22,12 @@ static PyObject *fit_part(PyTypeObject *type, const jsp_model_setup *setup,
     npy_intp size = last - first;
     PyObject *values = PyArray_SimpleNew(1, &size, NPY_DOUBLE);
     if (!values) return NULL;
-    jsp_py_pulse_begin(&pulse, progress, config);
+    config->pulse = jsp_py_pulse_begin(&pulse, progress);
     jsp_status status =
         jsp_evidences_fit(setup, config, (size_t)first, (size_t)last, n_threads,
                           PyArray_DATA((PyArrayObject *)values), &error);
-    jsp_py_pulse_end(&pulse, config);
+    jsp_py_pulse_end(&pulse);
+    config->pulse = NULL;
     if (status == JSP_OK && !PyErr_Occurred()) return values;
     Py_DECREF(values);
     return PyErr_Occurred() ? NULL : jsp_py_convert_raise(type, &error);

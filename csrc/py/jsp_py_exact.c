@@ -257,10 +257,16 @@ static PyObject *exact_sample(PyObject *object, PyObject *args, PyObject *kwargs
     if (masks) {
         uint32_t *cells = PyArray_DATA((PyArrayObject *)masks);
         jsp_error error;
-        PyThreadState *thread = PyEval_SaveThread();
+        jsp_py_pulse pulse;
+        jsp_pulse *asked = jsp_py_pulse_begin(&pulse, Py_None);
         jsp_status status = jsp_exact_sample(self->exact, n, seed, first_draw,
-                                             self->n_threads, cells, &error);
-        PyEval_RestoreThread(thread);
+                                             self->n_threads, cells, asked, &error);
+        jsp_py_pulse_end(&pulse);
+        if (PyErr_Occurred()) {
+            Py_DECREF(masks);
+            jsp_py_busy_leave(&self->busy);
+            return NULL;
+        }
         graphs = status == JSP_OK ? jsp_py_convert_graphs(scores, n, cells)
                                   : jsp_py_convert_raise(Py_TYPE(object), &error);
         Py_DECREF(masks);

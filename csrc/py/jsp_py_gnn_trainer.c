@@ -226,12 +226,13 @@ static void trainer_dealloc(PyObject *object) {
 /* ---- training ------------------------------------------------------------------------ */
 
 static PyObject *trainer_step(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"n_updates", "time_fraction", NULL};
+    static char *names[] = {"n_updates", "time_fraction", "is_stopped", NULL};
     jsp_py_gnn_trainer *self = (jsp_py_gnn_trainer *)object;
     long n_updates, n_done;
     double time_fraction = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "l|d:step", names, &n_updates,
-                                     &time_fraction) ||
+    PyObject *is_stopped = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "l|dO:step", names, &n_updates,
+                                     &time_fraction, &is_stopped) ||
         check_number("n_updates", (double)n_updates, 1, 1e9) < 0) {
         return NULL;
     }
@@ -242,15 +243,22 @@ static PyObject *trainer_step(PyObject *object, PyObject *args, PyObject *kwargs
         return NULL;
     }
     jsp_error error;
-    jsp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status =
-        jsp_gnn_trainer_step(self->trainer, n_updates, time_fraction,
-                             PyArray_DATA((PyArrayObject *)records), &n_done, &error);
-    Py_END_ALLOW_THREADS
+    jsp_py_pulse pulse;
+    jsp_pulse *asked = jsp_py_pulse_begin(&pulse, is_stopped);
+    jsp_status status = jsp_gnn_trainer_step(self->trainer, n_updates, time_fraction,
+                                             PyArray_DATA((PyArrayObject *)records),
+                                             &n_done, asked, &error);
+    jsp_py_pulse_end(&pulse);
     leave(self);
-    if (status == JSP_OK) return records;
+    const int failed = PyErr_Occurred() != NULL;
+    if (status == JSP_OK && !failed) return records;
+    if (status == JSP_INTERRUPTED && !failed) {
+        PyObject *done = PySequence_GetSlice(records, 0, n_done);
+        Py_DECREF(records);
+        return done;
+    }
     Py_DECREF(records);
+    if (failed) return NULL;
     return jsp_py_convert_raise(Py_TYPE(object), &error);
 }
 

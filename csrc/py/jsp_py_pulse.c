@@ -19,27 +19,25 @@ static int listen(void *context, double share) {
     if (fabs(time - self->last) < SECONDS_BETWEEN) return 0;
     self->last = time;
     PyEval_RestoreThread(self->state);
-    int failed = PyErr_CheckSignals() < 0;
-    if (!failed && self->progress != Py_None) {
+    int stops = PyErr_CheckSignals() < 0;
+    if (!stops && self->progress != Py_None) {
         PyObject *answer = PyObject_CallFunction(self->progress, "d", share);
-        failed = !answer;
+        stops = !answer || PyObject_IsTrue(answer);
         Py_XDECREF(answer);
     }
     self->state = PyEval_SaveThread();
-    return failed;
+    return stops;
 }
 
-void jsp_py_pulse_begin(jsp_py_pulse *pulse, PyObject *progress,
-                        jsp_scores_config *config) {
-    *pulse = (jsp_py_pulse){.thread = PyThread_get_thread_ident(),
-                            .progress = progress,
-                            .last = now()};
-    config->pulse = listen;
-    config->pulse_context = pulse;
-    pulse->state = PyEval_SaveThread();
+jsp_pulse *jsp_py_pulse_begin(jsp_py_pulse *self, PyObject *progress) {
+    *self = (jsp_py_pulse){.pulse = {.ask = listen, .context = self},
+                           .thread = PyThread_get_thread_ident(),
+                           .progress = progress,
+                           .last = now()};
+    self->state = PyEval_SaveThread();
+    return &self->pulse;
 }
 
-void jsp_py_pulse_end(jsp_py_pulse *pulse, jsp_scores_config *config) {
-    PyEval_RestoreThread(pulse->state);
-    config->pulse = NULL;
+void jsp_py_pulse_end(jsp_py_pulse *self) {
+    PyEval_RestoreThread(self->state);
 }

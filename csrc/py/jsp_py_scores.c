@@ -87,10 +87,11 @@ static int build_tables(jsp_py_scores *self, jsp_scores_config *config,
                         PyObject *progress) {
     jsp_error error;
     jsp_py_pulse pulse;
-    jsp_py_pulse_begin(&pulse, progress, config);
+    config->pulse = jsp_py_pulse_begin(&pulse, progress);
     jsp_status status =
         jsp_scores_create(&self->setup, config, self->n_threads, &self->scores, &error);
-    jsp_py_pulse_end(&pulse, config);
+    jsp_py_pulse_end(&pulse);
+    config->pulse = NULL;
     if (PyErr_Occurred()) return -1;
     if (status == JSP_OK) return 0;
     jsp_py_convert_raise(Py_TYPE(self), &error);
@@ -324,16 +325,19 @@ static PyObject *scores_draw_parameters(PyObject *object, PyObject *args,
     jsp_status status = JSP_ERROR_MEMORY;
     if (weights && intercepts && noise && density && extra) {
         double *extra_cells = n_extra ? PyArray_DATA((PyArrayObject *)extra) : NULL;
-        Py_BEGIN_ALLOW_THREADS
-        status = jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
-                                      seed, first_draw, self->n_threads, first_edge,
-                                      PyArray_DATA((PyArrayObject *)weights),
-                                      PyArray_DATA((PyArrayObject *)intercepts),
-                                      PyArray_DATA((PyArrayObject *)noise), extra_cells,
-                                      PyArray_DATA((PyArrayObject *)density), &error);
-        Py_END_ALLOW_THREADS
+        jsp_py_pulse pulse;
+        jsp_pulse *asked = jsp_py_pulse_begin(&pulse, Py_None);
+        status =
+            jsp_draws_parameters(&self->setup, (long)shape[0], PyArray_DATA(array),
+                                 seed, first_draw, self->n_threads, first_edge,
+                                 PyArray_DATA((PyArrayObject *)weights),
+                                 PyArray_DATA((PyArrayObject *)intercepts),
+                                 PyArray_DATA((PyArrayObject *)noise), extra_cells,
+                                 PyArray_DATA((PyArrayObject *)density), asked, &error);
+        jsp_py_pulse_end(&pulse);
     }
     jsp_memory_free(first_edge);
+    if (PyErr_Occurred()) status = JSP_INTERRUPTED; /* perhaps after the last draw */
     if (status == JSP_OK && n_extra) {
         return Py_BuildValue("NNNNN", weights, intercepts, noise, density, extra);
     }
@@ -461,13 +465,15 @@ static PyObject *scores_draw_tables(PyObject *object, PyObject *args,
     jsp_error error = {JSP_ERROR_MEMORY, "could not allocate the draws"};
     jsp_status status = JSP_ERROR_MEMORY;
     if (tables && density) {
-        Py_BEGIN_ALLOW_THREADS
+        jsp_py_pulse pulse;
+        jsp_pulse *asked = jsp_py_pulse_begin(&pulse, Py_None);
         status =
             jsp_draws_tables(&self->setup, (long)PyArray_DIM(array, 0),
                              PyArray_DATA(array), seed, first_draw, self->n_threads,
                              first_cell, PyArray_DATA((PyArrayObject *)tables),
-                             PyArray_DATA((PyArrayObject *)density), &error);
-        Py_END_ALLOW_THREADS
+                             PyArray_DATA((PyArrayObject *)density), asked, &error);
+        jsp_py_pulse_end(&pulse);
+        if (PyErr_Occurred()) status = JSP_INTERRUPTED;
     }
     if (status == JSP_OK) return Py_BuildValue("NNN", tables, offsets, density);
     Py_XDECREF(tables);

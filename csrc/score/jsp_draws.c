@@ -5,6 +5,7 @@
  * the others take the graphs one by one. */
 #include "jsp_draws.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 
 /* Graphs per task of models that share nothing. */
 #define GROUP 64
+#define POLL 8
 
 /* Node j of graph s with its parents. */
 typedef struct member {
@@ -38,7 +40,9 @@ typedef struct draw_job {
     member *members; /* [n D] sorted by node and set; NULL = graph by graph */
     long *first;     /* [n_tasks + 1] members of each task */
     long n_tasks;
-    jsp_error *error; /* [n_tasks] */
+    jsp_pulse *pulse;   /* or NULL */
+    atomic_long n_done; /* nodes of graphs */
+    jsp_error *error;   /* [n_tasks] */
 } draw_job;
 
 /* Parents of node j in graph s; returns their number. */
@@ -70,6 +74,13 @@ static void place_weights(const draw_job *job, long s, int j, int n_parents,
         cell = next;
         job->weights[at] = weight[k];
     }
+}
+
+/* Asks before every POLL-th of the draws of a task, and before the first one. */
+static int is_stopped(draw_job *job, long number) {
+    if (number % POLL) return 0;
+    const long n = job->n * jsp_data_n_variables(job->setup->data);
+    return jsp_pulse_stops(job->pulse, (double)atomic_load(&job->n_done) / (double)n);
 }
 
 /* Draws node j of graph s; prepared is NULL for models that share nothing. */
@@ -105,12 +116,13 @@ static void draw_graphs(void *context, int task, int worker) {
     const long last = first + GROUP < job->n ? first + GROUP : job->n;
     jsp_error *error = &job->error[task];
     (void)worker;
-    for (long s = first; s < last; s++) {
+    for (long s = first; s < last && !is_stopped(job, s - first); s++) {
         for (int j = 0; j < D && error->code == JSP_OK; j++) {
             int parents[JSP_MAX_VARIABLES];
             int n_parents = find_parents(D, job->graphs, s, j, parents);
             error->code = draw_node(job, s, j, n_parents, parents, NULL, error);
         }
+        atomic_fetch_add(&job->n_done, D);
     }
 }
 
@@ -124,15 +136,17 @@ static void draw_members(void *context, int task, int worker) {
     int parents[JSP_MAX_VARIABLES];
     void *prepared;
     (void)worker;
+    if (is_stopped(job, 0)) return;
     int n_parents = find_parents(D, job->graphs, first->s, first->node, parents);
     error->code =
         model->prepare(job->setup, first->node, n_parents, parents, &prepared, error);
     if (error->code != JSP_OK) return;
-    for (long k = 0; k < n && error->code == JSP_OK; k++) {
+    for (long k = 0; k < n && error->code == JSP_OK && !is_stopped(job, k); k++) {
         error->code = draw_node(job, first[k].s, first->node, n_parents, parents,
                                 prepared, error);
     }
     model->release(prepared);
+    atomic_fetch_add(&job->n_done, n);
 }
 
 static int compare_sets(const member *a, const member *b) {
@@ -206,6 +220,9 @@ static jsp_status run(draw_job *job, int n_threads, jsp_error *error) {
                 jsp_status_set(error, status, "%s", job->error[task].message);
             }
         }
+        if (status == JSP_OK && jsp_pulse_stopped(job->pulse)) {
+            status = jsp_status_set(error, JSP_INTERRUPTED, "draws were not finished");
+        }
         add_densities(job);
     }
     jsp_memory_free(job->density);
@@ -219,7 +236,8 @@ jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
                                 const uint8_t *graphs, uint64_t seed, long first_draw,
                                 int n_threads, const long *first_edge, double *weights,
                                 double *intercepts, double *noise_scales, double *extra,
-                                double *log_density, jsp_error *error) {
+                                double *log_density, jsp_pulse *pulse,
+                                jsp_error *error) {
     draw_job job = {.setup = setup,
                     .n = n,
                     .graphs = graphs,
@@ -231,14 +249,15 @@ jsp_status jsp_draws_parameters(const jsp_model_setup *setup, long n,
                     .noise_scales = noise_scales,
                     .extra = extra,
                     .n_extra = jsp_model_n_extra(setup),
-                    .log_density = log_density};
+                    .log_density = log_density,
+                    .pulse = pulse};
     return run(&job, n_threads, error);
 }
 
 jsp_status jsp_draws_tables(const jsp_model_setup *setup, long n, const uint8_t *graphs,
                             uint64_t seed, long first_draw, int n_threads,
                             const int64_t *first_cell, double *tables,
-                            double *log_density, jsp_error *error) {
+                            double *log_density, jsp_pulse *pulse, jsp_error *error) {
     draw_job job = {.setup = setup,
                     .n = n,
                     .graphs = graphs,
@@ -246,7 +265,8 @@ jsp_status jsp_draws_tables(const jsp_model_setup *setup, long n, const uint8_t 
                     .first_draw = first_draw,
                     .first_cell = first_cell,
                     .tables = tables,
-                    .log_density = log_density};
+                    .log_density = log_density,
+                    .pulse = pulse};
     return run(&job, n_threads, error);
 }
 

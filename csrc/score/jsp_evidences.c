@@ -24,7 +24,6 @@ typedef struct job {
     double *table;      /* [2^K] owned */
     jsp_error *errors;  /* one per task; owned */
     atomic_long n_done; /* sets */
-    atomic_int is_stopped;
     double n_wanted;
 } job;
 
@@ -48,24 +47,15 @@ size_t jsp_evidences_count(const jsp_scores_config *config, int n_variables) {
     return count;
 }
 
-/* To be called before a task: whether it shall be left out. */
-static int is_stopped(job *q) {
-    const jsp_scores_config *config = q->config;
-    if (config->pulse && !atomic_load(&q->is_stopped) &&
-        config->pulse(config->pulse_context,
-                      (double)atomic_load(&q->n_done) / q->n_wanted)) {
-        atomic_store(&q->is_stopped, 1);
-    }
-    return atomic_load(&q->is_stopped);
-}
-
 static void fit_some(void *context, int task, int worker) {
     job *q = context;
     const int first = task * SETS, left = q->n_sets - first;
     const int n = left < SETS ? left : SETS;
     jsp_error *error = &q->errors[task];
     (void)worker;
-    if (is_stopped(q)) return;
+    if (jsp_pulse_stops(q->config->pulse,
+                        (double)atomic_load(&q->n_done) / q->n_wanted))
+        return;
     error->code = q->setup->model->tabulate_sets(q->setup, q->node,
                                                  q->config->n_candidates[q->node],
                                                  q->config->candidates[q->node], n,
@@ -89,7 +79,7 @@ static jsp_status fit_node(job *q, size_t first, size_t last, int n_threads,
         if (error) *error = q->errors[k];
         return q->errors[k].code;
     }
-    if (atomic_load(&q->is_stopped)) {
+    if (jsp_pulse_stopped(q->config->pulse)) {
         return jsp_status_set(error, JSP_INTERRUPTED, "tables were not finished");
     }
     for (int s = 0; s < q->n_sets; s++) log_evidence[s] = q->table[q->sets[s]];

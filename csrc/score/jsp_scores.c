@@ -346,20 +346,14 @@ typedef struct job {
     const double *evidences; /* list of jsp_evidences.h, or NULL: the model walks */
     double *fitted;          /* the same when they were fitted here; owned */
     atomic_int n_done;       /* nodes */
-    atomic_int is_stopped;
 } job;
 
 /* To be called before a task: whether it shall be left out. */
 static int is_stopped(job *q) {
-    const jsp_scores_config *config = q->config;
-    const int D = q->scores->n_variables;
-    if (config->pulse && !atomic_load(&q->is_stopped) &&
-        config->pulse(config->pulse_context,
-                      q->fitted ? 1.0 : (double)atomic_load(&q->n_done) / D)) {
-        atomic_store(&q->is_stopped, 1);
-    }
+    const double share =
+        q->fitted ? 1.0 : (double)atomic_load(&q->n_done) / q->scores->n_variables;
     atomic_fetch_add(&q->n_done, 1);
-    return atomic_load(&q->is_stopped);
+    return jsp_pulse_stops(q->config->pulse, share);
 }
 
 /* Adds log prior weights of a node's sets; what is not allowed becomes -inf. */
@@ -468,7 +462,7 @@ jsp_status jsp_scores_create(const jsp_model_setup *setup,
     if (status != JSP_OK) goto done;
     jsp_parallel_for(n_workers, D, build_node, &q);
     status = first_error(D, q.errors, error);
-    if (status == JSP_OK && atomic_load(&q.is_stopped)) {
+    if (status == JSP_OK && jsp_pulse_stopped(config->pulse)) {
         status = jsp_status_set(error, JSP_INTERRUPTED, "tables were not finished");
     }
     if (status == JSP_OK) status = check_acyclic(q.scores, error);

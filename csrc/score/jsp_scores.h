@@ -17,6 +17,7 @@
 
 #include "jsp_bits.h"
 #include "jsp_model.h"
+#include "jsp_pulse.h"
 
 typedef enum jsp_scores_prior {
     JSP_SCORES_UNIFORM = 0, /* weight 1 */
@@ -43,10 +44,7 @@ typedef struct jsp_scores_config {
     /* list of jsp_evidences.h, or NULL = fitted when needed; only for models with
      * tabulate_sets */
     const double *evidences;
-    /* NULL, or called now and then, by any thread, with the share of the work that is done;
-     * anything but 0 stops the building of tables with JSP_INTERRUPTED */
-    int (*pulse)(void *context, double share);
-    void *pulse_context;
+    jsp_pulse *pulse; /* or NULL; stops the building of tables with JSP_INTERRUPTED */
 } jsp_scores_config;
 
 /* log w_j(S) of parents listed by variable; -inf when S is not allowed. Candidate lists

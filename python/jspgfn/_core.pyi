@@ -220,8 +220,9 @@ class Exact:
     def plan(n_candidates: list[int], posterior: bool, n_threads: int, /) -> int:
         """Bytes that Exact will allocate for these numbers of candidate parents."""
     def step(self, n_units: int, /) -> float:
-        """Runs units of work (up to some ten milliseconds each, longer from 22 variables
-        on) without the GIL; returns the share done, 1 when finished."""
+        """Runs units of work (about 10 ms of one thread each; a call goes beyond them by
+        up to 0.1 s, longer above 22 variables) without the GIL; returns the share done, 1
+        when finished."""
     def log_partition(self) -> float: ...
     def report(self) -> dict[str, float]:
         """Keys: n_terms_backward, n_terms_forward, cut_partition (bound on the relative
@@ -353,8 +354,17 @@ class GnnTrainer:
         self, first_iteration: int, n_iter: int, exploration_start: float
     ) -> None:
         """Schedules now run over n_iter updates counted from first_iteration."""
-    def step(self, n_updates: int, time_fraction: float = 0.0) -> NDArray[np.float64]:
-        """Runs updates without the GIL; one row per update, columns as in GNN_METRICS."""
+    def step(
+        self,
+        n_updates: int,
+        time_fraction: float = 0.0,
+        is_stopped: Callable[[float], bool | None] | None = None,
+    ) -> NDArray[np.float64]:
+        """Runs updates without the GIL; one row per update, columns as in GNN_METRICS.
+
+        is_stopped is asked about every 0.05 s, within updates too; a true answer leaves
+        the update in hand as if it had not begun, and those before it are returned.
+        """
     def sample(
         self, n: int, seed: int, n_threads: int, first_draw: int = 0
     ) -> tuple[

@@ -154,6 +154,13 @@ class Engine:
             likelihood_fraction=1.0 if fraction == 1 else 0.0,
         )
 
+    def advance(
+        self, n_updates: int, time_fraction: float, interrupt: InterruptFlag
+    ) -> NDArray[np.float64]:
+        """Metrics of the updates done: n_updates unless interrupted within a long one."""
+        rows: NDArray[np.float64] = self.trainer.step(n_updates, time_fraction)
+        return rows
+
     def draw(self, n: int, seed: int, first_draw: int) -> Draws:
         threads = self.tables.n_threads
         graphs, log_prob, log_reward = in_pieces(
@@ -258,13 +265,24 @@ class Safeguard:
         """State, and updates in the history."""
         return self.engine.trainer.get_state(), sum(map(len, self.engine.history))
 
-    def step(self, n_updates: int, time_fraction: float) -> None:
-        """Trains and adds to the history; NumericalError leaves the trusted state."""
+    def step(
+        self, n_updates: int, time_fraction: float, interrupt: InterruptFlag
+    ) -> None:
+        """Trains and adds to the history; NumericalError leaves the trusted state.
+
+        An interrupt may end it early, before the first update even.
+        """
         trainer = self.engine.trainer
         try:
-            self.engine.record(trainer.step(n_updates, time_fraction))
+            rows = self.engine.advance(n_updates, time_fraction, interrupt)
         except _core.NumericalError as error:
             raise self.go_back(str(error)) from None
+        except BaseException:  # of a signal handler of the user
+            self.go_back("")
+            raise
+        if len(rows) == 0:
+            return
+        self.engine.record(rows)
         if self.taken is not self.trusted:
             self.trusted = self.taken
         if trainer.iteration % KEEP_EVERY == 0 and self.is_sound():
@@ -361,7 +379,7 @@ def train(
             # calls end where the certificate is looked at and states are kept
             n_updates = min(n_updates, KEEP_EVERY - iteration % KEEP_EVERY)
             called = time.perf_counter()
-            safeguard.step(n_updates, time_fraction(plan))
+            safeguard.step(n_updates, time_fraction(plan), interrupt)
             seconds = max(time.perf_counter() - called, 1e-6) / n_updates
             chunk = next_chunk(plan, seconds, chunk)
 

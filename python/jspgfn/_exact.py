@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, in_pieces, stream_seed
+from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
 from ._engine import SECONDS_PER_CALL, held_interrupts
 from ._exceptions import JspgfnWarning
 from ._features import blankets_of, paths_of
@@ -485,12 +485,7 @@ class ExactPosterior(ScoreEstimator):
         exact = self._solved()
         seed, first_draw = self._next_draws(n, random_state)
         stream = stream_seed(seed, STREAM_GRAPHS)
-        (graphs,) = in_pieces(
-            n,
-            lambda first, last: (
-                exact.sample(last - first, stream, first_draw + first),
-            ),
-        )
+        graphs = exact.sample(n, stream, first_draw)
         log_reward = self._tables.scores.log_reward(graphs)
         return self._make_posterior(
             graphs,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._base import Problem, in_pieces
-from ._engine import CHECK_EVERY, Draws, Engine
+from ._engine import CHECK_EVERY, Draws, Engine, InterruptFlag
 from ._validation import check_choice, check_integer, check_real, describe
 
 PUBLISHED_CAPACITY = 100_000
@@ -261,6 +261,14 @@ class GnnEngine(Engine):
             n_iter=n_iter,
             exploration_start=self.trainer_settings.get("exploration_end", 0.1),
         )
+
+    def advance(
+        self, n_updates: int, time_fraction: float, interrupt: InterruptFlag
+    ) -> NDArray[np.float64]:
+        rows: NDArray[np.float64] = self.trainer.step(
+            n_updates, time_fraction, lambda share: interrupt.is_set
+        )
+        return rows
 
     def draw(self, n: int, seed: int, first_draw: int) -> Draws:
         threads = self.tables.n_threads

@@ -14,7 +14,7 @@
 #include "jsp_memory.h"
 #include "jsp_rng.h"
 
-#define MOST 14
+#define MOST 17
 
 /* ---- problems ---- */
 
@@ -238,7 +238,7 @@ static int test_threads(void) {
         jsp_exact *one = solve(&p, JSP_EXACT_POSTERIOR, 1);
         uint32_t *draws = malloc(sizeof *draws * N * D);
         uint32_t *others = malloc(sizeof *others * N * D);
-        CHECK(one && jsp_exact_sample(one, N, 7, 0, 1, draws, NULL) == JSP_OK);
+        CHECK(one && jsp_exact_sample(one, N, 7, 0, 1, draws, NULL, NULL) == JSP_OK);
         for (int n_threads = 2; n_threads <= 3; n_threads++) {
             jsp_exact *many = solve(&p, JSP_EXACT_POSTERIOR, n_threads);
             CHECK(many);
@@ -249,9 +249,10 @@ static int test_threads(void) {
                              sizeof(double) << p.n[j]) == 0);
             }
             /* in two parts */
-            CHECK(jsp_exact_sample(many, 200, 7, 0, n_threads, others, NULL) == JSP_OK);
+            CHECK(jsp_exact_sample(many, 200, 7, 0, n_threads, others, NULL, NULL) ==
+                  JSP_OK);
             CHECK(jsp_exact_sample(many, N - 200, 7, 200, n_threads, others + 200 * D,
-                                   NULL) == JSP_OK);
+                                   NULL, NULL) == JSP_OK);
             CHECK(memcmp(draws, others, sizeof *draws * N * D) == 0);
             jsp_exact_destroy(many);
         }
@@ -313,7 +314,8 @@ static int test_draws(void) {
         enumerate(&p, &all);
         jsp_exact *exact = solve(&p, JSP_EXACT_POSTERIOR, 2);
         uint32_t *draws = malloc(sizeof *draws * N * (size_t)p.D);
-        CHECK(exact && jsp_exact_sample(exact, N, 3, 0, 2, draws, NULL) == JSP_OK);
+        CHECK(exact &&
+              jsp_exact_sample(exact, N, 3, 0, 2, draws, NULL, NULL) == JSP_OK);
         double z = chi_square(&p, &all, 1, N, draws);
         double wrong = chi_square(&p, &all, 0.9, N, draws);
         if (!(z < 4.5 && wrong > 8))
@@ -337,7 +339,8 @@ static int test_peaked_draws(void) {
         jsp_exact *exact = solve(&p, JSP_EXACT_POSTERIOR, 1);
         uint32_t *draws = malloc(sizeof *draws * N * D);
         double edges[D * D], count[D * D] = {0};
-        CHECK(exact && jsp_exact_sample(exact, N, 1, 0, 1, draws, NULL) == JSP_OK);
+        CHECK(exact &&
+              jsp_exact_sample(exact, N, 1, 0, 1, draws, NULL, NULL) == JSP_OK);
         jsp_exact_edges(exact, edges);
         for (long s = 0; s < N; s++) {
             for (int j = 0; j < D; j++) {
@@ -357,6 +360,56 @@ static int test_peaked_draws(void) {
     return 0;
 }
 
+static int stop_after(void *context, double share) {
+    int *left = context;
+    return share < 0 || share > 1 || (*left)-- == 0;
+}
+
+/* Draws that are stopped leave nothing behind, and can be had afterwards. */
+static int test_stopped_draws(void) {
+    enum { D = 6, N = 200 };
+    problem p;
+    if (make_problem(&p, D, 5, 0, 0, 6)) return 1;
+    jsp_exact *exact = solve(&p, JSP_EXACT_POSTERIOR, 1);
+    uint32_t draws[N * D], others[N * D];
+    jsp_status status = JSP_INTERRUPTED;
+    jsp_error error;
+    long live = 0, n_stops = 0;
+    for (int n = 0; status != JSP_OK; n += 1 + n / 2, n_stops++) {
+        int left = n;
+        jsp_pulse pulse = {.ask = stop_after, .context = &left};
+        status = jsp_exact_sample(exact, N, 7, 0, 1, draws, &pulse, &error);
+        CHECK(status == JSP_OK || status == JSP_INTERRUPTED);
+        if (n <= D + 1) live = jsp_memory_live(); /* lists of parent sets remain */
+        CHECK(jsp_memory_live() == live);
+    }
+    CHECK(n_stops > 8);
+    CHECK(jsp_exact_sample(exact, N, 7, 0, 2, others, NULL, &error) == JSP_OK);
+    CHECK(memcmp(draws, others, sizeof draws) == 0);
+    jsp_exact_destroy(exact);
+    free_problem(&p);
+    return 0;
+}
+
+/* A call goes beyond its unit by one slab only, however many sets a layer has. */
+static int test_units(void) {
+    problem p;
+    if (make_problem(&p, 17, 0, 0, 0, 1)) return 1;
+    jsp_exact *exact;
+    CHECK(jsp_exact_create(p.scores, JSP_EXACT_PARTITION, 2, &exact, NULL) == JSP_OK);
+    double before = 0, most = 0;
+    while (jsp_exact_step(exact, 1) < 1) {
+        double now = jsp_exact_get_report(exact).n_terms_backward;
+        most = fmax(most, now - before);
+        before = now;
+    }
+    CHECK(before > 1e8);
+    CHECK(most < JSP_EXACT_UNIT + JSP_EXACT_SLAB_TERMS);
+    jsp_exact_destroy(exact);
+    free_problem(&p);
+    return 0;
+}
+
 static int test_faults(void) {
     problem p;
     if (make_problem(&p, 4, 5, 1, 0, 4)) return 1;
@@ -371,13 +424,13 @@ static int test_faults(void) {
             jsp_exact_create(p.scores, JSP_EXACT_POSTERIOR, 2, &exact, &error);
         if (status == JSP_OK) {
             while (jsp_exact_step(exact, 3) < 1) continue;
-            status = jsp_exact_sample(exact, 10, 1, 0, 2, masks, &error);
+            status = jsp_exact_sample(exact, 10, 1, 0, 2, masks, NULL, &error);
         } else {
             CHECK(exact == NULL);
         }
         jsp_memory_fail_at(0);
         if (status != JSP_OK && exact) { /* works once there is memory */
-            CHECK(jsp_exact_sample(exact, 10, 1, 0, 2, masks, &error) == JSP_OK);
+            CHECK(jsp_exact_sample(exact, 10, 1, 0, 2, masks, NULL, &error) == JSP_OK);
         }
         jsp_exact_destroy(exact);
         CHECK(jsp_memory_live() == live);
@@ -433,6 +486,8 @@ int main(void) {
         {"draws", test_draws},
         {"peaked draws", test_peaked_draws},
         {"faults", test_faults},
+        {"stopped draws", test_stopped_draws},
+        {"units", test_units},
         {"range", test_range},
     };
     return CHECK_RUN(tests);

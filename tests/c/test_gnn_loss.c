@@ -415,7 +415,7 @@ static int test_threads(void) {
         jsp_gnn_trainer_config c = trainer_config(t + 1);
         long done = 0;
         CHECK(jsp_gnn_trainer_create(&p.target, &c, &trainer[t], NULL) == JSP_OK);
-        CHECK(jsp_gnn_trainer_step(trainer[t], 6, 0, metrics[t], &done, NULL) ==
+        CHECK(jsp_gnn_trainer_step(trainer[t], 6, 0, metrics[t], &done, NULL, NULL) ==
               JSP_OK);
         CHECK(done == 6);
     }
@@ -442,6 +442,48 @@ static int test_threads(void) {
     }
     CHECK(jsp_dag_find_cycle(D, 50, graphs[0]) == -1);
     for (int t = 0; t < 3; t++) jsp_gnn_trainer_destroy(trainer[t]);
+    destroy_problem(&p);
+    return 0;
+}
+
+static int stop_after(void *context, double share) {
+    int *left = context;
+    (void)share;
+    return (*left)-- == 0;
+}
+
+/* Stopped within updates, again and again: in the end, bit by bit, what it would have been
+ * without. */
+static int test_stops(void) {
+    problem p;
+    CHECK(create_problem(&p, 1, 0) == 0);
+    jsp_gnn_trainer_config c = trainer_config(1);
+    c.target_period = 2;
+    jsp_gnn_trainer *plain, *stopped;
+    jsp_gnn_trainer_metrics metrics[4], others[4];
+    long n_done, n_stops = 0;
+    CHECK(jsp_gnn_trainer_create(&p.target, &c, &plain, NULL) == JSP_OK);
+    CHECK(jsp_gnn_trainer_create(&p.target, &c, &stopped, NULL) == JSP_OK);
+    CHECK(jsp_gnn_trainer_step(plain, 4, 0, metrics, &n_done, NULL, NULL) == JSP_OK);
+    int left = 0;
+    for (long n = 0; n < 4; n += n_done) {
+        int asked = left;
+        jsp_pulse pulse = {.ask = stop_after, .context = &asked};
+        jsp_status status =
+            jsp_gnn_trainer_step(stopped, 4 - n, 0, others + n, &n_done, &pulse, NULL);
+        CHECK(*jsp_gnn_trainer_open(stopped).update == n + n_done);
+        CHECK(status == (n + n_done == 4 ? JSP_OK : JSP_INTERRUPTED));
+        n_stops += status != JSP_OK;
+        left++;
+    }
+    CHECK(n_stops > 2);
+    CHECK(memcmp(metrics, others, sizeof metrics) == 0);
+    const jsp_gnn_trainer_view a = jsp_gnn_trainer_open(plain);
+    const jsp_gnn_trainer_view b = jsp_gnn_trainer_open(stopped);
+    CHECK(memcmp(a.params, b.params, a.net->layout.size * sizeof(jsp_real)) == 0);
+    CHECK(a.replay->n == b.replay->n);
+    jsp_gnn_trainer_destroy(plain);
+    jsp_gnn_trainer_destroy(stopped);
     destroy_problem(&p);
     return 0;
 }
@@ -501,7 +543,8 @@ static int test_faults(void) {
     CHECK(jsp_gnn_trainer_create(&p.target, &c, &trainer, &error) == JSP_OK);
     jsp_gnn_trainer_metrics metrics;
     long n_done; /* the empty graph is all there is */
-    CHECK(jsp_gnn_trainer_step(trainer, 1, 0, &metrics, &n_done, &error) == JSP_OK);
+    CHECK(jsp_gnn_trainer_step(trainer, 1, 0, &metrics, &n_done, NULL, &error) ==
+          JSP_OK);
     CHECK(n_done == 1 && metrics.loss == 0 && metrics.learning_rate > 0);
     jsp_gnn_trainer_destroy(trainer);
     CHECK(jsp_memory_live() == live);
@@ -516,7 +559,8 @@ int main(void) {
 #endif
         {"pairs", test_pairs},         {"model at theta", test_model},
         {"replay", test_replay},       {"normals", test_normals},
-        {"threads", test_threads},     {"faults", test_faults},
+        {"threads", test_threads},     {"stops", test_stops},
+        {"faults", test_faults},
     };
     jsp_rng_init(&rng, 77, 0, 0, JSP_RNG_TEST);
     return CHECK_RUN(tests);

@@ -205,6 +205,13 @@ static void root_moments(const root *q, double *mean, double *diagonal) {
     }
 }
 
+/* What long double resolves here: valgrind computes it as double. */
+static double long_epsilon(void) {
+    volatile long double x = 1;
+    x += LDBL_EPSILON;
+    return x > 1 ? (double)LDBL_EPSILON : DBL_EPSILON;
+}
+
 /* |R (weight - mean)|^2 */
 static double root_distance(const root *q, const double *weight, const double *mean) {
     long double total = 0;
@@ -225,8 +232,8 @@ static int check_far_set(const jsp_model_setup *setup, const table *t, int node,
     const int bge = !strcmp(name, "bge"), linear = !strcmp(name, "linear");
     double value, mean[MOST], variance[MOST], noise, expected[MOST], diagonal[MOST];
     /* A root in long double and weights in double: the means multiply what they lack. */
-    double close = 1e-11 + 10 * shift * (double)LDBL_EPSILON;
-    double nearby = 1e-12 + 3e-15 * shift;
+    double twin = 10 * shift * long_epsilon();
+    double close = 1e-11 + twin, nearby = 1e-12 + 3e-15 * shift + twin;
     root q = {0};
     find_root(t, bge, linear ? sqrt(0.1) : 1, node, p, parents, &q);
     double evidence = root_evidence(&q, name);

@@ -558,8 +558,8 @@ static int test_evidences(void) {
     }
     jsp_scores_destroy(own);
     jsp_scores_destroy(given);
-    config.pulse = stop_at_third;
-    config.pulse_context = &n_calls;
+    jsp_pulse pulse = {.ask = stop_at_third, .context = &n_calls};
+    config.pulse = &pulse;
     CHECK(jsp_evidences_fit(&setup, &config, 0, SETS, 1, part, NULL) ==
           JSP_INTERRUPTED);
     CHECK(n_calls == 3);

@@ -124,7 +124,7 @@ static void check_exact(const jsp_scores *scores) {
         jsp_exact_edges(exact, edges);
         for (int k = 0; k < D * D; k++) MUST(edges[k] >= 0 && edges[k] <= 1 + 1e-9);
         uint32_t masks[20 * MOST];
-        MUST(jsp_exact_sample(exact, 20, 1, 0, 1, masks, NULL) == JSP_OK);
+        MUST(jsp_exact_sample(exact, 20, 1, 0, 1, masks, NULL, NULL) == JSP_OK);
         for (int s = 0; s < 20; s++) {
             MUST(is_acyclic(D, scores, masks + s * D));
             MUST(jsp_scores_log_reward(scores, masks + s * D) > -INFINITY);

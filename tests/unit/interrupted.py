@@ -22,6 +22,9 @@ import jspgfn
 warnings.simplefilter("ignore")
 
 LONG = 10**8
+SIZES = {"exact": 18, "exact draws": 16, "mlp": 9, "density": 8, "slow gnn": 12}
+FITTED = ("exact draws", "features draws", "mlp draws", "refine", "density")
+TRAINED = ("edges", "gnn", "slow gnn")
 
 
 def data(n_variables, n_samples=100):
@@ -37,16 +40,23 @@ class Work:
         self.name = name
         common = {"n_jobs": 2, "random_state": 0}
         gnn = {"batch_size": 16, "n_theta_samples": 2, "gnn_options": {"n_prefill": 50}}
-        size = {"exact": 18, "mlp": 9, "density": 8}.get(name, 5)
-        self.X = data(size)
+        flat = jspgfn.LinearGaussian(weight_scale=0.01)
+        self.X = data(SIZES.get(name, 5), 1000 if name == "slow gnn" else 100)
         self.est = {
             "edges": lambda: jspgfn.JSPGFN(n_iter=LONG, **common),
             "gnn": lambda: jspgfn.JSPGFN(
                 **{**jspgfn.PAPER, **gnn, "n_iter": LONG, **common}
             ),
-            "exact": lambda: jspgfn.ExactPosterior(
-                jspgfn.LinearGaussian(weight_scale=0.01), **common
+            "slow gnn": lambda: jspgfn.JSPGFN(  # about a second per update
+                **{**jspgfn.PAPER, "model": "mlp", "head": "mlp", "n_iter": LONG},
+                **common,
             ),
+            "exact": lambda: jspgfn.ExactPosterior(flat, **common),
+            "exact draws": lambda: jspgfn.ExactPosterior(flat, **common),
+            "features draws": lambda: jspgfn.ExactPosterior(
+                jspgfn.RandomFeatures(n_features=16), **common
+            ),
+            "mlp draws": lambda: jspgfn.ExactPosterior("mlp", **common),
             "chain": lambda: jspgfn.StructureMCMC(n_chains=2, n_moves=10**12, **common),
             "mlp": lambda: jspgfn.ExactPosterior("mlp", **common),
             "refine": lambda: jspgfn.JSPGFN(n_iter=20, **common),
@@ -55,7 +65,7 @@ class Work:
             ),
         }[name]()
         self.is_begun = self.is_done = False
-        if name in ("refine", "density"):
+        if name in FITTED:
             self.est.fit(self.X)
             self.is_begun = True
 
@@ -65,7 +75,9 @@ class Work:
             est.sample(10**6, refine=20)
         elif self.name == "density":
             est.log_prob(est.sample(10_000, random_state=1).graphs)
-        elif self.name in ("edges", "gnn") and self.is_begun:
+        elif self.name in FITTED:
+            est.sample(100_000)
+        elif self.name in TRAINED and self.is_begun:
             est.resume(n_iter=LONG)
         elif self.name == "chain" and self.is_begun:
             est.resume(n_moves=10**12)
@@ -75,7 +87,7 @@ class Work:
     def check(self):
         """Uses the object; True when there is something of it."""
         est = self.est
-        if self.name in ("edges", "gnn") and hasattr(est, "_engine"):
+        if self.name in TRAINED and hasattr(est, "_engine"):
             self.is_begun = True
             assert est.n_iter_ == len(est.history_["loss"])
             assert len(est.sample(3)) == 3
@@ -88,7 +100,7 @@ class Work:
             assert est.n_moves_ > 0
         if self.name in ("exact", "mlp"):
             assert hasattr(est, "log_partition_") == self.is_done
-        if self.name in ("refine", "density"):
+        if self.name in FITTED:
             assert len(est.sample(3)) == 3
 
 

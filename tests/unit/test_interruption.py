@@ -20,7 +20,8 @@ pytestmark = [
 ]
 
 PROGRAM = Path(__file__).with_name("interrupted.py")
-WORK = ["edges", "gnn", "exact", "chain", "mlp", "refine", "density"]
+WORK = ["edges", "gnn", "slow gnn", "exact", "exact draws", "chain", "mlp", "mlp draws"]
+WORK += ["features draws", "refine", "density"]
 
 
 def test_ctrl_c_at_random_moments():
