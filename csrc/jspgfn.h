@@ -25,8 +25,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Largest number of variables (two 64-bit words per set of nodes). */
-#define JSP_MAX_VARIABLES 128
+/* Largest number of variables (eight 64-bit words per set of nodes). */
+#define JSP_MAX_VARIABLES 512
+
+/* Largest number of variables of the published method, whose networks work on all D^2
+ * pairs at once and whose actions are 16-bit numbers. */
+#define JSP_MAX_NETWORK_VARIABLES 128
+
+/* Largest number of parents of one node, in any graph whose parameters are drawn. */
+#define JSP_MAX_PARENTS 127
 
 /* Largest number of candidate parents of one node (a table has 2^K entries). */
 #define JSP_MAX_CANDIDATES 24

@@ -1,5 +1,14 @@
 /* jsp_bits.h - sets of variables as bit words. Header only: every function is a few
- * instructions and sits in the innermost loops. */
+ * instructions and sits in the innermost loops.
+ *
+ * Sets have room for JSP_MAX_VARIABLES members; those of D variables use the first
+ * jsp_bits_n_words(D) words and keep the others 0. Loops that decide the speed look at
+ * these words only, and take sets by address:
+ *
+ *     for (int w = 0; w < n_words; w++)
+ *         for (uint64_t left = a->word[w] & b->word[w]; left; left &= left - 1)
+ *             visit(64 * w + jsp_bits_lowest64(left));
+ */
 #ifndef JSP_BITS_H
 #define JSP_BITS_H
 
@@ -10,6 +19,10 @@
 typedef struct jsp_bits {
     uint64_t word[JSP_BITS_WORDS];
 } jsp_bits;
+
+static inline int jsp_bits_n_words(int D) {
+    return (D + 63) / 64;
+}
 
 /* Position of the lowest set bit; x must not be 0. */
 static inline int jsp_bits_lowest64(uint64_t x) {
@@ -100,6 +113,23 @@ static inline int jsp_bits_count(jsp_bits a) {
     int n = 0;
     for (int w = 0; w < JSP_BITS_WORDS; w++) n += jsp_bits_count64(a.word[w]);
     return n;
+}
+
+/* Members of both; only the first n_words words are looked at. Most pairs of sets have
+ * none in common. */
+static inline int jsp_bits_count_common(int n_words, const jsp_bits *a,
+                                        const jsp_bits *b) {
+    int n = 0;
+    for (int w = 0; w < n_words; w++) {
+        uint64_t both = a->word[w] & b->word[w];
+        if (both) n += jsp_bits_count64(both);
+    }
+    return n;
+}
+
+/* a |= b; only the first n_words words are looked at. */
+static inline void jsp_bits_join(int n_words, jsp_bits *a, const jsp_bits *b) {
+    for (int w = 0; w < n_words; w++) a->word[w] |= b->word[w];
 }
 
 /* Removes the lowest member and returns it; -1 when the set is empty:

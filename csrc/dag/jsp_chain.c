@@ -77,18 +77,37 @@ void jsp_chain_set(const jsp_scores *scores, const uint32_t *local,
 }
 
 /* 1 when a path leads from node `from` to node `to` (from != to). */
-static int has_path(const jsp_bits *parents, int from, int to) {
-    jsp_bits seen = parents[to], fresh = seen;
-    while (jsp_bits_any(fresh)) {
-        if (jsp_bits_has(seen, from)) return 1;
-        jsp_bits next = jsp_bits_empty();
-        for (int v; (v = jsp_bits_pop(&fresh)) >= 0;) {
-            next = jsp_bits_or(next, parents[v]);
+static inline int search_path(int n_words, const jsp_bits *parents, int from, int to) {
+    uint64_t seen[JSP_BITS_WORDS], fresh[JSP_BITS_WORDS], found = 0;
+    for (int w = 0; w < n_words; w++) {
+        seen[w] = fresh[w] = parents[to].word[w];
+        found |= fresh[w];
+    }
+    while (found) {
+        if (seen[from >> 6] >> (from & 63) & 1) return 1;
+        jsp_bits next;
+        for (int w = 0; w < n_words; w++) next.word[w] = 0;
+        for (int w = 0; w < n_words; w++) {
+            for (uint64_t left = fresh[w]; left; left &= left - 1) {
+                jsp_bits_join(n_words, &next,
+                              &parents[64 * w + jsp_bits_lowest64(left)]);
+            }
         }
-        fresh = jsp_bits_minus(next, seen);
-        seen = jsp_bits_or(seen, next);
+        found = 0;
+        for (int w = 0; w < n_words; w++) {
+            fresh[w] = next.word[w] & ~seen[w];
+            seen[w] |= next.word[w];
+            found |= fresh[w];
+        }
     }
     return 0;
+}
+
+/* The same among D nodes; loops over one or two words are unrolled. */
+static int has_path(int D, const jsp_bits *parents, int from, int to) {
+    if (D <= 64) return search_path(1, parents, from, to);
+    if (D <= 128) return search_path(2, parents, from, to);
+    return search_path(jsp_bits_n_words(D), parents, from, to);
 }
 
 /* u < min(1, exp(change)) for u in [0, 1); a NaN (0 times -inf) is refused. */
@@ -115,7 +134,7 @@ static inline int toggle(walk *w, int i, int j, int bit, double u) {
     double score = w->scores->node[j].score[set];
     if (!is_accepted(u, w->beta * (score - w->current[j]))) return 0;
     int adds = (int)(set >> bit & 1);
-    if (adds && has_path(w->parents, j, i)) return 0;
+    if (adds && has_path(w->scores->n_variables, w->parents, j, i)) return 0;
     w->local[j] = set;
     w->current[j] = score;
     if (adds) {
@@ -138,7 +157,7 @@ static int reverse(walk *w, int i, int j, int bit, double u) {
     double change = score_j - w->current[j] + (score_i - w->current[i]);
     if (!is_accepted(u, w->beta * change)) return 0;
     jsp_bits_remove(&w->parents[j], i);
-    if (has_path(w->parents, i, j)) { /* by another way: j -> i closes a cycle */
+    if (has_path(D, w->parents, i, j)) { /* by another way: j -> i closes a cycle */
         jsp_bits_add(&w->parents[j], i);
         return 0;
     }

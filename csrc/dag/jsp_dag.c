@@ -42,6 +42,7 @@ void jsp_dag_init(jsp_dag *dag, int n_variables, int with_undo, void *memory) {
     size_t D = (size_t)n_variables;
     jsp_bits *rows = memory;
     dag->n_variables = n_variables;
+    dag->n_words = jsp_bits_n_words(n_variables);
     dag->parents = rows;
     dag->children = rows + D;
     dag->ancestors = rows + 2 * D;
@@ -80,31 +81,37 @@ jsp_bits jsp_dag_legal_parents(const jsp_dag *dag, int j) {
     return jsp_bits_minus(jsp_bits_minus(all, dag->descendants[j]), dag->parents[j]);
 }
 
-/* rows[r] |= addition, remembering the old row; `first` = 0 for ancestors, D for
- * descendants. */
+/* rows[r] |= addition, remembering the old row if that changes it; `first` = 0 for
+ * ancestors, D for descendants. */
 static void grow_row(jsp_dag *dag, jsp_bits *rows, int first, int r,
-                     jsp_bits addition) {
-    jsp_bits before = rows[r], after = jsp_bits_or(before, addition);
-    if (jsp_bits_equal(before, after)) return;
-    rows[r] = after;
+                     const jsp_bits *addition) {
     if (dag->journal) {
-        jsp_dag_change change = {before, first + r, 0, 0};
+        if (!jsp_bits_any(jsp_bits_minus(*addition, rows[r]))) return;
+        jsp_dag_change change = {rows[r], first + r, 0, 0};
         dag->journal[dag->journal_used++] = change;
+    }
+    jsp_bits_join(dag->n_words, &rows[r], addition);
+}
+
+/* Rows of all ancestors of i grow by what lies below j, and the other way round. The two
+ * sets themselves stay as they are: j is not above i. */
+static void join_closure(jsp_dag *dag, int i, int j) {
+    const jsp_bits *above = &dag->ancestors[i], *below = &dag->descendants[j];
+    for (int w = 0; w < dag->n_words; w++) {
+        for (uint64_t left = above->word[w]; left; left &= left - 1) {
+            grow_row(dag, dag->descendants, dag->n_variables,
+                     64 * w + jsp_bits_lowest64(left), below);
+        }
+    }
+    for (int w = 0; w < dag->n_words; w++) {
+        for (uint64_t left = below->word[w]; left; left &= left - 1) {
+            grow_row(dag, dag->ancestors, 0, 64 * w + jsp_bits_lowest64(left), above);
+        }
     }
 }
 
 void jsp_dag_add(jsp_dag *dag, int i, int j) {
-    if (!jsp_bits_has(dag->ancestors[j], i)) {
-        jsp_bits above = dag->ancestors[i], below = dag->descendants[j], left;
-        left = above;
-        for (int a; (a = jsp_bits_pop(&left)) >= 0;) {
-            grow_row(dag, dag->descendants, dag->n_variables, a, below);
-        }
-        left = below;
-        for (int d; (d = jsp_bits_pop(&left)) >= 0;) {
-            grow_row(dag, dag->ancestors, 0, d, above);
-        }
-    }
+    if (!jsp_bits_has(dag->ancestors[j], i)) join_closure(dag, i, j);
     jsp_bits_add(&dag->parents[j], i);
     jsp_bits_add(&dag->children[i], j);
     dag->n_edges++;

@@ -15,6 +15,7 @@ typedef struct jsp_dag_change jsp_dag_change;
 
 typedef struct jsp_dag {
     int n_variables;
+    int n_words; /* of the sets, that are in use */
     int n_edges;
     jsp_bits *parents;       /* [D] */
     jsp_bits *children;      /* [D] */

@@ -4,10 +4,10 @@ static float clip8(float x) {
     return x > 8 ? 8 : x < -8 ? -8 : x;
 }
 
-/* Half the size of the common part of two sets, which are mostly disjoint. */
-static jsp_real half_common(jsp_bits a, jsp_bits b) {
-    jsp_bits both = jsp_bits_and(a, b);
-    return jsp_bits_any(both) ? (jsp_real)0.5 * (jsp_real)jsp_bits_count(both) : 0;
+/* Half the size of the common part of the sets of nodes i and j. */
+static jsp_real half_common(const jsp_dag *dag, const jsp_bits *sets, int i, int j) {
+    return (jsp_real)0.5 *
+           (jsp_real)jsp_bits_count_common(dag->n_words, &sets[i], &sets[j]);
 }
 
 void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *state,
@@ -45,8 +45,8 @@ void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *stat
     x[16] = half_log[parent->n_descendants];
     x[17] = (jsp_real)option->slot / (jsp_real)edges->n_slots;
     x[18] = (jsp_real)jsp_bits_has(dag->ancestors[j], i);
-    x[19] = half_common(dag->parents[i], dag->parents[j]);
-    x[20] = half_common(dag->children[i], dag->children[j]);
+    x[19] = half_common(dag, dag->parents, i, j);
+    x[20] = half_common(dag, dag->children, i, j);
     x[21] = (jsp_real)dag->n_edges / (jsp_real)dag->n_variables;
     x[22] = quarter * clip8(row[JSP_EDGES_CACHE_GAIN * stride]);
     x[23] = has_reverse ? quarter * clip8(reverse[JSP_EDGES_CACHE_GAIN * stride]) : 0;

@@ -128,13 +128,36 @@ void jsp_edges_state_close(jsp_edges_state *state, int child, int bit) {
 }
 
 /* Sizes of the sets that a new path from `above` to `below` has changed. */
-static void count_relatives(jsp_edges_state *state, jsp_bits above, jsp_bits below) {
-    for (int a; (a = jsp_bits_pop(&above)) >= 0;) {
-        state->node[a].n_descendants =
-            (int16_t)jsp_bits_count(state->dag.descendants[a]);
+static void count_relatives(jsp_edges_state *state, const jsp_bits *above,
+                            const jsp_bits *below) {
+    const jsp_bits *descendants = state->dag.descendants;
+    const jsp_bits *ancestors = state->dag.ancestors;
+    const int n_words = state->dag.n_words;
+    for (int w = 0; w < n_words; w++) {
+        for (uint64_t left = above->word[w]; left; left &= left - 1) {
+            const int a = 64 * w + jsp_bits_lowest64(left);
+            state->node[a].n_descendants =
+                (int16_t)jsp_bits_count_common(n_words, &descendants[a],
+                                               &descendants[a]);
+        }
+        for (uint64_t left = below->word[w]; left; left &= left - 1) {
+            const int d = 64 * w + jsp_bits_lowest64(left);
+            state->node[d].n_ancestors =
+                (int16_t)jsp_bits_count_common(n_words, &ancestors[d], &ancestors[d]);
+        }
     }
-    for (int d; (d = jsp_bits_pop(&below)) >= 0;) {
-        state->node[d].n_ancestors = (int16_t)jsp_bits_count(state->dag.ancestors[d]);
+}
+
+/* Candidates of node k among `below` close: k is above them. */
+static void close_cyclic(jsp_edges_state *state, int k, const jsp_bits *below) {
+    const int8_t *local_index = state->scores->local_index;
+    const int D = state->scores->n_variables;
+    for (int w = 0; w < state->dag.n_words; w++) {
+        uint64_t left = state->open_parents[k].word[w] & below->word[w];
+        for (; left; left &= left - 1) {
+            const int c = 64 * w + jsp_bits_lowest64(left);
+            jsp_edges_state_close(state, k, local_index[c * D + k]);
+        }
     }
 }
 
@@ -142,8 +165,9 @@ void jsp_edges_state_add(jsp_edges_state *state, int parent, int child) {
     const int8_t *local_index = state->scores->local_index;
     int D = state->scores->n_variables;
     int bit = local_index[parent * D + child];
-    jsp_bits above = state->dag.ancestors[parent];
-    jsp_bits below = state->dag.descendants[child];
+    /* neither set changes: parent is not below child */
+    const jsp_bits *above = &state->dag.ancestors[parent];
+    const jsp_bits *below = &state->dag.descendants[child];
     const int is_new = !jsp_bits_has(state->dag.ancestors[child], parent);
     jsp_dag_add(&state->dag, parent, child);
     if (is_new) count_relatives(state, above, below);
@@ -151,10 +175,9 @@ void jsp_edges_state_add(jsp_edges_state *state, int parent, int child) {
     state->chosen[child] |= (uint32_t)1 << bit;
     state->node[child].n_parents++;
     jsp_bits_add(&state->dirty, child);
-    for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
-        jsp_bits cyclic = jsp_bits_and(state->open_parents[k], below);
-        for (int c; (c = jsp_bits_pop(&cyclic)) >= 0;) {
-            jsp_edges_state_close(state, k, local_index[c * D + k]);
+    for (int w = 0; w < state->dag.n_words; w++) {
+        for (uint64_t left = above->word[w]; left; left &= left - 1) {
+            close_cyclic(state, 64 * w + jsp_bits_lowest64(left), below);
         }
     }
     if (state->has_exclusions) close_excluded(state, child);
@@ -183,14 +206,21 @@ static void refresh_row(jsp_edges_state *state, jsp_edges_cache *cache, int j) {
 
 void jsp_edges_state_prefetch(const jsp_edges_state *state,
                               const jsp_edges_cache *cache) {
-    jsp_bits dirty = state->dirty;
-    for (int j; (j = jsp_bits_pop(&dirty)) >= 0;) {
-        jsp_edges_cache_prefetch(cache, j, state->chosen[j], state->open[j]);
+    for (int w = 0; w < state->dag.n_words; w++) {
+        for (uint64_t left = state->dirty.word[w]; left; left &= left - 1) {
+            const int j = 64 * w + jsp_bits_lowest64(left);
+            jsp_edges_cache_prefetch(cache, j, state->chosen[j], state->open[j]);
+        }
     }
 }
 
 void jsp_edges_state_refresh(jsp_edges_state *state, jsp_edges_cache *cache) {
-    for (int j; (j = jsp_bits_pop(&state->dirty)) >= 0;) refresh_row(state, cache, j);
+    for (int w = 0; w < state->dag.n_words; w++) {
+        for (uint64_t left = state->dirty.word[w]; left; left &= left - 1) {
+            refresh_row(state, cache, 64 * w + jsp_bits_lowest64(left));
+        }
+        state->dirty.word[w] = 0;
+    }
 }
 
 /* Factor that the lost candidate edge c -> k contributes. */
@@ -215,30 +245,66 @@ static void keep_in_range(double *product, double *sum) {
     *product = 1;
 }
 
-/* The smaller of the two sets is walked, and of the other one only what it loses. Logs
- * are summed as products: one log for many factors. */
-float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int child) {
-    double sum = 0, product = 1;
-    jsp_bits above = state->dag.ancestors[parent];
-    jsp_bits below = state->dag.descendants[child];
-    if (state->node[parent].n_ancestors < state->node[child].n_descendants) {
-        for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
-            jsp_bits lost = jsp_bits_and(state->open_parents[k], below);
-            if (k == parent) jsp_bits_remove(&lost, child);
-            for (int c; (c = jsp_bits_pop(&lost)) >= 0;) {
-                product *= lost_factor(state, c, k);
-                keep_in_range(&product, &sum);
-            }
+/* Logs are summed as products: one log for many factors. */
+typedef struct lost_sum {
+    int parent, child;
+    double product, sum;
+} lost_sum;
+
+static inline void add_lost(const jsp_edges_state *state, int c, int k, lost_sum *s) {
+    if (k == s->parent && c == s->child) return;
+    s->product *= lost_factor(state, c, k);
+    keep_in_range(&s->product, &s->sum);
+}
+
+/* What node k, above the parent, loses of its open candidates. */
+static inline void add_lost_parents(const jsp_edges_state *state, int n_words, int k,
+                                    const jsp_bits *below, lost_sum *s) {
+    for (int w = 0; w < n_words; w++) {
+        uint64_t left = state->open_parents[k].word[w] & below->word[w];
+        for (; left; left &= left - 1) {
+            add_lost(state, 64 * w + jsp_bits_lowest64(left), k, s);
         }
-    } else {
-        for (int c; (c = jsp_bits_pop(&below)) >= 0;) {
-            jsp_bits lost = jsp_bits_and(state->open_children[c], above);
-            if (c == child) jsp_bits_remove(&lost, parent);
-            for (int k; (k = jsp_bits_pop(&lost)) >= 0;) {
-                product *= lost_factor(state, c, k);
-                keep_in_range(&product, &sum);
+    }
+}
+
+/* What node c, below the child, loses of the nodes whose open candidate it is. */
+static inline void add_lost_children(const jsp_edges_state *state, int n_words, int c,
+                                     const jsp_bits *above, lost_sum *s) {
+    for (int w = 0; w < n_words; w++) {
+        uint64_t left = state->open_children[c].word[w] & above->word[w];
+        for (; left; left &= left - 1) {
+            add_lost(state, c, 64 * w + jsp_bits_lowest64(left), s);
+        }
+    }
+}
+
+/* The smaller of the two sets is walked, and of the other one only what it loses. */
+static inline float look_ahead(const jsp_edges_state *state, int n_words, int parent,
+                               int child) {
+    lost_sum s = {.parent = parent, .child = child, .product = 1};
+    const jsp_bits *above = &state->dag.ancestors[parent];
+    const jsp_bits *below = &state->dag.descendants[child];
+    const int by_parents =
+        state->node[parent].n_ancestors < state->node[child].n_descendants;
+    for (int w = 0; w < n_words; w++) {
+        uint64_t left = by_parents ? above->word[w] : below->word[w];
+        for (; left; left &= left - 1) {
+            const int k = 64 * w + jsp_bits_lowest64(left);
+            if (by_parents) {
+                add_lost_parents(state, n_words, k, below, &s);
+            } else {
+                add_lost_children(state, n_words, k, above, &s);
             }
         }
     }
-    return product == 1 ? (float)-sum : (float)-(sum + log(product));
+    return s.product == 1 ? (float)-s.sum : (float)-(s.sum + log(s.product));
+}
+
+/* Loops over one or two words are unrolled. */
+float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int child) {
+    const int n_words = state->dag.n_words;
+    if (n_words == 1) return look_ahead(state, 1, parent, child);
+    if (n_words == 2) return look_ahead(state, 2, parent, child);
+    return look_ahead(state, n_words, parent, child);
 }

@@ -80,7 +80,7 @@ static int list_edges(int D, const uint8_t *graph, int *edge) {
 /* Whether constraints or limits of parents exclude a graph. */
 static int is_excluded(const jsp_gnn_target *target, int E, const int *edge) {
     const int D = target->D;
-    int n_parents[JSP_MAX_VARIABLES] = {0};
+    int n_parents[JSP_MAX_NETWORK_VARIABLES] = {0};
     for (int e = 0; e < E; e++) {
         const int i = edge[e] / D, j = edge[e] % D;
         if (!jsp_bits_has(target->allowed[j], i)) return 1;
@@ -313,7 +313,7 @@ static double sum_particles(const density_job *job, jsp_gnn_sampler_worker *work
 static void run_density(void *context, int task, int w) {
     const density_job *job = context;
     const int D = job->sampler->target->D;
-    int edge[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES / 2];
+    int edge[JSP_MAX_NETWORK_VARIABLES * JSP_MAX_NETWORK_VARIABLES / 2];
     jsp_gnn_sampler_worker *work = &job->sampler->workers[w];
     const int E = list_edges(D, job->graphs + (size_t)task * (size_t)(D * D), edge);
     double *log_prob = &job->log_prob[task], *error = &job->standard_error[task];

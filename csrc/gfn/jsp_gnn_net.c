@@ -35,7 +35,7 @@ void jsp_gnn_net_forward(jsp_gnn_net *net, const jsp_real *params) {
 void jsp_gnn_net_forward_all(jsp_gnn_net *net, const jsp_real *params) {
     const int D = net->gnn.D;
     jsp_graphnet_pairs *pairs = &net->shared.pairs;
-    uint8_t edges[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES];
+    uint8_t edges[JSP_MAX_NETWORK_VARIABLES * JSP_MAX_NETWORK_VARIABLES];
     for (int k = 0; k < D * D; k++) edges[k] = k % (D + 1) != 0;
     jsp_graphnet_pairs_reset(pairs, D);
     jsp_graphnet_pairs_collect(pairs, D, 1, edges);

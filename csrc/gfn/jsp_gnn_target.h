@@ -13,9 +13,10 @@
 typedef struct jsp_gnn_target {
     int D;
     jsp_model_setup setup; /* a model that has log_joint; its data are borrowed */
-    int max_parents[JSP_MAX_VARIABLES];
-    double log_weight[JSP_MAX_VARIABLES]; /* of a node by its number of parents */
-    jsp_bits allowed[JSP_MAX_VARIABLES];  /* possible parents of each node */
+    int max_parents[JSP_MAX_NETWORK_VARIABLES];
+    double
+        log_weight[JSP_MAX_NETWORK_VARIABLES]; /* of a node by its number of parents */
+    jsp_bits allowed[JSP_MAX_NETWORK_VARIABLES]; /* possible parents of each node */
     double *log_odds; /* [D, D] owned; NULL = 0. Finite for allowed edges. */
 } jsp_gnn_target;
 

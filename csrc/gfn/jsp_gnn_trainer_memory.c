@@ -95,7 +95,7 @@ static void scale_logits(const jsp_gnn_trainer *trainer) {
 
 static jsp_status create_network(jsp_gnn_trainer *trainer, jsp_error *error) {
     const jsp_gnn_trainer_config *config = &trainer->config;
-    double unit[JSP_MAX_VARIABLES];
+    double unit[JSP_MAX_NETWORK_VARIABLES];
     jsp_status status =
         jsp_gnn_net_create(&trainer->net, trainer->target->D, config->head, error);
     if (status != JSP_OK) return status;

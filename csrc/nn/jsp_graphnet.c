@@ -262,7 +262,7 @@ static void pull_edges(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
     const int D = net->D, H = net->H;
     const int first = is_entering ? v : v * D, step = is_entering ? D : 1;
     jsp_real *d_table = is_entering ? d_tables->in : d_tables->out;
-    int list[JSP_MAX_VARIABLES][LIST], count[JSP_MAX_VARIABLES];
+    int list[JSP_MAX_NETWORK_VARIABLES][LIST], count[JSP_MAX_NETWORK_VARIABLES];
     list_graphs(D, pull->adjacency, begin, n, first, step, list, count);
     for (int k = 0; k < D; k++) {
         const int pair = pairs->row[first + k * step];
@@ -328,7 +328,7 @@ static void pull_edge_inputs(const jsp_graphnet *net, const jsp_real *params,
     const jsp_linear *first = &net->edge[0];
     jsp_real *d_sender = parts, *d_receiver = parts + nodes;
     jsp_real *d_bias = d_params + first->bias;
-    int index[JSP_MAX_VARIABLES];
+    int index[JSP_MAX_NETWORK_VARIABLES];
     memset(parts, 0, 2 * nodes * sizeof *parts);
     for (int v = 0; v < net->D; v++) {
         int n = list_leaving(pairs, net->D, NULL, v, index);
@@ -408,7 +408,7 @@ static void fill_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
                       int v, jsp_real *hidden) {
     const jsp_kernels *kernels = jsp_kernels_active();
     const int D = net->D, H = net->H;
-    int index[JSP_MAX_VARIABLES];
+    int index[JSP_MAX_NETWORK_VARIABLES];
     memcpy(hidden, tables->node + v * H, (size_t)H * sizeof *hidden);
     int n = list_leaving(pairs, D, adjacency, v, index);
     kernels->rows_gather(n, H, tables->out, index, hidden);
@@ -421,7 +421,7 @@ static void fill_node(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
 static void fill_edge_sum(const jsp_graphnet *net, const jsp_graphnet_pairs *pairs,
                           const jsp_graphnet_tables *tables, const uint8_t *adjacency,
                           jsp_real *edge_sum) {
-    int index[JSP_MAX_VARIABLES];
+    int index[JSP_MAX_NETWORK_VARIABLES];
     memset(edge_sum, 0, (size_t)net->H * sizeof *edge_sum);
     for (int v = 0; v < net->D; v++) {
         const int n = list_leaving(pairs, net->D, adjacency, v, index);

@@ -30,9 +30,9 @@ static PyObject *gnn_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
                                      jsp_py_convert_seed, &seed)) {
         return NULL;
     }
-    if (D < 1 || D > JSP_MAX_VARIABLES) {
+    if (D < 1 || D > JSP_MAX_NETWORK_VARIABLES) {
         return PyErr_Format(PyExc_ValueError, "n_variables must be 1 to %d, got %d",
-                            JSP_MAX_VARIABLES, D);
+                            JSP_MAX_NETWORK_VARIABLES, D);
     }
     jsp_py_gnn *self = (jsp_py_gnn *)type->tp_alloc(type, 0);
     if (!self) return NULL;

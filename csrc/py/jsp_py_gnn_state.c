@@ -116,7 +116,7 @@ static int check_replay(const jsp_py_gnn_trainer *self, npy_intp n,
                         const uint16_t *action) {
     const int D = self->target.D;
     jsp_dag_batch batch;
-    uint8_t cells[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES];
+    uint8_t cells[JSP_MAX_NETWORK_VARIABLES * JSP_MAX_NETWORK_VARIABLES];
     if (jsp_dag_batch_create(&batch, 1, D, 0, NULL) != JSP_OK) {
         PyErr_NoMemory();
         return -1;

@@ -68,6 +68,12 @@ static int read_target(jsp_py_gnn_trainer *self, const char *prior, PyObject *al
     const jsp_py_scores *scores = (jsp_py_scores *)self->scores;
     jsp_gnn_target *target = &self->target;
     const int D = target->D = jsp_data_n_variables(scores->data);
+    if (D > JSP_MAX_NETWORK_VARIABLES) {
+        PyErr_Format(PyExc_ValueError,
+                     "the data must have at most %d variables, got %d",
+                     JSP_MAX_NETWORK_VARIABLES, D);
+        return -1;
+    }
     target->setup = scores->setup;
     const jsp_scores_prior kind =
         strcmp(prior, "fair") == 0 ? JSP_SCORES_FAIR : JSP_SCORES_UNIFORM;

@@ -35,9 +35,9 @@ static PyObject *head_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
                                      &spec.n_units)) {
         return NULL;
     }
-    if (D < 1 || D > JSP_MAX_VARIABLES) {
+    if (D < 1 || D > JSP_MAX_NETWORK_VARIABLES) {
         return PyErr_Format(PyExc_ValueError, "n_variables must be 1 to %d, got %d",
-                            JSP_MAX_VARIABLES, D);
+                            JSP_MAX_NETWORK_VARIABLES, D);
     }
     if (jsp_py_gnn_head_kind(kind, &spec.kind) < 0) return NULL;
     if (spec.n_units < 1 || spec.n_units > 1000) {

@@ -359,6 +359,11 @@ static int read_parents(PyObject *list, int D, int node, int *parents) {
         return -1;
     }
     int n = (int)PyList_GET_SIZE(list);
+    if (n > JSP_MAX_PARENTS) {
+        PyErr_Format(PyExc_ValueError, "a variable has at most %d parents, got %d",
+                     JSP_MAX_PARENTS, n);
+        return -1;
+    }
     for (int k = 0; k < n; k++) {
         long i = PyLong_AsLong(PyList_GET_ITEM(list, k));
         if (i == -1 && PyErr_Occurred()) return -1;

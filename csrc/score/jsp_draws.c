@@ -36,9 +36,10 @@ typedef struct draw_job {
     int n_extra;
     const int64_t *first_cell; /* discrete data */
     double *tables;
-    double *density; /* [n, D] of each node */
-    member *members; /* [n D] sorted by node and set; NULL = graph by graph */
-    long *first;     /* [n_tasks + 1] members of each task */
+    int32_t *edges_before; /* [n, D] edges of a graph in the rows before each one */
+    double *density;       /* [n, D] of each node */
+    member *members;       /* [n D] sorted by node and set; NULL = graph by graph */
+    long *first;           /* [n_tasks + 1] members of each task */
     long n_tasks;
     jsp_pulse *pulse;   /* or NULL */
     atomic_long n_done; /* nodes of graphs */
@@ -55,11 +56,22 @@ static int find_parents(int D, const uint8_t *graphs, long s, int j, int *parent
     return n_parents;
 }
 
-/* Edges of a graph in cells first .. last - 1. */
-static long count_edges(const uint8_t *graph, int first, int last) {
-    long n = 0;
-    for (int cell = first; cell < last; cell++) n += graph[cell] != 0;
-    return n;
+/* Edges in n cells. */
+static int32_t count_edges(const uint8_t *cells, int n) {
+    int32_t count = 0;
+    for (int k = 0; k < n; k++) count += cells[k] != 0;
+    return count;
+}
+
+static void count_rows(draw_job *job, int D) {
+    for (long s = 0; s < job->n; s++) {
+        const uint8_t *graph = job->graphs + (size_t)s * (size_t)D * (size_t)D;
+        int32_t *before = job->edges_before + s * D, n = 0;
+        for (int i = 0; i < D; i++) {
+            before[i] = n;
+            n += count_edges(graph + i * D, D);
+        }
+    }
 }
 
 /* Puts the weights of the edges into j of graph s where they belong. */
@@ -67,12 +79,10 @@ static void place_weights(const draw_job *job, long s, int j, int n_parents,
                           const int *parents, const double *weight) {
     const int D = jsp_data_n_variables(job->setup->data);
     const uint8_t *graph = job->graphs + (size_t)s * (size_t)D * (size_t)D;
-    long at = job->first_edge[s];
-    for (int k = 0, cell = 0; k < n_parents; k++) {
-        const int next = parents[k] * D + j;
-        at += count_edges(graph, cell, next);
-        cell = next;
-        job->weights[at] = weight[k];
+    for (int k = 0; k < n_parents; k++) {
+        const int i = parents[k];
+        const long at = job->first_edge[s] + job->edges_before[s * D + i];
+        job->weights[at + count_edges(graph + i * D, j)] = weight[k];
     }
 }
 
@@ -83,13 +93,22 @@ static int is_stopped(draw_job *job, long number) {
     return jsp_pulse_stops(job->pulse, (double)atomic_load(&job->n_done) / (double)n);
 }
 
+/* 1 and an error when there are more than buffers hold. */
+static int refuse_parents(int node, int n_parents, jsp_error *error) {
+    if (n_parents <= JSP_MAX_PARENTS) return 0;
+    jsp_status_set(error, JSP_ERROR_VALUE,
+                   "variable %d cannot have %d parents, at most %d", node, n_parents,
+                   JSP_MAX_PARENTS);
+    return 1;
+}
+
 /* Draws node j of graph s; prepared is NULL for models that share nothing. */
 static jsp_status draw_node(const draw_job *job, long s, int j, int n_parents,
                             const int *parents, void *prepared, jsp_error *error) {
     const jsp_model *model = job->setup->model;
     const int D = jsp_data_n_variables(job->setup->data);
     const size_t at = (size_t)s * (size_t)D + (size_t)j;
-    double weight[JSP_MAX_VARIABLES];
+    double weight[JSP_MAX_PARENTS];
     jsp_rng rng;
     jsp_rng_init(&rng, job->seed, (uint32_t)j, (uint32_t)(job->first_draw + s),
                  JSP_RNG_PARAMETER);
@@ -120,6 +139,7 @@ static void draw_graphs(void *context, int task, int worker) {
         for (int j = 0; j < D && error->code == JSP_OK; j++) {
             int parents[JSP_MAX_VARIABLES];
             int n_parents = find_parents(D, job->graphs, s, j, parents);
+            if (refuse_parents(j, n_parents, error)) break;
             error->code = draw_node(job, s, j, n_parents, parents, NULL, error);
         }
         atomic_fetch_add(&job->n_done, D);
@@ -138,6 +158,7 @@ static void draw_members(void *context, int task, int worker) {
     (void)worker;
     if (is_stopped(job, 0)) return;
     int n_parents = find_parents(D, job->graphs, first->s, first->node, parents);
+    if (refuse_parents(first->node, n_parents, error)) return;
     error->code =
         model->prepare(job->setup, first->node, n_parents, parents, &prepared, error);
     if (error->code != JSP_OK) return;
@@ -189,7 +210,9 @@ static jsp_status refuse_memory(size_t numbers, jsp_error *error) {
 static jsp_status share_work(draw_job *job, jsp_error *error) {
     const size_t n = (size_t)job->n * (size_t)jsp_data_n_variables(job->setup->data);
     job->density = jsp_memory_alloc(n, sizeof *job->density);
-    if (!job->density) return refuse_memory(n, error);
+    job->edges_before = jsp_memory_alloc(n, sizeof *job->edges_before);
+    if (!job->density || !job->edges_before) return refuse_memory(2 * n, error);
+    count_rows(job, jsp_data_n_variables(job->setup->data));
     job->n_tasks = (job->n + GROUP - 1) / GROUP;
     if (job->setup->model->prepare) {
         job->members = jsp_memory_alloc(n, sizeof *job->members);
@@ -226,6 +249,7 @@ static jsp_status run(draw_job *job, int n_threads, jsp_error *error) {
         add_densities(job);
     }
     jsp_memory_free(job->density);
+    jsp_memory_free(job->edges_before);
     jsp_memory_free(job->members);
     jsp_memory_free(job->first);
     jsp_memory_free(job->error);

@@ -245,11 +245,12 @@ static void solve_transposed(int n, const double *L, double *x) {
 jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *data,
                               int node, int n_parents, const int *parents,
                               jsp_gaussian_solution *solution, jsp_error *error) {
-    if (n_parents < 0 || n_parents >= JSP_MAX_VARIABLES) {
+    if (n_parents < 0 || n_parents > JSP_MAX_PARENTS) {
         return jsp_status_set(error, JSP_ERROR_VALUE,
-                              "variable %d cannot have %d parents", node, n_parents);
+                              "variable %d cannot have %d parents, at most %d", node,
+                              n_parents, JSP_MAX_PARENTS);
     }
-    double *L = solution->factor, *x = solution->mean, m[JSP_MAX_VARIABLES];
+    double *L = solution->factor, *x = solution->mean, m[JSP_MAX_PARENTS];
     jsp_gaussian_child child;
     solution->n_parents = n_parents;
     jsp_gaussian_build(form, data, node, n_parents, parents, L, x, m, &child);

@@ -103,8 +103,8 @@ typedef struct jsp_gaussian_solution {
     int n_parents;
     double log_det;
     double residual;
-    double mean[JSP_MAX_VARIABLES];                                 /* A_SS^-1 b_S */
-    double factor[JSP_MAX_VARIABLES * (JSP_MAX_VARIABLES + 1) / 2]; /* rows of L */
+    double mean[JSP_MAX_PARENTS];                               /* A_SS^-1 b_S */
+    double factor[JSP_MAX_PARENTS * (JSP_MAX_PARENTS + 1) / 2]; /* rows of L */
 } jsp_gaussian_solution;
 
 jsp_status jsp_gaussian_solve(const jsp_gaussian_form *form, const jsp_data *data,

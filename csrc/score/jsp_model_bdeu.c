@@ -180,9 +180,9 @@ static jsp_status evidence(const jsp_model_setup *setup, int node, int n_parents
 /* table[c, k] = N_ck, c = mixed-radix number of the configuration, last parent fastest. */
 static void count_table(const jsp_data *data, int node, int n_parents,
                         const int *parents, double *table) {
-    const uint16_t *code[JSP_MAX_CANDIDATES], *child = jsp_data_codes(data, node);
+    const uint16_t *code[JSP_MAX_PARENTS], *child = jsp_data_codes(data, node);
     const uint8_t *mask = jsp_data_mask(data, node);
-    size_t r = (size_t)jsp_data_n_states(data, node), n_states[JSP_MAX_CANDIDATES];
+    size_t r = (size_t)jsp_data_n_states(data, node), n_states[JSP_MAX_PARENTS];
     for (int k = 0; k < n_parents; k++) {
         code[k] = jsp_data_codes(data, parents[k]);
         n_states[k] = (size_t)jsp_data_n_states(data, parents[k]);

@@ -53,7 +53,7 @@ static double scatter(const moments *m, int i, int k) {
 /* y[a, :] = start[a] - sum over c of (S_ac v / s^2 + [a = c] / w^2) x[c, :]; NULL = 0 */
 static void subtract_product(const moments *m, int p, const int *parents, int K,
                              const double *start, const double *x, double *y) {
-    double row[JSP_MAX_VARIABLES];
+    double row[JSP_MAX_PARENTS];
     for (int a = 0; a < p; a++) {
         for (int c = 0; c < p; c++) {
             row[c] = -(scatter(m, parents[a], parents[c]) + (a == c) * m->ridge);
@@ -72,7 +72,7 @@ enum { CHUNK = 256 };
 static void add_means(const moments *m, double start, int p, const int *parents, int K,
                       const double *x, double *y, double *log_joint) {
     const jsp_kernels *kernels = jsp_kernels_active();
-    double d[CHUNK], c[JSP_MAX_VARIABLES], minus[JSP_MAX_VARIABLES];
+    double d[CHUNK], c[JSP_MAX_PARENTS], minus[JSP_MAX_PARENTS];
     if (m->mean_weight == 0) return;
     for (int a = 0; a < p; a++) {
         minus[a] = -m->data.mean[parents[a]];
@@ -103,7 +103,7 @@ void jsp_model_linear_theta_log_joint(const jsp_model_setup *setup, int node,
     const double constant = -0.5 * m.n_rows * (JSP_SPECIAL_LOG_2PI + 2 * log(s)) -
                             0.5 * n_parents * (JSP_SPECIAL_LOG_2PI + 2 * log(w)) -
                             0.5 * scatter(&m, node, node);
-    double b[JSP_MAX_VARIABLES];
+    double b[JSP_MAX_PARENTS];
     for (int a = 0; a < n_parents; a++) b[a] = scatter(&m, parents[a], node);
     subtract_product(&m, n_parents, parents, K, b, theta, slope);
     for (int k = 0; k < K; k++) log_joint[k] += constant;

@@ -146,7 +146,7 @@ static void complete(const jsp_model_setup *setup, int node, int n_parents,
 typedef struct node_sampler {
     jsp_units *units;
     double *value; /* [most + 1, n] parents, then the node */
-    const double *column[JSP_MAX_VARIABLES];
+    const double *column[JSP_MAX_PARENTS];
     double log_evidence; /* of a prepared set */
 } node_sampler;
 
@@ -296,7 +296,7 @@ static jsp_status draw_prepared(const jsp_model_setup *setup, int node, int n_pa
     (void)node, (void)error;
     node_sampler *sampler = prepared;
     const int U = n_units(setup), D = jsp_data_n_variables(setup->data);
-    double w1[JSP_UNITS_MOST * JSP_MAX_VARIABLES], log_joint;
+    double w1[JSP_UNITS_MOST * JSP_MAX_PARENTS], log_joint;
     double *b1 = out->extra, *rows = b1 + U, *b2 = rows + (size_t)U * D;
     memset(out->extra, 0, (size_t)n_extra(setup) * sizeof(double));
     jsp_units_draw(sampler->units, rng, w1, b1, b2 + 1, b2, &out->noise_scale,

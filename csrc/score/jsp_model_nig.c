@@ -115,7 +115,7 @@ static jsp_status draw(const jsp_model_setup *setup, int node, int n_parents,
     jsp_status status = jsp_gaussian_solve(&form, setup->data, node, n_parents, parents,
                                            &solution, error);
     if (status != JSP_OK) return status;
-    double z[JSP_MAX_VARIABLES], sum_squares = 0;
+    double z[JSP_MAX_PARENTS], sum_squares = 0;
     for (int k = 0; k < n_parents; k++) {
         z[k] = jsp_rng_normal(rng);
         sum_squares += z[k] * z[k];

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ from ._gnn import (
     check_values,
     name_unused,
 )
+from ._labels import label_matrix
 from ._models import Model
 from ._posterior import Posterior
 from ._progress import Callback, check_callback
@@ -63,6 +65,9 @@ from ._validation import (
     check_seed,
     count_bytes,
 )
+
+# Graphs that `edge_probabilities` holds at once.
+BYTES_OF_DRAWS = 1 << 27
 
 # The walks of a training shard, a quarter of these, are numbered by 16-bit integers.
 MAX_BATCH = 100_000
@@ -821,7 +826,13 @@ class JSPGFN(ScoreEstimator):
         check_is_fitted(self, "_engine")
         n = check_integer("n", n, at_least=1)
         seed = stream_seed(self.random_seed_, STREAM_SUMMARY)
-        return self._draw(n, seed, 0).edge_probabilities(weighted=weighted)
+        size = max(1, BYTES_OF_DRAWS // len(self._names) ** 2)
+        if n <= size:
+            return self._draw(n, seed, 0).edge_probabilities(weighted=weighted)
+        parts = (
+            self._draw(min(size, n - first), seed, first) for first in range(0, n, size)
+        )
+        return label_matrix(edges_of(parts, weighted), self._names, self._labelled)
 
     def plot_history(self, axes: Any = None, diagnosis: Any = None) -> Any:
         """The course of the training and how near the draws are to the posterior.
@@ -855,6 +866,23 @@ class JSPGFN(ScoreEstimator):
 
         check_is_fitted(self, "_engine")
         return plot_history(self.history_, axes, GOOD_GAP, diagnosis)
+
+
+def edges_of(parts: Iterable[Posterior], weighted: bool) -> NDArray[np.float64]:
+    """Edge probabilities over all parts, of which one is in memory at a time.
+
+    Weights are relative to the largest so far.
+    """
+    total: Any = 0.0
+    sum_of_weights, largest = 0.0, -np.inf
+    for part in parts:
+        log_weights = part._log_weights() if weighted else np.zeros(len(part))
+        before, largest = largest, max(largest, float(log_weights.max()))
+        weights = np.exp(log_weights - largest)
+        share = np.exp(before - largest)
+        total = share * total + np.einsum("s,sij->ij", weights, part.graphs)
+        sum_of_weights = share * sum_of_weights + weights.sum()
+    return np.asarray(total / sum_of_weights)
 
 
 DEFAULTS: dict[str, Any] = {

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from . import _core
 from ._base import Problem, in_pieces
 from ._engine import CHECK_EVERY, Draws, Engine, InterruptFlag
-from ._validation import check_choice, check_integer, check_real, describe
+from ._validation import (
+    MAX_NETWORK_VARIABLES,
+    check_choice,
+    check_integer,
+    check_real,
+    describe,
+)
 
 PUBLISHED_CAPACITY = 100_000
 
@@ -165,6 +171,12 @@ def check_gnn(
     if np.isnan(problem.model.fields["noise_scale"]):
         raise ValueError(
             "the generator 'gnn' needs a known noise: set MLPGaussian(noise_scale=...)"
+        )
+    if problem.n_variables > MAX_NETWORK_VARIABLES:
+        raise ValueError(
+            f"the generator 'gnn' is for at most {MAX_NETWORK_VARIABLES} variables, got "
+            f"{problem.n_variables}: its networks work on all pairs at once; use "
+            "generator='edges'"
         )
     if problem.rules.required.any():
         raise ValueError("the generator 'gnn' cannot require edges yet")

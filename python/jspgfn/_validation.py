@@ -20,7 +20,8 @@ Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
 # Limits of the compiled core (csrc/jspgfn.h).
-MAX_VARIABLES = 128
+MAX_VARIABLES = 512
+MAX_NETWORK_VARIABLES = 128  # of the published method
 MAX_CANDIDATES = 24
 MAX_STATES = 65535
 

@@ -15,7 +15,7 @@
 #include "jsp_dag.h"
 #include "jsp_memory.h"
 
-#define MOST 128
+#define MOST 300
 
 /* ---- naive graphs ---- */
 
@@ -111,13 +111,13 @@ static int walk(jsp_dag *dag, int steps, int adds, int check_every, uint64_t see
 }
 
 static int test_state(void) {
-    int sizes[] = {1, 2, 3, 5, 17, 64, 65, 100, 128};
-    for (int k = 0; k < 9; k++) {
+    int sizes[] = {1, 2, 3, 5, 17, 64, 65, 100, 128, 129, 300};
+    for (int k = 0; k < 11; k++) {
         int D = sizes[k];
         jsp_dag_batch batch;
         CHECK(jsp_dag_batch_create(&batch, 2, D, 1, NULL) == JSP_OK);
         for (int adds = 5; adds <= 8; adds += 3) {
-            int steps = D < 20 ? 500 : 60 * D;
+            int steps = D < 20 ? 500 : D < 200 ? 60 * D : 10 * D;
             if (walk(&batch.dag[1], steps, adds, D < 20 ? 1 : 500,
                      (uint64_t)(adds + D))) {
                 printf("with D = %d\n", D);
@@ -172,8 +172,8 @@ static int test_copy(void) {
 static int test_find_cycle(void) {
     jsp_rng rng;
     jsp_rng_init(&rng, 3, 0, 0, JSP_RNG_TEST);
-    int sizes[] = {1, 2, 3, 6, 66, 100};
-    for (int k = 0; k < 6; k++) {
+    int sizes[] = {1, 2, 3, 6, 66, 100, 150};
+    for (int k = 0; k < 7; k++) {
         int D = sizes[k], n = 40;
         uint8_t *graphs = calloc((size_t)n * D * D, 1);
         for (int g = 0; g < n; g++) { /* sparse random graphs, often cyclic */
@@ -340,8 +340,8 @@ static int test_hot_chain(void) {
 /* Large graphs: both forms of the state agree, stay acyclic and inside the candidates;
  * a run cut in two gives the same bits as one run. */
 static int test_large_chain(void) {
-    int sizes[] = {1, 2, 30, 64, 65, 100};
-    for (int k = 0; k < 6; k++) {
+    int sizes[] = {1, 2, 30, 64, 65, 100, 200};
+    for (int k = 0; k < 7; k++) {
         int D = sizes[k];
         uint8_t *allowed = calloc((size_t)D * D, 1), *graph = calloc((size_t)D * D, 1);
         jsp_rng rng;
