@@ -22,6 +22,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -315,31 +316,44 @@ def run_apart(name, task):
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
-            usage = wait(process, 10 * task.budget + slack)
+            seconds, peak = wait(process, 10 * task.budget + slack)
             said.seek(0)
             words = said.read().strip().splitlines()
         if process.returncode:
             raise Skipped(words[-1] if words else f"exit status {process.returncode}")
         result = read_result(found)
     result.wall_seconds = time.perf_counter() - begin
-    result.peak_mb = usage.ru_maxrss / 1024
-    result.info["cpu_of_process"] = usage.ru_utime + usage.ru_stime
+    result.peak_mb = peak / 2**20
+    result.info["cpu_of_process"] = seconds
     return result
 
 
 def wait(process, seconds):
-    """Resources that the process used; it is stopped when it takes too long."""
-    deadline = time.perf_counter() + seconds
+    """Processor seconds and peak memory (bytes) of the process; it is stopped when it
+    takes too long."""
+    deadline, peak = time.perf_counter() + seconds, 0
     while True:
+        peak = max(peak, peak_of(process.pid))
         number, status, usage = os.wait4(process.pid, os.WNOHANG)
         if number:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return usage
+            # ru_maxrss would count what this process held when it started the other
+            return usage.ru_utime + usage.ru_stime, peak or float("nan")
         if time.perf_counter() > deadline:
             process.kill()
             process.wait()
             raise Skipped(f"stopped after {seconds:.0f} wall seconds")
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+def peak_of(pid):
+    """Largest resident size so far in bytes; 0 where the system does not tell."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return 1024 * int(found.group(1)) if found else 0
 
 
 def main():
