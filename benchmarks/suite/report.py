@@ -92,7 +92,7 @@ def number(value, digits=2):
     if value == 0:
         return "0"
     size = int(np.floor(np.log10(abs(value))))
-    if size < -4:
+    if size < -5:
         return f"{value:.0e}"
     return f"{value:.{max(digits - 1 - size, 0)}f}"
 
@@ -245,7 +245,7 @@ def features(stored):
             [
                 TARGETS[target],
                 named(row["method"]),
-                number(row["n_draws"], 6),
+                f"{row['n_draws'] or 0:,.0f}",
                 *(
                     number(row[key])
                     for key in ("edge_rmse", "path_rmse", "blanket_rmse")
@@ -452,9 +452,8 @@ def picture_cost(stored, folder):
     if panels[0].lines:
         panels[0].set(yscale="log")
     panels[0].set(xlabel="variables", ylabel="CPU seconds, one thread")
-    if panels[1].lines:
-        panels[1].set(xscale="log", yscale="log")
     panels[1].set(xlabel="variables", ylabel="peak MB of the process")
+    panels[1].set_ylim(bottom=0)
     for panel in panels:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(frameon=False)
