@@ -305,6 +305,58 @@ def peak(stored):
     return table(["what", "rate", "limit", "share"], lines)
 
 
+def frontier(stored):
+    """Medians over data sets of the default sampler's distances from the posterior."""
+    found = stored.json("frontier")
+    lines = []
+    for group, rows in found["groups"].items() if found else ():
+        middle = {
+            key: statistics.median(row[key] for row in rows)
+            for key in ("updates", "KL", "ESS", "fESS", "own", "chain")
+        }
+        worst = max(row["KL"] for row in rows)
+        lines.append(
+            [
+                group,
+                str(len(rows)),
+                f"{middle['updates']:,.0f}",
+                f"{number(middle['KL'])} ({number(worst)})",
+                f"{100 * middle['ESS']:.4g} %",
+                f"{100 * middle['fESS']:.4g} %",
+                number(middle["own"]),
+                number(middle["chain"]),
+            ]
+        )
+    header = ["group", "data sets", "updates", "KL, nats (worst)", "ESS, own draws"]
+    header += ["ESS, exact draws", "edge RMSE of draws", "of chains in the same time"]
+    return table(header, lines)
+
+
+def scale(stored):
+    """Rows of scale.py: two long chains are the judges."""
+    lines = []
+    for path in sorted(stored.folder.glob("scale_*.json")):
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            if "gap" not in row:
+                continue
+            lines.append(
+                [
+                    f"{row['D']}, {row['N']}",
+                    f"{row['updates']:,}",
+                    f"{row['cpu s']:.0f}",
+                    f"{row['MB']:.0f}",
+                    number(row["gap"]),
+                    f"{100 * row['acceptance']:.0f} %",
+                    f"{number(row['edge RMS'])} ({number(row['edge max'])})",
+                    f"{number(row['chains RMS'])} ({number(row['chains max'])})",
+                    f"{row['R-hat']:.3f}",
+                ]
+            )
+    header = ["D, N", "updates", "CPU s", "MB", "gap, nats", "proposals accepted"]
+    header += ["edges against chains", "chains against each other", "R-hat"]
+    return table(header, lines)
+
+
 def environment(stored):
     """Machine, versions and dates of the rows."""
     seen = collections.Counter(
@@ -325,6 +377,8 @@ BLOCKS = {
     "short": short,
     "wide": wide,
     "grid": grid,
+    "frontier": frontier,
+    "scale": scale,
     "peak": peak,
     "environment": environment,
 }
