@@ -240,6 +240,7 @@ def main():
     parser.add_argument("--limit", type=float, help="wall seconds, then stop")
     parser.add_argument("--seeds", type=int, default=3, help="simulated data sets")
     parser.add_argument("--sizes", type=int, nargs="+", help="variables")
+    parser.add_argument("--only", help="problems whose names hold this word")
     parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--budgets", type=float, nargs="+", help="only these")
     parser.add_argument("--chain-time", type=float, help="seconds per reference chain")
@@ -252,6 +253,8 @@ def main():
             for budget in budgets:
                 row = {"problem": name, "method": method, "budget": budget, "seed": 0}
                 if key_of(row) in table.done:
+                    continue
+                if options.only and options.only not in name:
                     continue
                 if options.methods and method not in options.methods:
                     continue
