@@ -121,6 +121,10 @@ def budgets(stored):
     for target, size, method, found in lines:
         if method == "exact":
             row = found[1.0]
+            if row["reference_spread"]:
+                nothing = [number(row["reference_spread"]), "", ""]
+                lead = [TARGETS[target], f"{size:.0f}"]
+                out.append([*lead, "*every pair alike*", *nothing])
             cells = [f"0 (after {number(row['cpu_seconds'])} s)", "0", "0"]
         else:
             cells = [error_cell(found.get(float(budget))) for budget in BUDGETS]

@@ -19,7 +19,8 @@ path_rmse, blanket_rmse; tv, kl against all graphs (five variables) with tv_floo
 tv_of_policy by log_prob instead of draws; auroc, auprc, brier, e_shd with n_edges against
 the true graph, and the same with reference_ in front for the posterior itself;
 log_density, mean over new rows; reference: exact, or two chains with their R-hat and
-difference; calibration: in ten bins of the edge probability the number of pairs, the sum
+difference, and reference_spread, the edge RMSE of giving every pair the same, best,
+probability; calibration: in ten bins of the edge probability the number of pairs, the sum
 of probabilities and the true edges.
 """
 
@@ -40,8 +41,9 @@ COLUMNS = [
     *("path_rmse", "blanket_rmse", "tv", "tv_floor", "tv_of_policy", "kl"),
     *("auroc", "auprc", "brier", "n_edges", "e_shd", "log_density"),
     *("updates", "gap", "r_hat"),
-    *("reference", "reference_r_hat", "reference_differ", "reference_auroc"),
-    *("reference_auprc", "reference_brier", "reference_n_edges", "reference_e_shd"),
+    *("reference", "reference_r_hat", "reference_differ", "reference_spread"),
+    *("reference_auroc", "reference_auprc", "reference_brier", "reference_n_edges"),
+    "reference_e_shd",
     *("calibration", "date", "processor", "simd", "jspgfn", "info"),
 ]
 CHAIN_SECONDS = {"short": 10, "wide": 60, "grid": 60, "budgets": 60}

@@ -39,6 +39,8 @@ class Reference:
         """Of the posterior itself: what the best method shows."""
         found = {"reference": self.kind, "reference_r_hat": self.r_hat}
         found["reference_differ"] = self.differ
+        # error of giving every pair the same, best, probability: what nothing learned has
+        found["reference_spread"] = float(self.edges[off_diagonal(self.edges)].std())
         if truth is not None:
             weights = None if self.log_p is None else np.exp(self.log_p)
             found.update(
@@ -93,6 +95,10 @@ def reference_of_chains(problem, settings, seconds):
     )
 
 
+def off_diagonal(matrix):
+    return ~np.eye(len(matrix), dtype=bool)
+
+
 def features(graphs, weights=None):
     """Probabilities of directed paths and of Markov blankets, (D, D) each."""
     if weights is None:
@@ -120,7 +126,7 @@ def closures(graphs):
 
 
 def against_truth(edges, graphs, weights, truth):
-    off = ~np.eye(len(truth), dtype=bool)
+    off = off_diagonal(truth)
     found = {
         "auroc": metrics.auroc(edges, truth),
         "auprc": metrics.auprc(edges, truth),
@@ -142,7 +148,7 @@ def against_truth(edges, graphs, weights, truth):
 def figures(result, problem, reference):
     """The columns of a row that come from comparing."""
     edges, graphs = np.asarray(result.edge_probabilities, float), result.graphs
-    off = ~np.eye(len(edges), dtype=bool)
+    off = off_diagonal(edges)
     spread = (reference.edges * (1 - reference.edges))[off].mean()
     found = {
         "edge_rmse": rmse(edges, reference.edges),
