@@ -37,14 +37,16 @@ pytest: $(VENV)/.installed-dev ## the Python tests; PYTEST_ARGS="-k name" select
 
 # The extension is built once more, with sanitizers, into a folder of its own. CPython does not
 # free everything at its end, so leaks are looked for by the tests themselves
-# (_core.live_allocations). ASAN_ARGS selects other tests.
+# (_core.live_allocations). Exceptions of the C++ in matplotlib need their library loaded from
+# the start. ASAN_ARGS selects other tests.
 ASAN_ARGS ?= tests/unit tests/twins tests/fuzz tests/statistical/test_faults.py \
 	--deselect tests/unit/test_repository.py --deselect tests/unit/test_documentation.py
 ASAN_BUILD := build/asan/lib
 asan: $(VENV)/.installed-dev ## the Python tests on an extension with address and UB sanitizers
 	JSPGFN_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib $(ASAN_BUILD) \
 		--build-temp build/asan/temp
-	PYTHONPATH=$(ASAN_BUILD) LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+	PYTHONPATH=$(ASAN_BUILD) \
+		LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 		$(BIN)/python -m pytest $(ASAN_ARGS)
 

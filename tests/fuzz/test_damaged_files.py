@@ -11,12 +11,15 @@ from safetensors.numpy import save_file
 
 import jspgfn
 from jspgfn import _files
+from long import short_or_long
+
+pytestmark = pytest.mark.long
 
 
 def examples(n):
-    """The same ones at every run; for a longer hunt multiply n."""
+    """The same ones at every run, twenty times as many in the long version."""
     return settings(
-        max_examples=n,
+        max_examples=short_or_long(n, 20 * n),
         deadline=None,
         derandomize=True,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
