@@ -10,6 +10,7 @@ import numpy as np
 from jspgfn import _core
 
 CHUNK = 2048
+LOG_2PI = np.log(2 * np.pi)
 
 
 def normalised(log_weights):
@@ -44,8 +45,21 @@ class LinearExact:
         log_det = np.linalg.slogdet(precision)[1]
         return 0.5 * (log_diagonal.sum(axis=2) - log_det).sum(axis=1)
 
+    def entropy(self, graphs):
+        """Of the exact conditional posterior of every graph, all nodes together."""
+        mask, precision, _ = self.conditional(graphs)
+        log_det = np.linalg.slogdet(precision)[1].sum(axis=1)
+        return 0.5 * (mask.sum(axis=(1, 2)) * (1 + LOG_2PI) - log_det)
+
     def divergence_of_head(self, graphs, trainer, kind):
         """KL(P(theta | G) of the head, exact conditional posterior) of every graph."""
+        return self._of_heads(self._divergence, graphs, trainer, kind)
+
+    def cross_entropy_of_head(self, graphs, trainer, kind):
+        """-E log q(theta | G) of every graph, theta from the exact conditional."""
+        return self._of_heads(self._cross_entropy, graphs, trainer, kind)
+
+    def _of_heads(self, figure, graphs, trainer, kind):
         D = graphs.shape[1]
         network, head = _core.GnnNetwork(D), _core.GnnHead(kind, D)
         values = trainer.parameters()
@@ -57,17 +71,37 @@ class LinearExact:
             nodes, whole = network.forward(some, np.zeros_like(some), 1.0)[1:]
             noise = np.zeros((len(some), 1, D, D))
             loc, factor = head.forward(some, nodes, whole, noise)[:2]
-            out[first : first + CHUNK] = self._divergence(some, loc, factor)
+            out[first : first + CHUNK] = figure(some, loc, factor)
         return out
 
     def _divergence(self, graphs, loc, factor):
         mask, precision, mean = self.conditional(graphs)
-        pairs = mask[..., :, None] * mask[..., None, :]
-        factor = factor * pairs + (1 - mask)[..., None] * np.eye(mask.shape[1])
+        factor = padded(factor, mask)
         inverse = np.linalg.inv(factor)
         trace = np.einsum("gijk,gilk,gijl->gi", inverse, inverse, precision)
         off = loc * mask - mean
         square = np.einsum("gij,gijk,gik->gi", off, precision, off)
-        log_det = 2 * np.log(np.einsum("gijj->gij", factor)).sum(axis=2)
-        log_ratio = log_det - np.linalg.slogdet(precision)[1]
+        log_ratio = log_det_of(factor) - np.linalg.slogdet(precision)[1]
         return 0.5 * (trace - mask.shape[1] + square + log_ratio).sum(axis=1)
+
+    def _cross_entropy(self, graphs, loc, factor):
+        mask, precision, mean = self.conditional(graphs)
+        factor = padded(factor, mask)
+        covariance = np.linalg.inv(precision)
+        trace = np.einsum("gijk,gijl,gikl->gi", factor, factor, covariance)
+        square = np.einsum("gijk,gik->gij", factor, loc * mask - mean)
+        D = mask.shape[1]
+        absent = D - mask.sum(axis=2)  # each adds 1 to the trace
+        part = trace - absent + (square**2).sum(axis=2) - log_det_of(factor)
+        return 0.5 * (part + mask.sum(axis=2) * LOG_2PI).sum(axis=1)
+
+
+def padded(factor, mask):
+    """U of a head, with the identity where a parent is absent."""
+    pairs = mask[..., :, None] * mask[..., None, :]
+    return factor * pairs + (1 - mask)[..., None] * np.eye(mask.shape[1])
+
+
+def log_det_of(factor):
+    """Of the precision U'U."""
+    return 2 * np.log(np.einsum("gijj->gij", factor)).sum(axis=2)

@@ -15,7 +15,7 @@ import numpy as np
 
 N_ENVS = 32
 HIDDEN = 128
-N_GRAPHS = 2000
+N_GRAPHS = 10_000
 RATE = 1e-3
 EXPLORE = 0.5  # share of random actions at first, down to 0 at half of the training
 BATCH = 20  # updates between looks at the clock

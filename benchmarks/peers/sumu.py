@@ -12,7 +12,8 @@ import numpy as np
 
 MOST_CANDIDATES = 12
 BURN_IN = 0.2  # share of the budget
-N_GRAPHS = 2000
+N_GRAPHS = 10_000  # at most, and
+GRAPHS_PER_SECOND = 400  # of the budget, for they cost
 
 
 def estimate(task):
@@ -63,7 +64,8 @@ def walk(chain, begin, tables, budget):
         chain.sample()
         moves += 1
     rate = moves / max(time.process_time() - started, 1e-9)
-    thinning = max(1, int(rate * (last - time.process_time()) / N_GRAPHS))
+    n_graphs = min(N_GRAPHS, GRAPHS_PER_SECOND * budget)
+    thinning = max(1, int(rate * (last - time.process_time()) / n_graphs))
     kept = []
     while time.process_time() < last or not kept:
         for _ in range(thinning):
