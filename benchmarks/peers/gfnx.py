@@ -18,7 +18,7 @@ HIDDEN = 128
 N_GRAPHS = 10_000
 RATE = 1e-3
 EXPLORE = 0.5  # share of random actions at first, down to 0 at half of the training
-BATCH = 20  # updates between looks at the clock
+BATCH = 20  # updates between looks at the clock, of five variables
 DRAWING = 0.1  # share of the budget
 
 
@@ -36,7 +36,7 @@ def estimate(task):
     budget, used = (1 - DRAWING) * task.budget, 0.0
     while used < budget or not updates:
         state = agent.update(state, used / budget)
-        updates += BATCH
+        updates += agent.batch
         used = time.process_time() - started
     graphs = []
     while sum(map(len, graphs)) < N_GRAPHS and (
@@ -104,6 +104,7 @@ class Agent:
 
         jax.config.update("jax_enable_x64", True)  # rewards; the network is float32
         self.d = task.n_variables
+        self.batch = max(1, int(BATCH * (5 / self.d) ** 2))
         self.env = environment(reward_of(task, model, prior), self.d)
         self.env_params = self.env.init(jax.random.PRNGKey(0))
         self.adam = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(RATE))
@@ -199,7 +200,7 @@ class Agent:
             change, moments = self.adam.update(gradient, moments)
             return (optax.apply_updates(weights, change), moments, key), None
 
-        return jax.lax.scan(one, state, None, length=BATCH)[0]
+        return jax.lax.scan(one, state, None, length=self.batch)[0]
 
     def _draw(self, state):
         import jax
