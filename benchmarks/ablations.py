@@ -22,6 +22,7 @@ VARIANTS = {
     "default": {},
     "plain chains only": {"n_ensembles": 0},
     "no missed graphs": {"n_missed": 0},
+    "missed graphs at full weight": {"missed_weight": 1},
     "missed graphs shown 20 times": {"missed_turns": 20},
     "missed graphs kept for ever": {"missed_turns": 1e9},
     "no missed graphs 12 nats down": {"missed_spread": 0},
