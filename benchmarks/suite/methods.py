@@ -213,12 +213,13 @@ def edges_all(task):
     return edges(task, candidates=task.x.shape[1] - 1)
 
 
-def chain(task):
+def chain(task, **changes):
     """Tempered structure MCMC; edges from all states, graphs from thinned ones."""
     import jspgfn
 
     begin = time.process_time()
-    estimator = jspgfn.StructureMCMC(**shared(task), max_time=task.budget)
+    settings = {**shared(task), "max_time": task.budget, **changes}
+    estimator = jspgfn.StructureMCMC(**settings)
     with processor_clock():
         estimator.fit(task.x, interventions=task.mask)
     edge_probabilities = np.asarray(estimator.edge_probabilities())
@@ -229,6 +230,11 @@ def chain(task):
     return Result(
         edge_probabilities, seconds, draws.graphs, info={**info, **density(some, task)}
     )
+
+
+def chain_all(task):
+    """The same, all parents allowed."""
+    return chain(task, candidates=task.x.shape[1] - 1)
 
 
 def paper_with(settings, task):
@@ -259,6 +265,7 @@ OURS = {
     "edges": edges,
     "edges_all": edges_all,
     "chain": chain,
+    "chain_all": chain_all,
     "paper": paper,
     "paper_quick": paper_quick,
 }

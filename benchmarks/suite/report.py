@@ -22,8 +22,9 @@ from common import HERE
 NAMES = {
     "exact": "exact posterior",
     "edges": "default sampler",
-    "edges_all": "default, all parents allowed",
+    "edges_all": "default sampler, all parents allowed",
     "chain": "structure MCMC",
+    "chain_all": "structure MCMC, all parents allowed",
     "paper": "published method, published settings",
     "paper_quick": "published method, quick settings",
 }
@@ -269,7 +270,12 @@ def further(stored):
     """Other data sets of the same kind: median over all."""
     groups = collections.defaultdict(list)
     for row in stored.plan("budgets"):
-        if row["status"] == "ok" and row["method"] in ("edges", "edges_all", "chain"):
+        if row["status"] == "ok" and row["method"] in (
+            "edges",
+            "edges_all",
+            "chain",
+            "chain_all",
+        ):
             target = parts(row["problem"])[1]
             key = (target, row["n_variables"], row["method"], row["budget"])
             groups[key].append(row)
@@ -418,13 +424,14 @@ COLOURS = {
     "edges": "tab:blue",
     "edges_all": "tab:cyan",
     "chain": "tab:green",
+    "chain_all": "tab:olive",
     "paper": "tab:brown",
     "paper_quick": "tab:orange",
 }
 
 
 def style(method, peers):
-    others = ["tab:red", "tab:purple", "tab:pink", "tab:olive", "tab:gray"]
+    others = ["tab:red", "tab:purple", "tab:pink", "gold", "tab:gray"]
     if method in COLOURS:
         return {"color": COLOURS[method], "marker": "o", "markersize": 3}
     place = peers.index(method) % len(others)
@@ -526,7 +533,10 @@ def picture_calibration(stored, folder):
         is_simulated = row["problem"].startswith(("er_", "sf_"))
         if row["status"] != "ok" or not row["calibration"] or not is_simulated:
             continue
-        if row["method"] in ("paper", "edges_all") or "_mlp_" in row["problem"]:
+        if (
+            row["method"] in ("paper", "edges_all", "chain_all")
+            or "_mlp_" in row["problem"]
+        ):
             continue
         counts = np.array(json.loads(row["calibration"]))
         sums[row["method"]] = sums.get(row["method"], 0) + counts
