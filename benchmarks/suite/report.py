@@ -134,12 +134,14 @@ def budgets(stored):
 
 
 def error_cell(row):
-    """RMSE, largest; for draws also the error that as many exact ones would have."""
+    """RMSE, largest; RMSE with importance weights, where a method has them."""
     if row is None:
         return ""
     if row["status"] != "ok":
         return row["reason"].replace("|", "/")
     text = f"{number(row['edge_rmse'])} ({number(row['edge_max'])})"
+    if row["weighted_rmse"]:
+        text += f"; {number(row['weighted_rmse'])}"
     if row["cpu_seconds"] > 1.3 * row["budget"]:
         text += f", took {number(row['cpu_seconds'])} s"
     return text
