@@ -120,6 +120,12 @@ def one_case(n_variables, n_rows, args):
     begin = time.process_time()
     posterior = estimator.sample(args.n_draws, random_state=1)
     us_draw = 1e6 * (time.process_time() - begin) / args.n_draws
+    begin = time.perf_counter()
+    estimator.edge_probabilities()
+    seconds["edges"] = time.perf_counter() - begin
+    begin = time.perf_counter()
+    report = estimator.diagnose(max_time=args.diagnose_time)
+    seconds["diagnose"] = time.perf_counter() - begin
     peak = peak_bytes()
     chains = run_chains(data.X, estimator, args)
     states = np.concatenate(
@@ -140,6 +146,8 @@ def one_case(n_variables, n_rows, args):
         "us walk": 1e6 * cpu / n_walks,
         "us draw": us_draw,
         "MB": peak / 2**20,
+        "parameters": estimator._engine.trainer.n_parameters,
+        "verdict": report.verdict,
         "gap": float(on_chain.mean() - own.mean()),
         "gap median": float(np.median(on_chain) - np.median(own)),
         "ESS": float(1 / (posterior.weights**2).sum() / len(own)),
@@ -177,15 +185,18 @@ def main():
     )
     parser.add_argument("--n-iter", type=int, help="updates instead of a time")
     parser.add_argument("--chain-time", type=float, default=60.0)
+    parser.add_argument("--diagnose-time", type=float, default=60.0)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--n-draws", type=int, default=10_000)
     parser.add_argument("--n-states", type=int, default=1000, help="per chain run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--suffix", default="", help="of the name of the results")
     parser.add_argument("--case", type=int, nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.quick:
         args.variables, args.n_draws = [30], 1000
         args.n_iter, args.chain_time, args.n_states = args.n_iter or 300, 2.0, 300
+        args.diagnose_time = 2.0
     if args.case:
         if args.time is None:
             args.time = 2.4 * args.case[0]
@@ -198,7 +209,7 @@ def main():
             print_table([{"": k, "value": v} for k, v in rows[-1].items()])
             print(flush=True)
     if not args.quick:
-        write(f"scale_{args.model}", settings=vars(args), rows=rows)
+        write(f"scale_{args.model}{args.suffix}", settings=vars(args), rows=rows)
 
 
 if __name__ == "__main__":

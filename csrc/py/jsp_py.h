@@ -90,13 +90,23 @@ typedef struct jsp_py_setup_lists {
     int *flat; /* [D, D] a jsp_memory block that the caller frees */
 } jsp_py_setup_lists;
 
-/* All return -1 with an exception. Checks x and mask and reads model, fields and data into
+/* All return -1 with an exception. Checks shapes of a table of this type and gives the
+ * cells of the mask, NULL for None. */
+int jsp_py_setup_check_table(PyObject *x, PyObject *mask, int type,
+                             const uint8_t **cells);
+
+/* Checks x, a table or moments as of jsp_py_moments_of, and mask and reads model, fields and data into
  * a setup; the caller destroys *data, also after a failure. n_states: a list for models of
  * discrete data, whose x holds int32 codes; ignored by the others. */
 int jsp_py_setup_read(PyTypeObject *type, PyObject *x, PyObject *mask,
                       const char *model, PyObject *fields, PyObject *n_states,
                       int intercept, int keep_rows, int n_threads, jsp_data **data,
                       jsp_model_setup *setup);
+
+/* Data from a tuple (set_of, n_rows, mean, scatter); the caller destroys *data. Any other
+ * status than JSP_OK comes with a Python error, or with `error`. */
+jsp_status jsp_py_moments_read(PyObject *tuple, jsp_data **data, jsp_error *error);
+PyObject *jsp_py_moments_of(PyObject *module, PyObject *args);
 
 /* All of a config but candidates and evidences. */
 int jsp_py_setup_read_config(const char *prior, PyObject *log_odds, PyObject *required,

@@ -91,6 +91,7 @@ static PyMethodDef module_methods[] = {
     {"find_cycle", module_find_cycle, METH_O, "Row of the first cyclic graph, or -1."},
     {"select_candidates", (PyCFunction)(void (*)(void))jsp_py_scores_select_candidates,
      METH_VARARGS | METH_KEYWORDS, "Best candidate parents of every node."},
+    {"moments", jsp_py_moments_of, METH_VARARGS, "Moments of a table."},
     {"fit_evidences", (PyCFunction)(void (*)(void))jsp_py_evidences_fit,
      METH_VARARGS | METH_KEYWORDS, "Log evidences of a part of all parent sets."},
     {"select_simd", module_select_simd, METH_O,

@@ -50,8 +50,8 @@ static int read_matrix(PyObject *array, const char *name, int type, int D,
     return 0;
 }
 
-/* Checks shapes and gives the cells of the mask, NULL for None. */
-static int check_table(PyObject *x, PyObject *mask, int type, const uint8_t **cells) {
+int jsp_py_setup_check_table(PyObject *x, PyObject *mask, int type,
+                             const uint8_t **cells) {
     if (jsp_py_convert_check(x, "x", type, 2) < 0) return -1;
     PyArrayObject *table = (PyArrayObject *)x;
     *cells = NULL;
@@ -92,26 +92,46 @@ static int read_integers(PyObject *list, const char *name, int D, int *values) {
     return 0;
 }
 
+/* Moments (set_of, n_rows, mean, scatter) in place of x. */
+static int read_moments(PyTypeObject *type, PyObject *x, PyObject *fields,
+                        int keep_rows, jsp_data **data, jsp_model_setup *setup) {
+    jsp_error error;
+    if (setup->model->is_discrete || setup->model->needs_rows || keep_rows) {
+        PyErr_Format(PyExc_ValueError, "the model '%s' needs rows, got moments",
+                     setup->model->name);
+        return -1;
+    }
+    if (read_fields(fields, setup) < 0) return -1;
+    jsp_status status = jsp_py_moments_read(x, data, &error);
+    setup->data = *data;
+    if (status == JSP_OK) status = setup->model->check(setup, &error);
+    if (status == JSP_OK) return 0;
+    if (!PyErr_Occurred()) jsp_py_convert_raise(type, &error);
+    return -1;
+}
+
 int jsp_py_setup_read(PyTypeObject *type, PyObject *x, PyObject *mask,
                       const char *model, PyObject *fields, PyObject *n_states,
                       int intercept, int keep_rows, int n_threads, jsp_data **data,
                       jsp_model_setup *setup) {
     jsp_error error;
-    const uint8_t *cells;
     int states[JSP_MAX_VARIABLES];
+    const uint8_t *cells;
+    jsp_status status;
     *setup = (jsp_model_setup){.model = jsp_model_find(model), .intercept = intercept};
     if (!setup->model) {
         PyErr_Format(PyExc_ValueError, "unknown model '%s'", model);
         return -1;
     }
+    if (PyTuple_Check(x)) return read_moments(type, x, fields, keep_rows, data, setup);
     int is_discrete = setup->model->is_discrete;
-    if (check_table(x, mask, is_discrete ? NPY_INT32 : NPY_DOUBLE, &cells) < 0)
+    if (jsp_py_setup_check_table(x, mask, is_discrete ? NPY_INT32 : NPY_DOUBLE,
+                                 &cells) < 0)
         return -1;
     PyArrayObject *table = (PyArrayObject *)x;
     int N = (int)PyArray_DIM(table, 0), D = (int)PyArray_DIM(table, 1);
     if (is_discrete && read_integers(n_states, "n_states", D, states) < 0) return -1;
     if (read_fields(fields, setup) < 0) return -1;
-    jsp_status status;
     Py_BEGIN_ALLOW_THREADS
     if (is_discrete) {
         status = jsp_data_create_discrete(PyArray_DATA(table), cells, N, D, states,

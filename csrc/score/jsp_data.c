@@ -15,6 +15,9 @@
  */
 #include "jsp_data.h"
 
+#include <math.h>
+#include <string.h>
+
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
 
@@ -226,6 +229,57 @@ done:
     return JSP_OK;
 }
 
+static int all_finite(size_t n, const double *values) {
+    for (size_t k = 0; k < n; k++) {
+        if (!isfinite(values[k])) return 0;
+    }
+    return 1;
+}
+
+static jsp_status check_moments(int D, int n_sets, const int32_t *set_of,
+                                const double *n_rows, const double *mean,
+                                const double *scatter, jsp_error *error) {
+    const size_t S = (size_t)n_sets, length = S * (size_t)D;
+    int fits = n_sets >= 1 && all_finite(S, n_rows) && all_finite(length, mean) &&
+               all_finite(length * (size_t)D, scatter);
+    for (int j = 0; j < D; j++) fits = fits && set_of[j] >= 0 && set_of[j] < n_sets;
+    for (int s = 0; fits && s < n_sets; s++) fits = n_rows[s] >= 0;
+    if (fits) return JSP_OK;
+    return jsp_status_set(error, JSP_ERROR_VALUE, "these are no moments of a table");
+}
+
+jsp_status jsp_data_create_moments(int n_variables, int n_sets, const int32_t *set_of,
+                                   const double *n_rows, const double *mean,
+                                   const double *scatter, jsp_data **out,
+                                   jsp_error *error) {
+    *out = NULL;
+    jsp_status status = check_shape(0, n_variables, error);
+    if (status == JSP_OK) {
+        status =
+            check_moments(n_variables, n_sets, set_of, n_rows, mean, scatter, error);
+    }
+    if (status != JSP_OK) return status;
+    const size_t D = (size_t)n_variables, S = (size_t)n_sets;
+    jsp_data *data = jsp_memory_alloc(1, sizeof *data);
+    if (!data) return jsp_status_no_memory(error, sizeof *data, "the data");
+    data->n_variables = n_variables;
+    data->set_of = jsp_memory_alloc(D, sizeof(int));
+    status = allocate(data, n_sets, error);
+    if (status == JSP_OK && !data->set_of) {
+        status = jsp_status_no_memory(error, D * sizeof(int), "the data");
+    }
+    if (status != JSP_OK) {
+        jsp_data_destroy(data);
+        return status;
+    }
+    for (size_t j = 0; j < D; j++) data->set_of[j] = set_of[j];
+    memcpy(data->n_rows, n_rows, S * sizeof(double));
+    memcpy(data->mean, mean, S * D * sizeof(double));
+    memcpy(data->scatter, scatter, S * D * D * sizeof(double));
+    *out = data;
+    return JSP_OK;
+}
+
 jsp_status jsp_data_keep_rows(jsp_data *data, const double *x, const uint8_t *mask,
                               int n_rows, jsp_error *error) {
     size_t D = (size_t)data->n_variables, N = (size_t)n_rows;
@@ -313,6 +367,14 @@ void jsp_data_destroy(jsp_data *data) {
 
 int jsp_data_n_variables(const jsp_data *data) {
     return data->n_variables;
+}
+
+int jsp_data_n_sets(const jsp_data *data) {
+    return data->n_sets;
+}
+
+int jsp_data_set_of(const jsp_data *data, int node) {
+    return data->set_of[node];
 }
 
 jsp_data_moments jsp_data_node(const jsp_data *data, int node) {

@@ -25,6 +25,15 @@ jsp_status jsp_data_create(const double *x, const uint8_t *mask, int n_rows,
                            int n_variables, int n_threads, jsp_data **out,
                            jsp_error *error);
 
+/* Moments made elsewhere: of the rows that count for the nodes of each set. Copied.
+ *   set_of [D] below n_sets, 0 for node 0   n_rows [n_sets]
+ *   mean [n_sets, D]   scatter [n_sets, D, D] symmetric
+ * JSP_ERROR_VALUE when a number is not finite or a set out of range. */
+jsp_status jsp_data_create_moments(int n_variables, int n_sets, const int32_t *set_of,
+                                   const double *n_rows, const double *mean,
+                                   const double *scatter, jsp_data **out,
+                                   jsp_error *error);
+
 /* Copies the rows given to jsp_data_create too, for models that need more than moments.
  * After an error `data` may only be destroyed. */
 jsp_status jsp_data_keep_rows(jsp_data *data, const double *x, const uint8_t *mask,
@@ -41,7 +50,11 @@ int jsp_data_n_variables(const jsp_data *data);
 
 int jsp_data_is_discrete(const jsp_data *data);
 
-/* Numbers only. Pointers stay valid as long as `data`. */
+/* Numbers only: nodes of one set share their moments. */
+int jsp_data_n_sets(const jsp_data *data);
+int jsp_data_set_of(const jsp_data *data, int node);
+
+/* Numbers only. Pointers stay valid as long as `data`; sets lie one after the other. */
 jsp_data_moments jsp_data_node(const jsp_data *data, int node);
 
 /* Discrete data and kept rows. Pointers stay valid as long as `data`. */

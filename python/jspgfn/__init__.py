@@ -11,6 +11,7 @@ In every graph, A[i, j] = 1 means the edge i -> j: i is a parent of j.
 from importlib.metadata import version as _version
 
 from . import datasets, metrics, simulate
+from ._batches import SufficientStatistics
 from ._config import show_config
 from ._constraints import Constraints
 from ._core import NumericalError
@@ -66,6 +67,7 @@ __all__ = [
     "RandomFeatures",
     "Refinement",
     "StructureMCMC",
+    "SufficientStatistics",
     "TimeBudgetWarning",
     "UnusedSettingWarning",
     "WarmStartWarning",

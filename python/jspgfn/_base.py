@@ -29,6 +29,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _core
+from ._batches import Moments, SufficientStatistics, gather, is_large
 from ._config import check_n_jobs
 from ._constraints import Rules, check_constraints
 from ._mechanisms import make_feature_networks
@@ -37,6 +38,7 @@ from ._models import (
     COSTLY,
     NON_LINEAR,
     BDeu,
+    MLPGaussian,
     Model,
     ModelSettings,
     RandomFeatures,
@@ -188,6 +190,10 @@ def named_variables(names: list[str]) -> Iterator[None]:
         raise _core.NumericalError(text) from None
 
 
+def of_core(x: Any) -> Any:
+    return x.arrays() if isinstance(x, Moments) else x
+
+
 @dataclass
 class ScoreTables:
     """Arrays and settings from which _core.Scores is built when first needed.
@@ -196,7 +202,7 @@ class ScoreTables:
     costly models.
     """
 
-    x: NDArray[Any]  # float64, preprocessed, or int32 codes of states
+    x: Any  # float64, preprocessed, or int32 codes of states; or Moments
     mask: NDArray[np.uint8] | None
     settings: dict[str, Any]
     n_threads: int
@@ -209,6 +215,17 @@ class ScoreTables:
     def fields(self) -> dict[str, float]:
         """Settings of the model."""
         return self.settings["model_fields"]  # type: ignore[no-any-return]
+
+    @property
+    def n_rows(self) -> int:
+        return self.x.n_total if isinstance(self.x, Moments) else len(self.x)
+
+    @property
+    def n_touched(self) -> int:
+        """Rows with interventions."""
+        if isinstance(self.x, Moments):
+            return self.x.n_touched
+        return 0 if self.mask is None else int((self.mask.sum(axis=1) > 0).sum())
 
     @property
     def is_costly(self) -> bool:
@@ -229,7 +246,7 @@ class ScoreTables:
                         self.x, self.mask, self.settings, self.n_threads, show
                     )
                 self._scores = _core.Scores(
-                    self.x,
+                    of_core(self.x),
                     self.mask,
                     n_threads=self.n_threads,
                     evidences=self.evidences,
@@ -262,13 +279,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_problem(self, X: Any, interventions: Any) -> Problem:
         """Checks data and shared settings; ValueError or TypeError before any work."""
-        if is_discrete(self.model):
-            n_states = self.model.n_states if isinstance(self.model, BDeu) else None
-            table = check_discrete_table(X, n_states)
-        else:
-            table = check_table(X)
-        check_same_rows(X, interventions)
-        mask = check_interventions(interventions, table)
+        table, mask = self._read_table(X, interventions)
         check_verbose(self.verbose)
         model = check_model(self.model, table.n_variables)
         has_tables = self._integrates_parameters() or not model.is_costly
@@ -289,7 +300,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             table=table,
             mask=mask,
             model=model,
-            preprocessing=check_preprocess(self.preprocess, model, table.values, mask),
+            preprocessing=check_preprocess(self.preprocess, model, table, mask),
             graph_prior=graph_prior,
             rules=rules,
             candidates=plan_candidates(self.candidates, table, rules, has_tables),
@@ -304,6 +315,35 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         )
         return problem
 
+    def _read_table(
+        self, X: Any, interventions: Any
+    ) -> tuple[Table, NDArray[np.uint8] | None]:
+        n_states = self.model.n_states if isinstance(self.model, BDeu) else None
+        wants_states = is_discrete(self.model)
+        options = getattr(self, "gnn_options", None) or {}
+        wants_rows = (
+            isinstance(self.model, (RandomFeatures, MLPGaussian))
+            or (isinstance(self.model, str) and self.model in NON_LINEAR)
+            or (isinstance(options, Mapping) and bool(options.get("minibatch_rows")))
+        )
+        if is_large(X) and not wants_states and not wants_rows:
+            X, interventions = gather(X, interventions, self.n_jobs), None
+        if isinstance(X, SufficientStatistics):
+            if wants_rows:
+                raise ValueError(
+                    f"the model {describe(self.model)} with these settings needs all rows "
+                    "in memory: give fit the table itself"
+                )
+            if interventions is not None:
+                raise ValueError(
+                    "interventions belong to the batches: give them to "
+                    "SufficientStatistics.add"
+                )
+            return X._to_table(wants_states, n_states)
+        table = check_discrete_table(X, n_states) if wants_states else check_table(X)
+        check_same_rows(X, interventions)
+        return table, check_interventions(interventions, table)
+
     def _integrates_parameters(self) -> bool:
         """Whether the estimator needs the evidence of parent sets."""
         return True
@@ -315,12 +355,16 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         ) in FITTED:  # an interrupted fit must not show results of an earlier one
             self.__dict__.pop(name, None)
         # n_features_in_, feature_names_in_
+        if isinstance(X, SufficientStatistics):
+            X = X._example()
         validate_data(self, X, skip_check_array=True)
         warn_about_noise_scale(
             problem.model, problem.preprocessing, problem.table, problem.mask
         )
-        x = problem.table.values
-        if not problem.model.is_discrete:
+        x: Any = problem.table.values
+        if problem.table.moments is not None:
+            x = problem.preprocessing.apply_to_moments(problem.table.moments)
+        elif not problem.model.is_discrete:
             x = problem.preprocessing.apply(x)
         self._states = problem.table.states
         self.random_seed_ = check_seed(self.random_state)
@@ -356,9 +400,7 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         if problem.candidates.n_selected < most:
             considered += ", the best"
         limit = min(max(problem.rules.max_parents), max(counts))
-        touched = 0
-        if problem.mask is not None:
-            touched = int((problem.mask.sum(axis=1) > 0).sum())
+        touched = self._tables.n_touched
         fields = ", ".join(
             f"{name} learned" if math.isnan(value) else f"{name} {value:.6g}"
             for name, value in problem.model.fields.items()
@@ -755,9 +797,9 @@ def draw_tables(
     return in_pieces(len(graphs), draw)
 
 
-def select_candidates(x: NDArray[Any], problem: Problem) -> list[list[int]]:
+def select_candidates(x: Any, problem: Problem) -> list[list[int]]:
     """Candidate parents of every node: named, all, or the best."""
-    n_variables = x.shape[1]
+    n_variables = problem.n_variables
     plan = problem.candidates
     allowed = ~(problem.rules.forbidden | np.eye(n_variables, dtype=bool))
     lists = [np.flatnonzero(allowed[:, j]).tolist() for j in range(n_variables)]
@@ -768,7 +810,7 @@ def select_candidates(x: NDArray[Any], problem: Problem) -> list[list[int]]:
             settings.update(surrogate(problem.model))
         with named_variables(problem.table.names):
             lists = _core.select_candidates(
-                x,
+                of_core(x),
                 problem.mask,
                 n_candidates=plan.n_selected,
                 n_threads=problem.n_threads,

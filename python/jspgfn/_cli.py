@@ -383,11 +383,9 @@ def describe_fit(
     est: JSPGFN, post: Posterior, data: str, n_rows: int, seconds: float | None
 ) -> dict[str, Any]:
     """Notes for the file and the report; JSON-able."""
-    mask = est._tables.mask
-    touched = 0 if mask is None else int((mask.sum(axis=1) > 0).sum())
     settings = {
         "data": f"{data}: {n_rows} rows, {len(post.feature_names)} variables",
-        "rows with interventions": touched,
+        "rows with interventions": est._tables.n_touched,
         "model": f"{est.model}, generator {est.generator}",
         "preprocessing": est.preprocess_ or "none",
         "prior of graphs": str(est.graph_prior),
@@ -487,7 +485,7 @@ def run_report(options: argparse.Namespace) -> None:
         post = thing
     elif isinstance(thing, JSPGFN) and hasattr(thing, "_engine"):
         post = thing.sample(DRAWS, random_state=thing.random_seed_)
-        n_rows = len(thing._tables.x)
+        n_rows = thing._tables.n_rows
         about = about or describe_fit(thing, post, options.result.name, n_rows, None)
     elif hasattr(thing, "_tables"):
         post = thing.sample(DRAWS, random_state=thing.random_seed_)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._base import ScoreTables
+from ._batches import Moments
 from ._constraints import Constraints
 from ._engine import Engine, Plan
 from ._gnn import GnnEngine
@@ -46,6 +47,7 @@ PARTS: dict[str, Any] = {
         Engine,
         GnnEngine,
         Plan,
+        Moments,
         Preprocessing,
         Record,
         Refinement,

@@ -17,7 +17,7 @@ class Scores:
 
     def __new__(
         cls,
-        x: NDArray[np.float64] | NDArray[np.int32],
+        x: NDArray[np.float64] | NDArray[np.int32] | tuple[NDArray[Any], ...],
         mask: NDArray[np.uint8] | None,
         *,
         model: str,
@@ -37,7 +37,8 @@ class Scores:
     ) -> Scores:
         """edge_log_odds (D, D): added to the log weight of every set with the edge
         i -> j; -inf forbids, +inf requires. required (D, D): 1 = edge required. Models
-        of discrete data take int32 codes 0 .. n_states[j] - 1 as x. keep_rows: for
+        of discrete data take int32 codes 0 .. n_states[j] - 1 as x; others also the tuple of
+        `moments`. keep_rows: for
         minibatches. tabulate=False: no tables, what needs them raises ValueError. evidences: of
         all parent sets as fit_evidences lists them, then nothing is fitted. progress: called
         now and then with the share of the work that is done; what it raises stops the
@@ -433,8 +434,14 @@ def fit_evidences(
     increasing bit masks. For models that fit sets one by one ("features", "mlp"). Parts
     fitted in several processes have the bits of the whole."""
 
+def moments(
+    x: NDArray[np.float64], mask: NDArray[np.uint8] | None, n_threads: int, /
+) -> tuple[NDArray[Any], ...]:
+    """set_of (D,), int32, and of each set of nodes that the mask treats alike: n_rows (S,)
+    that count, mean (S, D) and scatter (S, D, D) over them."""
+
 def select_candidates(
-    x: NDArray[np.float64] | NDArray[np.int32],
+    x: NDArray[np.float64] | NDArray[np.int32] | tuple[NDArray[Any], ...],
     mask: NDArray[np.uint8] | None,
     *,
     model: str,

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _core
 from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
+from ._batches import Moments
 from ._engine import SECONDS_PER_CALL, held_interrupts
 from ._exceptions import JspgfnWarning
 from ._features import blankets_of, paths_of
@@ -665,15 +666,20 @@ class ExactPosterior(ScoreEstimator):
         mask = tables.mask
         # Small tables take less than waking a thread.
         n_threads = 1 if len(self._names) < 14 else tables.n_threads
-        n_rows = float(len(tables.x)) * np.ones(len(self._names))
+        n_rows = float(tables.n_rows) * np.ones(len(self._names))
         n_new = (mask_new == 0).sum(axis=0)  # rows that count, by node
-        if mask is not None:
-            n_rows -= mask.sum(axis=0)
-        if mask is not None or mask_new.any():
-            old = np.zeros(tables.x.shape, np.uint8) if mask is None else mask
-            mask = np.concatenate([old, mask_new])
+        if isinstance(tables.x, Moments):
+            n_rows = tables.x.rows_of()
+            x: Any = tables.x.joined(Moments.of(rows, mask_new, n_threads)).arrays()
+        else:
+            if mask is not None:
+                n_rows -= mask.sum(axis=0)
+            if mask is not None or mask_new.any():
+                old = np.zeros(tables.x.shape, np.uint8) if mask is None else mask
+                mask = np.concatenate([old, mask_new])
+            x = np.concatenate([tables.x, rows])
         scores = _core.Scores(
-            np.concatenate([tables.x, rows]),
+            x,
             mask,
             n_threads=n_threads,
             **tables.settings,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._batches import Moments
 from ._exceptions import NoiseScaleWarning
 from ._models import NON_LINEAR, ModelSettings
 from ._validation import Floats, Table, check_choice, join_names
@@ -37,6 +38,9 @@ class Preprocessing:
     def apply(self, values: Floats) -> Floats:
         return np.ascontiguousarray((values - self.shift - self.rest) / self.scale)
 
+    def apply_to_moments(self, moments: Moments) -> Moments:
+        return moments.rescaled(self.shift, self.rest, self.scale)
+
     def to_units_of_x(
         self,
         graphs: NDArray[np.uint8],
@@ -64,7 +68,7 @@ class Preprocessing:
 def check_preprocess(
     preprocess: object,
     model: ModelSettings,
-    values: Floats,
+    table: Table,
     mask: NDArray[np.uint8] | None,
 ) -> Preprocessing:
     kind = check_choice(
@@ -86,7 +90,10 @@ def check_preprocess(
         kind = None
     if kind == "auto":
         kind = "standardize" if model.learns_noise else "center"
-    n_variables = values.shape[1]
+    n_variables = table.n_variables
+    if table.moments is not None:
+        return preprocess_moments(kind, model, table)
+    values = table.values
     shift, rest = np.zeros((2, n_variables))
     scale = np.ones(n_variables)
     if kind is not None:
@@ -101,6 +108,27 @@ def check_preprocess(
             rows = values[mask[:, node] == 0, node]
             shift[node], rest[node] = (part[0] for part in means(rows[:, None]))
     return Preprocessing(kind, shift, scale, rest)
+
+
+def preprocess_moments(
+    kind: str | None, model: ModelSettings, table: Table
+) -> Preprocessing:
+    """The same for a table that came in batches."""
+    counted, whole = table.moments, table.whole
+    assert counted is not None
+    assert whole is not None
+    origin = whole.origin
+    scale, centre = np.ones(table.n_variables), -origin
+    if kind is not None:
+        centre = whole.mean[0].copy()
+    if kind == "standardize":
+        scale = np.sqrt(np.diag(whole.scatter[0]) / whole.n_rows[0])
+    if kind is not None and model.name in LINEAR_IN_DATA:
+        n_rows = counted.rows_of()
+        partly = (n_rows > 0) & (n_rows < counted.n_total)
+        centre[partly] = counted.means_of()[partly]
+    shift = origin + centre
+    return Preprocessing(kind, shift, scale, origin - shift + centre)
 
 
 def means(values: Floats) -> tuple[Floats, Floats]:
@@ -128,9 +156,14 @@ def check_noise_scale(
     """
     if model.learns_noise:
         return
-    x = preprocessing.apply(table.values)
-    counted = np.ones(x.shape) if mask is None else mask == 0
-    largest = float(np.sqrt((x**2 * counted).sum(axis=0).max() / 2))
+    if table.moments is not None:
+        moments = preprocessing.apply_to_moments(table.moments)
+        squares = moments.squares_of() + moments.rows_of() * moments.means_of() ** 2
+    else:
+        x = preprocessing.apply(table.values)
+        counted = np.ones(x.shape) if mask is None else mask == 0
+        squares = (x**2 * counted).sum(axis=0)
+    largest = float(np.sqrt(squares.max() / 2))
     least = largest / math.sqrt(LARGEST_LOG_EVIDENCE)
     if model.fields["noise_scale"] < least:
         raise ValueError(
@@ -163,7 +196,10 @@ def warn_about_noise_scale(
             stacklevel=4,
         )
         return
-    low, high = residual_range(preprocessing.apply(table.values), mask)
+    if table.moments is not None:
+        low, high = residual_range_of(preprocessing.apply_to_moments(table.moments))
+    else:
+        low, high = residual_range(preprocessing.apply(table.values), mask)
     if model.name in NON_LINEAR:
         low = np.zeros_like(low)  # other than linear mechanisms may leave less
     far = np.flatnonzero(
@@ -198,16 +234,35 @@ def residual_range(
     return low, high
 
 
+def residual_range_of(moments: Moments) -> tuple[Floats, Floats]:
+    n_variables = len(moments.set_of)
+    low, high = np.zeros(n_variables), np.full(n_variables, np.inf)
+    for node, s in enumerate(moments.set_of):
+        n_rows = float(moments.n_rows[s])
+        if n_rows >= 2:
+            deviation = np.sqrt(np.diag(moments.scatter[s]) / (n_rows - 1))
+            unit = np.maximum(deviation, np.finfo(np.float64).tiny)
+            correlation = moments.scatter[s] / (n_rows - 1) / (unit[:, None] * unit)
+            below, above = range_of(deviation, correlation, n_rows)
+            low[node], high[node] = below[node], above[node]
+    return low, high
+
+
 def residual_range_of_rows(rows: Floats) -> tuple[Floats, Floats]:
     """1 / (inverse correlation matrix)_jj is 1 - R^2 of column j given the others."""
-    n_rows, n_variables = rows.shape
+    n_rows = len(rows)
     high = rows.std(axis=0, ddof=1)
+    unit = (rows - rows.mean(axis=0)) / np.where(high > 0, high, 1.0)
+    return range_of(high, unit.T @ unit / max(n_rows - 1, 1), n_rows)
+
+
+def range_of(high: Floats, correlation: Floats, n_rows: float) -> tuple[Floats, Floats]:
+    n_variables = len(high)
     freedom = n_rows - n_variables
     if freedom < 5 or not (high > 0).all():
         return np.zeros(n_variables), high
-    unit = (rows - rows.mean(axis=0)) / high
     try:
-        inflation = np.diag(np.linalg.inv(unit.T @ unit / (n_rows - 1)))
+        inflation = np.diag(np.linalg.inv(correlation))
     except np.linalg.LinAlgError:
         return np.zeros(n_variables), high
     left_over = 1 / np.where(inflation >= 1, inflation, np.inf)

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _core
 from ._base import BYTES_PER_PARENT_SET, ScoreEstimator, ScoreTables
+from ._batches import Moments
 from ._config import check_n_jobs
 from ._engine import UNLIMITED, Engine, Plan
 from ._mcmc import Record, graphs_of_states
@@ -116,6 +117,10 @@ def threads_of(est: ScoreEstimator) -> int:
 
 
 def check_data(tables: ScoreTables, n_variables: int) -> None:
+    if isinstance(tables.x, Moments):
+        check_moments(tables.x, n_variables)
+        need(tables.mask is None and tables.settings.get("n_states") is None, "data")
+        return
     kind = "float64"
     if tables.settings.get("n_states") is not None:
         kind = "int32"
@@ -124,6 +129,20 @@ def check_data(tables: ScoreTables, n_variables: int) -> None:
     if tables.mask is not None:
         need(is_array(tables.mask, "uint8", tables.x.shape), "mask of interventions")
         need((tables.mask <= 1).all(), "mask of interventions")
+
+
+def check_moments(moments: Moments, D: int) -> None:
+    need(is_array(moments.set_of, "int32", (D,)), "data")
+    S = int(moments.set_of.max()) + 1
+    need(0 < S <= D and moments.set_of[0] == 0 == moments.set_of.min(), "data")
+    need(is_array(moments.n_rows, "float64", (S,)), "data")
+    need(is_array(moments.mean, "float64", (S, D)), "data")
+    need(is_array(moments.scatter, "float64", (S, D, D)), "data")
+    need(is_count(moments.n_total) and is_count(moments.n_touched), "data")
+    need(is_array(moments.origin, "float64", (D,)) and not moments.origin.any(), "data")
+    for values in (moments.n_rows, moments.mean, moments.scatter):
+        need(np.isfinite(values).all(), "data")
+    need((moments.n_rows >= 0).all(), "data")
 
 
 def check_settings(settings: dict[str, Any], n_variables: int) -> None:

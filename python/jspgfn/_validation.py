@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ._batches import Moments
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -158,19 +161,25 @@ def check_seed(random_state: object) -> int:
 class Table:
     """Data after the checks."""
 
-    values: Any  # (N, D), float64, or int32 codes of states; C-contiguous, a copy
+    # (N, D), float64, or int32 codes of states; C-contiguous, a copy; None with moments
+    values: Any
     names: list[str]
     labelled: bool  # names came with the data; they then replace integers everywhere
     states: list[list[Any]] | None = None  # of discrete columns; values are their codes
     n_states: list[int] | None = None  # may be more than the states that have a name
+    # of tables that came in batches (_batches.py): of rows that count, and of all rows
+    moments: Moments | None = None
+    whole: Moments | None = None
 
     @property
     def n_rows(self) -> int:
+        if self.moments is not None:
+            return self.moments.n_total
         return int(self.values.shape[0])
 
     @property
     def n_variables(self) -> int:
-        return int(self.values.shape[1])
+        return len(self.names)
 
 
 def check_table(X: object) -> Table:
@@ -185,7 +194,7 @@ def check_table(X: object) -> Table:
     return Table(values, names, labelled)
 
 
-def check_columns(X: Any) -> tuple[list[Any], list[str], bool]:
+def check_columns(X: Any, at_least: int = 2) -> tuple[list[Any], list[str], bool]:
     """What `split_columns` finds, if the names differ and the shape is acceptable."""
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError("X is a sparse matrix; a dense array or DataFrame is needed")
@@ -195,7 +204,7 @@ def check_columns(X: Any) -> tuple[list[Any], list[str], bool]:
         raise ValueError(
             f"column names must differ, but these repeat: {join_names(repeated)}"
         )
-    check_shape(len(columns[0]) if columns else len(X), len(columns))
+    check_shape(len(columns[0]) if columns else len(X), len(columns), at_least)
     return columns, names, labelled
 
 
@@ -230,14 +239,14 @@ def split_columns(X: Any) -> tuple[list[Any], list[str], bool]:
     return [array[:, k] for k in range(array.shape[1])], names, False
 
 
-def check_shape(n_rows: int, n_variables: int) -> None:
+def check_shape(n_rows: int, n_variables: int, at_least: int = 2) -> None:
     if n_variables < 1:
         raise ValueError(
             f"X has 0 feature(s) (shape=({n_rows}, 0)) while a minimum of 1 is required."
         )
-    if n_rows < 2:
+    if n_rows < at_least:
         raise ValueError(
-            f"X has too few rows: n_samples={n_rows}, at least 2 are needed"
+            f"X has too few rows: n_samples={n_rows}, at least {at_least} are needed"
         )
     if n_variables > MAX_VARIABLES:
         raise ValueError(
@@ -288,14 +297,19 @@ def check_finite(values: Floats, names: list[str]) -> None:
 
 
 def check_not_constant(values: Floats, names: list[str]) -> None:
-    rounding = 8 * np.finfo(np.float64).eps * np.abs(values).max(axis=0)
-    constant = np.flatnonzero(np.ptp(values, axis=0) <= rounding)
+    constant = constant_columns(values.min(axis=0), values.max(axis=0))
     if constant.size:
         k = int(constant[0])
         raise ValueError(
             f"constant columns: {join_names([names[c] for c in constant])} "
             f"({names[k]!r} is always {values[0, k]:g}); drop them"
         )
+
+
+def constant_columns(least: Floats, most: Floats) -> NDArray[np.intp]:
+    """Columns whose entries differ by no more than rounding."""
+    rounding = 8 * np.finfo(np.float64).eps * np.maximum(np.abs(least), np.abs(most))
+    return np.flatnonzero(most - least <= rounding)
 
 
 def unit_columns(values: Floats) -> Floats:
@@ -315,15 +329,7 @@ def check_not_collinear(values: Floats, names: list[str]) -> None:
     n_rows, n_variables = values.shape
     unit = unit_columns(values)
     correlation = unit.T @ unit
-    pairs = np.argwhere(np.triu(np.abs(correlation) > 1 - CORRELATION_MARGIN, k=1))
-    if len(pairs) and n_rows > 2:
-        i, j = pairs[0]
-        more = "" if len(pairs) == 1 else f", and {len(pairs) - 1} more such pairs"
-        raise ValueError(
-            f"columns {names[i]!r} and {names[j]!r} have correlation "
-            f"{correlation[i, j]:.12g}{more}: one is a copy of the other up to scale; "
-            "drop one of each pair"
-        )
+    refuse_copies(correlation, names, n_rows)
     if n_rows <= n_variables or is_well_conditioned(correlation):
         return
     left_over = np.abs(np.diag(np.linalg.qr(unit, mode="r")))
@@ -335,6 +341,18 @@ def check_not_collinear(values: Floats, names: list[str]) -> None:
         raise ValueError(
             f"column {names[j]!r} is a linear combination of columns {join_names(others)} "
             f"(R^2 = {1 - left_over[j] ** 2:.12g}); drop one of them"
+        )
+
+
+def refuse_copies(correlation: Floats, names: list[str], n_rows: int) -> None:
+    pairs = np.argwhere(np.triu(np.abs(correlation) > 1 - CORRELATION_MARGIN, k=1))
+    if len(pairs) and n_rows > 2:
+        i, j = pairs[0]
+        more = "" if len(pairs) == 1 else f", and {len(pairs) - 1} more such pairs"
+        raise ValueError(
+            f"columns {names[i]!r} and {names[j]!r} have correlation "
+            f"{correlation[i, j]:.12g}{more}: one is a copy of the other up to scale; "
+            "drop one of each pair"
         )
 
 
@@ -385,6 +403,9 @@ def read_states(column: Any, name: str) -> tuple[NDArray[np.int32], list[Any]]:
             "integers, text, bool or categories in every column; bin numbers or convert "
             "whole numbers with astype(int)"
         )
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iub":
+        found, number = np.unique(column, return_inverse=True)
+        return number.reshape(-1).astype(np.int32), list(found)
     entries = list(column)
     check_not_missing(np.array([is_missing_state(entry) for entry in entries]), name)
     fractions = [entry for entry in entries if isinstance(entry, float)]
@@ -393,15 +414,19 @@ def read_states(column: Any, name: str) -> tuple[NDArray[np.int32], list[Any]]:
             f"column {name!r} is not discrete: it holds the number {fractions[0]!r}; the "
             "model 'bdeu' needs integers, text, bool or categories in every column"
         )
+    states = sort_states(set(entries), name)
+    index = {state: k for k, state in enumerate(states)}
+    return np.array([index[entry] for entry in entries], dtype=np.int32), states
+
+
+def sort_states(states: Iterable[Any], name: str) -> list[Any]:
     try:
-        states = sorted(set(entries))
+        return sorted(states)
     except TypeError:
         raise ValueError(
             f"column {name!r} mixes kinds of states that have no common order; convert "
             "it to text or to a pandas Categorical"
         ) from None
-    index = {state: k for k, state in enumerate(states)}
-    return np.array([index[entry] for entry in entries], dtype=np.int32), states
 
 
 def is_missing_state(entry: object) -> bool:

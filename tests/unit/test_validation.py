@@ -337,7 +337,7 @@ def warn(X, **settings):
 
     table = check_table(X)
     model = check_model(jspgfn.LinearGaussian(**settings), table.n_variables)
-    preprocessing = check_preprocess("auto", model, table.values, None)
+    preprocessing = check_preprocess("auto", model, table, None)
     warn_about_noise_scale(model, preprocessing, table, None)
 
 
