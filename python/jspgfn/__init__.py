@@ -30,6 +30,7 @@ from ._exceptions import (
 from ._files import load
 from ._gnn import PAPER, PAPER_QUICK
 from ._mcmc import StructureMCMC
+from ._merge import merge
 from ._models import (
     BDeu,
     BGe,
@@ -74,6 +75,7 @@ __all__ = [
     "__version__",
     "datasets",
     "load",
+    "merge",
     "metrics",
     "show_config",
     "simulate",
