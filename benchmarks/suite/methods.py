@@ -308,10 +308,10 @@ def run_apart(name, task):
     """A method in a process of its own, with its wall time and peak memory."""
     if name in OURS:
         command = [sys.executable, "-m", "suite.methods", name]
-        slack = 120
+        slack = 600
     else:
         command = [python_of(name), str(PEERS / f"{name}.py")]
-        slack = 60
+        slack = 300
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         given, found = (pathlib.Path(folder) / f for f in ("in.npz", "out.npz"))

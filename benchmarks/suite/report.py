@@ -120,7 +120,7 @@ def budgets(stored):
     lines.sort(key=lambda line: (list(TARGETS).index(line[0]), line[1]))
     out = []
     for target, size, method, found in lines:
-        if method == "exact":
+        if method == "exact" and found[1.0]["status"] == "ok":
             row = found[1.0]
             if row["reference_spread"]:
                 nothing = [number(row["reference_spread"]), "", ""]
