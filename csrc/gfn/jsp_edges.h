@@ -29,11 +29,8 @@
 #include "jsp_edges_state.h"
 #include "jsp_mlp.h"
 
-/* Version of what parameters mean; states with another one are refused. */
-#define JSP_EDGES_POLICY 2
-
 #define JSP_EDGES_FEATURES 24
-#define JSP_EDGES_HIDDEN 32
+#define JSP_EDGES_MAX_HIDDEN 64
 
 typedef struct jsp_edges_slot {
     int16_t a, b;  /* variables, a < b */
@@ -41,17 +38,20 @@ typedef struct jsp_edges_slot {
     int8_t bit_ba; /* local index of b at child a, -1 when not a candidate */
 } jsp_edges_slot;
 
-/* Offsets of the tensors in the parameter block. Direction d of slot p has row 2 p + d,
+/* Offsets of the tensors in the parameter block, H = `hidden`. Direction d of slot p has row 2 p + d,
  * d = 0 for a -> b and 1 for b -> a. */
 typedef struct jsp_edges_tensors {
-    size_t parent_embedding;  /* [D, H] added before the first ReLU */
-    size_t child_embedding;   /* [D, H] */
-    size_t edge_embedding;    /* [2 slots, H] summed over the edges so far, times
+    size_t parent_embedding; /* [D, H] added before the first ReLU */
+    size_t child_embedding;  /* [D, H] */
+    size_t edge_embedding;   /* [2 slots, H] summed over the edges so far, times
                                  pool_scale */
-    size_t output;            /* [H] */
-    size_t pair_output;       /* [2 slots, H] added to `output` for one direction */
-    size_t pair_bias;         /* [2 slots] */
-    size_t odds_weight;       /* [1] weight of D clipped to +-8 in the correction */
+    size_t pair_embedding;   /* [2 slots, H] added before the first ReLU, */
+    size_t above, below;     /* [D, 2 H] and these, see jsp_edges_ends.h; all three only
+                                 when is_large */
+    size_t output;           /* [H] */
+    size_t pair_output;      /* [2 slots, H] added to `output` for one direction */
+    size_t pair_bias;        /* [2 slots] */
+    size_t odds_weight;      /* [1] weight of D clipped to +-8 in the correction */
     size_t look_ahead_weight; /* [1] weight of the look-ahead sum clipped to +-8 */
 } jsp_edges_tensors;
 
@@ -60,6 +60,9 @@ typedef struct jsp_edges {
     int n_slots;
     int n_directed;       /* directed candidate pairs: bound on options of one walk */
     jsp_edges_slot *slot; /* [n_slots] owned */
+    int policy; /* version of what parameters mean; states with another one are refused */
+    int is_large; /* many variables: a wider network that sees more */
+    int hidden;   /* width of the network, at most JSP_EDGES_MAX_HIDDEN */
     jsp_params layout;
     jsp_mlp mlp;
     jsp_edges_tensors tensor;

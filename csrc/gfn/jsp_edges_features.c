@@ -1,5 +1,7 @@
 #include "jsp_edges_features.h"
 
+#include <math.h>
+
 static float clip8(float x) {
     return x > 8 ? 8 : x < -8 ? -8 : x;
 }
@@ -10,6 +12,12 @@ static jsp_real half_common(const jsp_dag *dag, const jsp_bits *sets, int i, int
            (jsp_real)jsp_bits_count_common(dag->n_words, &sets[i], &sets[j]);
 }
 
+static jsp_real log_detour(float detour) {
+    return (jsp_real)logf(0.1f + detour);
+}
+
+/* Pairs of a large network have embeddings, which need no place in the order and no flag;
+ * these two make room for the detours. */
 void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *state,
                              const jsp_edges_features_option *option, jsp_real *x) {
     const jsp_dag *dag = &state->dag;
@@ -27,7 +35,8 @@ void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *stat
 
     x[0] = quarter * clip8(row[JSP_EDGES_CACHE_ODDS * stride]);
     x[1] = has_reverse ? quarter * clip8(reverse[JSP_EDGES_CACHE_ODDS * stride]) : -2;
-    x[2] = (jsp_real)has_reverse;
+    x[2] = edges->is_large ? has_reverse * log_detour(option->reverse_detour)
+                           : (jsp_real)has_reverse;
     x[3] = chance;
     x[4] = reverse_chance;
     x[5] = quarter * clip8(option->look_ahead);
@@ -43,7 +52,8 @@ void jsp_edges_features_fill(const jsp_edges *edges, const jsp_edges_state *stat
     x[14] = half_log[child->n_descendants];
     x[15] = half_log[parent->n_ancestors];
     x[16] = half_log[parent->n_descendants];
-    x[17] = (jsp_real)option->slot / (jsp_real)edges->n_slots;
+    x[17] = edges->is_large ? log_detour(option->detour)
+                            : (jsp_real)option->slot / (jsp_real)edges->n_slots;
     x[18] = (jsp_real)jsp_bits_has(dag->ancestors[j], i);
     x[19] = half_common(dag, dag->parents, i, j);
     x[20] = half_common(dag, dag->children, i, j);

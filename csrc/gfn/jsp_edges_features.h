@@ -17,6 +17,8 @@ typedef struct jsp_edges_features_option {
     int reverse_bit;          /* local index of j at i when j -> i is open, else -1 */
     float look_ahead;         /* of i -> j */
     float reverse_look_ahead; /* of j -> i, 0 when not open */
+    float detour;             /* of i -> j; used by large networks only */
+    float reverse_detour;     /* of j -> i */
 } jsp_edges_features_option;
 
 /* x [JSP_EDGES_FEATURES] overwritten. */

@@ -3,18 +3,21 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_edges_ends.h"
 #include "jsp_edges_features.h"
 #include "jsp_kernels.h"
 #include "jsp_memory.h"
 
 #define F JSP_EDGES_FEATURES
-#define H JSP_EDGES_HIDDEN
 
 /* What every choice gets of the sum of the base weights; see jsp_edges.h. */
 #define BASE_SHARE 3.3546262790251185e-4 /* e^-8 */
 
 /* Below this log-odds the look-ahead sum is not computed (0 is used). */
 #define LOOK_AHEAD_ODDS (-10.0f)
+
+/* The same for detours. */
+#define DETOUR_ODDS (-5.0f)
 
 /* Corrections are capped here, so that weights stay in range. */
 #define CORRECTION_CAP 50.0
@@ -32,17 +35,18 @@ typedef struct slot_view {
     int open[2];
     int row[2];     /* row of the option in this slot's batch, -1 when not weighed */
     double base[2]; /* weight without network, no edge = 1; 0 when not open */
-    float look_ahead[2];
+    float look_ahead[2], detour[2];
 } slot_view;
 
 struct jsp_edges_rollout {
     const jsp_edges *edges; /* borrowed */
-    int T;
+    int T, H;               /* walks, width of the network */
     int with_record;
     jsp_edges_state *state; /* [T] */
     char *state_memory;
-    double *normaliser; /* [T] product of normalisers not yet taken off log q */
-    jsp_real *pool;     /* [T, H] scaled sum of the embeddings of the edges so far */
+    double *normaliser;  /* [T] product of normalisers not yet taken off log q */
+    jsp_real *pool;      /* [T, H] scaled sum of the embeddings of the edges so far */
+    jsp_edges_ends ends; /* when edges->is_large */
 
     /* one row per option; rows of one slot are contiguous, direction 0 first */
     jsp_real *x;         /* [rows, F] */
@@ -50,6 +54,7 @@ struct jsp_edges_rollout {
     jsp_real *slope;     /* [rows] gradient of log q with respect to the logit */
     int16_t *row_walk;   /* [rows] which walk the option belongs to */
     int32_t *segment;    /* [2 slots + 1] first row of (slot, direction) */
+    int16_t *n_new; /* [slots, T] pairs that the edge chosen at a slot has joined */
     int8_t *choice; /* [slots, T] -1 no edge, 0 a -> b, 1 b -> a, -2 nothing open */
     long n_rows;
 
@@ -69,7 +74,7 @@ struct jsp_edges_rollout {
 
 static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
     const jsp_edges *edges = r->edges;
-    size_t T = (size_t)r->T, slots = (size_t)edges->n_slots;
+    size_t T = (size_t)r->T, H = (size_t)r->H, slots = (size_t)edges->n_slots;
     size_t rows = r->with_record ? T * (size_t)edges->n_directed : 2 * T;
     size_t block = BLOCK_ROWS + 2 * T;
     size_t state_size = jsp_edges_state_size(edges->scores);
@@ -88,6 +93,7 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
         {(void **)&r->row_walk, rows, sizeof *r->row_walk},
         {(void **)&r->segment, 2 * slots + 1, sizeof *r->segment},
         {(void **)&r->choice, slots * T, sizeof *r->choice},
+        {(void **)&r->n_new, slots * T, sizeof *r->n_new},
         {(void **)&r->view, T, sizeof *r->view},
         {(void **)&r->offset, 2 * T * H, sizeof *r->offset},
         {(void **)&r->correction, 2 * T, sizeof *r->correction},
@@ -109,6 +115,11 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
         jsp_edges_state_init(&r->state[t], edges->scores,
                              r->state_memory + t * state_size);
     }
+    if (edges->is_large) {
+        return jsp_edges_ends_create(&r->ends, edges->scores->n_variables, 2 * r->H,
+                                     edges->tensor.above, edges->tensor.below, r->T,
+                                     r->with_record, error);
+    }
     return JSP_OK;
 }
 
@@ -124,6 +135,7 @@ jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_reco
         return jsp_status_no_memory(error, sizeof *rollout, "a group of walks");
     rollout->edges = edges;
     rollout->T = T;
+    rollout->H = edges->hidden;
     rollout->with_record = with_record;
     jsp_status status = allocate(rollout, error);
     if (status != JSP_OK) {
@@ -147,7 +159,9 @@ void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout) {
         rollout->output,     rollout->d_hidden,
         rollout->d_offset,   rollout->scratch,
         rollout->weighted,   rollout->d_pool,
+        rollout->n_new,
     };
+    jsp_edges_ends_destroy(&rollout->ends);
     for (size_t k = 0; k < sizeof owned / sizeof *owned; k++) jsp_memory_free(owned[k]);
     jsp_memory_free(rollout);
 }
@@ -156,9 +170,9 @@ long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout) {
     return rollout->n_rows;
 }
 
-/* y += scale x, rows of H */
-static void add_scaled(jsp_real scale, const jsp_real *x, jsp_real *y) {
-    for (int h = 0; h < H; h++) y[h] += scale * x[h];
+/* y += scale x */
+static void add_scaled(size_t H, jsp_real scale, const jsp_real *x, jsp_real *y) {
+    for (size_t h = 0; h < H; h++) y[h] += scale * x[h];
 }
 
 /* ---- forward: one slot ----------------------------------------------------------- */
@@ -177,20 +191,23 @@ static void set_base(slot_view *view, const double odds[2]) {
 }
 
 static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
-                      int with_odds, slot_view *view) {
+                      int with_odds, int with_detour, slot_view *view) {
     const int child[2] = {slot->b, slot->a}, parent[2] = {slot->a, slot->b};
     const int bit[2] = {slot->bit_ab, slot->bit_ba};
     double odds[2] = {0, 0};
     for (int d = 0; d < 2; d++) {
         view->open[d] = bit[d] >= 0 && (state->open[child[d]] >> bit[d] & 1);
         view->row[d] = -1;
-        view->look_ahead[d] = 0;
+        view->look_ahead[d] = view->detour[d] = 0;
         if (!view->open[d] || !with_odds) continue;
         const float *row = jsp_edges_state_row(state, child[d], 0) + bit[d];
         odds[d] = (double)row[JSP_EDGES_CACHE_EXP * state->stride];
         if (row[JSP_EDGES_CACHE_ODDS * state->stride] > LOOK_AHEAD_ODDS) {
             view->look_ahead[d] =
                 jsp_edges_state_look_ahead(state, parent[d], child[d]);
+        }
+        if (with_detour && row[JSP_EDGES_CACHE_ODDS * state->stride] > DETOUR_ODDS) {
+            view->detour[d] = jsp_edges_state_detour(state, parent[d], child[d]);
         }
     }
     set_base(view, odds);
@@ -202,7 +219,8 @@ static int gather_options(jsp_edges_rollout *r, int p, int T,
                           const jsp_edges_walk *walk, int count[2]) {
     const jsp_edges_slot *slot = &r->edges->slot[p];
     for (int t = 0; t < T; t++) {
-        view_slot(slot, &r->state[t], counts(&walk[t], p), &r->view[t]);
+        view_slot(slot, &r->state[t], counts(&walk[t], p), r->edges->is_large,
+                  &r->view[t]);
     }
     int n = 0;
     for (int d = 0; d < 2; d++) {
@@ -216,11 +234,38 @@ static int gather_options(jsp_edges_rollout *r, int p, int T,
     return n;
 }
 
+/* What is added before the first ReLU whatever the walk has done. */
+static void load_embeddings(const jsp_edges *edges, const jsp_real *params,
+                            const jsp_edges_features_option *option, int direction,
+                            jsp_real *sum) {
+    const size_t H = (size_t)edges->hidden;
+    const jsp_real *parent =
+        params + edges->tensor.parent_embedding + (size_t)option->parent * H;
+    const jsp_real *child =
+        params + edges->tensor.child_embedding + (size_t)option->child * H;
+    for (size_t h = 0; h < H; h++) sum[h] = parent[h] + child[h];
+    if (!edges->is_large) return;
+    jsp_kernels_active()->add(
+        H, params + edges->tensor.pair_embedding + (size_t)direction * H, sum);
+}
+
+/* offset += sums over ancestors and descendants of both ends */
+static void add_ends(const jsp_edges_rollout *r, int t,
+                     const jsp_edges_features_option *option, jsp_real *offset) {
+    const size_t H = (size_t)r->H;
+    const jsp_real *parent =
+        jsp_edges_ends_of(&r->ends, r->ends.sum, t, option->parent);
+    const jsp_real *child =
+        jsp_edges_ends_of(&r->ends, r->ends.sum, t, option->child) + H;
+    for (size_t h = 0; h < H; h++) offset[h] += parent[h] + child[h];
+}
+
 /* Inputs of the options of direction d: features, and the terms before the ReLU. */
 static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int d,
                         int T, long base) {
     const jsp_edges *edges = r->edges;
     const jsp_edges_slot *slot = &edges->slot[p];
+    const size_t H = (size_t)r->H;
     jsp_edges_features_option option = {
         .slot = p,
         .parent = d ? slot->b : slot->a,
@@ -228,33 +273,33 @@ static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int
         .bit = d ? slot->bit_ba : slot->bit_ab,
     };
     const int reverse_bit = d ? slot->bit_ab : slot->bit_ba;
-    const jsp_real *as_parent =
-        params + edges->tensor.parent_embedding + (size_t)option.parent * H;
-    const jsp_real *as_child =
-        params + edges->tensor.child_embedding + (size_t)option.child * H;
-    jsp_real both[H];
-    for (int h = 0; h < H; h++) both[h] = as_parent[h] + as_child[h];
+    jsp_real fixed[JSP_EDGES_MAX_HIDDEN];
+    load_embeddings(edges, params, &option, 2 * p + d, fixed);
     for (int t = 0; t < T; t++) {
         const slot_view *view = &r->view[t];
         if (view->row[d] < 0) continue;
         option.reverse_bit = view->open[1 - d] ? reverse_bit : -1;
         option.look_ahead = view->look_ahead[d];
         option.reverse_look_ahead = view->look_ahead[1 - d];
+        option.detour = view->detour[d];
+        option.reverse_detour = view->detour[1 - d];
         size_t row = (size_t)(base + view->row[d]);
         jsp_edges_features_fill(edges, &r->state[t], &option, r->x + row * F);
         r->row_walk[row] = (int16_t)t;
         jsp_real *offset = r->offset + (size_t)view->row[d] * H;
         const jsp_real *pool = r->pool + (size_t)t * H;
-        for (int h = 0; h < H; h++) offset[h] = both[h] + pool[h];
+        for (size_t h = 0; h < H; h++) offset[h] = fixed[h] + pool[h];
+        if (edges->is_large) add_ends(r, t, &option, offset);
     }
 }
 
 /* output / 4 + pair_output of one direction */
 static void load_output(const jsp_edges *edges, const jsp_real *params, int direction,
                         jsp_real *output) {
+    const size_t H = (size_t)edges->hidden;
     const jsp_real *shared = params + edges->tensor.output;
     const jsp_real *own = params + edges->tensor.pair_output + (size_t)direction * H;
-    for (int h = 0; h < H; h++) output[h] = OUTPUT_SCALE * shared[h] + own[h];
+    for (size_t h = 0; h < H; h++) output[h] = OUTPUT_SCALE * shared[h] + own[h];
 }
 
 /* c = (output / 4 + pair_output) . h + bias + linear terms in odds and look-ahead */
@@ -262,7 +307,7 @@ static void compute_corrections(jsp_edges_rollout *r, const jsp_real *params, in
                                 const int count[2], long base) {
     const jsp_edges *edges = r->edges;
     const jsp_kernels *kernels = jsp_kernels_active();
-    int n = count[0] + count[1];
+    const int n = count[0] + count[1], H = r->H;
     jsp_real *hidden[2] = {r->hidden[0] + base * H, r->hidden[1] + base * H};
     jsp_mlp_forward(&edges->mlp, params, n, r->x + base * F, r->offset, hidden);
     const jsp_real odds_weight =
@@ -273,7 +318,7 @@ static void compute_corrections(jsp_edges_rollout *r, const jsp_real *params, in
         if (!count[d]) continue;
         load_output(edges, params, 2 * p + d, r->output);
         jsp_real *correction = r->correction + first;
-        kernels->rows_dot(count[d], H, hidden[1] + (size_t)first * H, r->output,
+        kernels->rows_dot(count[d], H, hidden[1] + (long)first * H, r->output,
                           correction);
         const jsp_real bias = params[edges->tensor.pair_bias + (size_t)(2 * p + d)];
         const jsp_real *x = r->x + (base + first) * F;
@@ -337,6 +382,25 @@ static int weigh_slot(jsp_edges_rollout *r, int p, int t, long base, int wanted,
     return d;
 }
 
+/* Walk t takes direction d of slot p. */
+static void add_edge(jsp_edges_rollout *r, const jsp_real *params, int p, int t,
+                     int d) {
+    const jsp_edges *edges = r->edges;
+    const jsp_edges_slot *slot = &edges->slot[p];
+    const int parent = d ? slot->b : slot->a, child = d ? slot->a : slot->b;
+    const size_t H = (size_t)r->H;
+    jsp_edges_state *state = &r->state[t];
+    if (edges->is_large) {
+        r->n_new[(size_t)p * (size_t)r->T + (size_t)t] =
+            (int16_t)jsp_edges_ends_join(&r->ends, params, t, &state->dag, parent,
+                                         child);
+    }
+    jsp_edges_state_add(state, parent, child);
+    add_scaled(H, edges->pool_scale,
+               params + edges->tensor.edge_embedding + (size_t)(2 * p + d) * H,
+               r->pool + (size_t)t * H);
+}
+
 /* Decides slot p in walk t; writes slopes and choice, updates the state but for its dirty
  * rows, which are only fetched: the walks of a group wait for memory together. */
 static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
@@ -360,12 +424,7 @@ static void decide_slot(jsp_edges_rollout *r, const jsp_real *params,
     if (counts(walk, p)) d = weigh_slot(r, p, t, base, d, walk);
     *choice = (int8_t)d;
     jsp_edges_state *state = &r->state[t];
-    if (d >= 0) {
-        jsp_edges_state_add(state, d ? slot->b : slot->a, d ? slot->a : slot->b);
-        const jsp_real *embedding =
-            params + r->edges->tensor.edge_embedding + (size_t)(2 * p + d) * H;
-        add_scaled(r->edges->pool_scale, embedding, r->pool + (size_t)t * H);
-    }
+    if (d >= 0) add_edge(r, params, p, t, d);
     if (view->open[0]) jsp_edges_state_close(state, slot->b, slot->bit_ab);
     if (view->open[1]) jsp_edges_state_close(state, slot->a, slot->bit_ba);
     jsp_edges_state_prefetch(state, cache);
@@ -378,8 +437,10 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
         jsp_edges_state_copy(&rollout->state[t], &edges->initial);
         rollout->normaliser[t] = 1;
         walk[t].log_q = 0;
+        if (edges->is_large)
+            jsp_edges_ends_start(&rollout->ends, params, t, &edges->initial.dag);
     }
-    memset(rollout->pool, 0, (size_t)T * H * sizeof *rollout->pool);
+    memset(rollout->pool, 0, (size_t)(T * rollout->H) * sizeof *rollout->pool);
     long base = 0;
     for (int p = 0; p < edges->n_slots; p++) {
         int count[2];
@@ -418,7 +479,7 @@ static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int di
     const jsp_kernels *kernels = jsp_kernels_active();
     const long begin = r->segment[direction], end = r->segment[direction + 1];
     const jsp_real *slope = r->weighted + (begin - first);
-    const int n = (int)(end - begin);
+    const int n = (int)(end - begin), H = r->H;
     jsp_real bias = 0, odds = 0, look = 0;
     load_output(r->edges, params, direction, r->output);
     for (int k = 0; k < n; k++) {
@@ -428,18 +489,19 @@ static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int di
         look += slope[k] * x[JSP_EDGES_FEATURES_LOOK_AHEAD];
     }
     /* d_hidden[k, :] = slope[k] output[:] */
-    kernels->product(n, 1, H, slope, 1, 1, r->output, H, 0,
-                     r->d_hidden + (begin - first) * H, H);
+    kernels->product(n, 1, H, slope, 1, 1, r->output, (size_t)H, 0,
+                     r->d_hidden + (begin - first) * H, (size_t)H);
     d_params[tensor->pair_bias + (size_t)direction] += bias;
     d_params[tensor->odds_weight] += JSP_EDGES_FEATURES_SCALE * odds;
     d_params[tensor->look_ahead_weight] += JSP_EDGES_FEATURES_SCALE * look;
     /* gradient of this direction's `pair_output`, and with its scale of `output` */
     jsp_real *sum = r->output;
-    memset(sum, 0, H * sizeof *sum);
+    memset(sum, 0, (size_t)H * sizeof *sum);
     kernels->rows_weighted_sum(n, H, r->hidden[1] + begin * H, slope, sum);
-    kernels->add(H, sum, d_params + tensor->pair_output + (size_t)direction * H);
+    kernels->add((size_t)H, sum,
+                 d_params + tensor->pair_output + (size_t)(direction * H));
     for (int h = 0; h < H; h++) sum[h] *= OUTPUT_SCALE;
-    kernels->add(H, sum, d_params + tensor->output);
+    kernels->add((size_t)H, sum, d_params + tensor->output);
 }
 
 /* Gradients of embeddings from d_offset, slots walked backwards: the pool of a walk at
@@ -451,23 +513,32 @@ static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
     const jsp_edges_tensors *tensor = &edges->tensor;
     const jsp_edges_slot *slot = &edges->slot[p];
     const jsp_kernels *kernels = jsp_kernels_active();
+    const size_t H = (size_t)r->H;
     for (int t = 0; t < T; t++) {
         int d = r->choice[(size_t)p * (size_t)r->T + (size_t)t];
         if (d < 0) continue;
-        add_scaled(edges->pool_scale, r->d_pool + (size_t)t * H,
+        add_scaled(H, edges->pool_scale, r->d_pool + (size_t)t * H,
                    d_params + tensor->edge_embedding + (size_t)(2 * p + d) * H);
+        if (!edges->is_large) continue;
+        jsp_edges_ends_part(&r->ends, t, r->n_new[(size_t)p * (size_t)r->T + (size_t)t],
+                            d_params);
     }
     for (int d = 0; d < 2; d++) {
         const int parent = d ? slot->b : slot->a, child = d ? slot->a : slot->b;
-        const long begin = r->segment[2 * p + d], after = r->segment[2 * p + d + 1];
-        if (begin == after) continue;
-        jsp_real total[H] = {0};
-        kernels->rows_scatter((int)(after - begin), H,
-                              r->d_offset + (begin - first) * H, r->row_walk + begin,
-                              r->d_pool, total);
+        const long begin = r->segment[2 * p + d];
+        const int n = (int)(r->segment[2 * p + d + 1] - begin);
+        if (!n) continue;
+        const jsp_real *d_offset = r->d_offset + (begin - first) * r->H;
+        const int16_t *walk = r->row_walk + begin;
+        jsp_real total[JSP_EDGES_MAX_HIDDEN] = {0};
+        kernels->rows_scatter(n, r->H, d_offset, walk, r->d_pool, total);
         kernels->add(H, total,
                      d_params + tensor->parent_embedding + (size_t)parent * H);
         kernels->add(H, total, d_params + tensor->child_embedding + (size_t)child * H);
+        if (!edges->is_large) continue;
+        kernels->add(H, total,
+                     d_params + tensor->pair_embedding + (size_t)(2 * p + d) * H);
+        jsp_edges_ends_collect(&r->ends, parent, child, n, d_offset, walk);
     }
 }
 
@@ -475,7 +546,7 @@ static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
 static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int begin,
                            int end, int T, const double *weight, jsp_real *d_params) {
     const long first = r->segment[2 * begin];
-    const int n = (int)(r->segment[2 * end] - first);
+    const int n = (int)(r->segment[2 * end] - first), H = r->H;
     for (int k = 0; k < n; k++) {
         double w = weight[r->row_walk[first + k]];
         r->weighted[k] = (jsp_real)(w * (double)r->slope[first + k]);
@@ -495,11 +566,14 @@ static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int beg
 void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params,
                                 int T, const double *weight, jsp_real *d_params) {
     const int32_t *segment = rollout->segment;
-    memset(rollout->d_pool, 0, (size_t)T * H * sizeof *rollout->d_pool);
+    memset(rollout->d_pool, 0, (size_t)(T * rollout->H) * sizeof *rollout->d_pool);
+    if (rollout->edges->is_large) jsp_edges_ends_clear(&rollout->ends, T);
     for (int end = rollout->edges->n_slots; end > 0;) {
         int begin = end - 1;
         while (begin > 0 && segment[2 * end] - segment[2 * begin] < BLOCK_ROWS) begin--;
         backward_block(rollout, params, begin, end, T, weight, d_params);
         end = begin;
     }
+    for (int t = 0; t < T && rollout->edges->is_large; t++)
+        jsp_edges_ends_part(&rollout->ends, t, -1, d_params);
 }

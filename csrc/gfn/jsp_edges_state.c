@@ -308,3 +308,46 @@ float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int c
     if (n_words == 2) return look_ahead(state, 2, parent, child);
     return look_ahead(state, n_words, parent, child);
 }
+
+/* into[n] = sum over members k of `above` of P(n -> k). Returns all n that count. */
+static jsp_bits chances_into(const jsp_edges_state *state, jsp_bits above,
+                             float *into) {
+    jsp_bits found = jsp_bits_empty();
+    memset(into, 0, (size_t)state->scores->n_variables * sizeof *into);
+    for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
+        const int *candidate = state->scores->node[k].candidate;
+        const float *chance = jsp_edges_state_row(state, k, JSP_EDGES_CACHE_CHANCE);
+        found = jsp_bits_or(found, state->open_parents[k]);
+        for (uint32_t left = state->open[k]; left; left &= left - 1) {
+            int bit = jsp_bits_lowest64(left);
+            into[candidate[bit]] += chance[bit];
+        }
+    }
+    return found;
+}
+
+float jsp_edges_state_detour(const jsp_edges_state *state, int parent, int child) {
+    const int8_t *local_index = state->scores->local_index;
+    const int D = state->scores->n_variables;
+    const jsp_bits above = state->dag.ancestors[parent];
+    const jsp_bits below = state->dag.descendants[child];
+    const jsp_bits ends = jsp_bits_or(above, below);
+    float into[JSP_MAX_VARIABLES], sum = 0;
+    const jsp_bits last = jsp_bits_minus(chances_into(state, above, into), ends);
+    jsp_bits first = jsp_bits_empty(), left = below;
+    for (int c; (c = jsp_bits_pop(&left)) >= 0;)
+        first = jsp_bits_or(first, state->open_children[c]);
+    first = jsp_bits_minus(first, ends);
+    for (int m; (m = jsp_bits_pop(&first)) >= 0;) {
+        jsp_bits on = jsp_bits_and(state->dag.descendants[m], last);
+        if (!jsp_bits_any(on)) continue;
+        const float *chance = jsp_edges_state_row(state, m, JSP_EDGES_CACHE_CHANCE);
+        jsp_bits from = jsp_bits_and(state->open_parents[m], below);
+        float out = 0, on_sum = 0;
+        for (int n; (n = jsp_bits_pop(&on)) >= 0;) on_sum += into[n];
+        for (int c; (c = jsp_bits_pop(&from)) >= 0;)
+            out += chance[local_index[c * D + m]];
+        sum += out * on_sum;
+    }
+    return sum;
+}

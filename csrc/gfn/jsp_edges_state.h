@@ -74,4 +74,9 @@ void jsp_edges_state_refresh(jsp_edges_state *state, jsp_edges_cache *cache);
  * edge child -> parent does not count. */
 float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int child);
 
+/* Number of ways in which parent -> child and two later edges would close a cycle, each
+ * weighed with the chances P of the two: sum of P(c -> m) P(n -> k) over descendants c of
+ * child, ancestors k of parent and descendants n of m, m and n neither of them. */
+float jsp_edges_state_detour(const jsp_edges_state *state, int parent, int child);
+
 #endif

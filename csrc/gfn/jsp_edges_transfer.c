@@ -21,7 +21,8 @@ static void copy_slot(const jsp_real *source, int p, jsp_real *target, int q,
 static int is_of_slots(const jsp_edges *edges, size_t offset) {
     const jsp_edges_tensors *tensor = &edges->tensor;
     return offset == tensor->edge_embedding || offset == tensor->pair_output ||
-           offset == tensor->pair_bias;
+           offset == tensor->pair_bias ||
+           (edges->is_large && offset == tensor->pair_embedding);
 }
 
 void jsp_edges_transfer(const jsp_edges *from, const jsp_real *source,

@@ -354,7 +354,8 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *unused) {
                                   jsp_py_state_copy(1, &size, JSP_PY_REAL, block[k]));
     }
     failed =
-        failed || jsp_py_state_put(dict, "policy", PyLong_FromLong(JSP_EDGES_POLICY)) ||
+        failed ||
+        jsp_py_state_put(dict, "policy", PyLong_FromLong(view.edges->policy)) ||
         jsp_py_state_put(dict, "seed", PyLong_FromUnsignedLongLong(*view.seed)) ||
         jsp_py_state_put(dict, "chains",
                          jsp_py_state_copy(2, chains, NPY_UINT32,
@@ -438,9 +439,9 @@ static int read_seed(PyObject *state, uint64_t *seed) {
 }
 
 /* States without the entry are of version 1. */
-static int check_policy(PyObject *state) {
+static int check_policy(PyObject *state, const jsp_edges *edges) {
     PyObject *value = PyDict_GetItemString(state, "policy");
-    if (value && PyLong_AsLong(value) == JSP_EDGES_POLICY) return 0;
+    if (value && PyLong_AsLong(value) == edges->policy) return 0;
     if (PyErr_Occurred()) return -1;
     PyErr_SetString(PyExc_ValueError,
                     "this policy was trained by a version of jspgfn whose generator "
@@ -456,7 +457,7 @@ static int write_state(jsp_trainer *trainer, PyObject *state) {
     jsp_real *block[N_BLOCKS];
     double number[N_NUMBERS];
     uint64_t seed;
-    if (check_policy(state) < 0) return -1;
+    if (check_policy(state, view->edges) < 0) return -1;
     for (int k = 0; k < N_BLOCKS; k++) {
         source[k] = jsp_py_state_data(state, block_name[k], JSP_PY_REAL, 1, &size);
         if (!source[k]) return -1;

@@ -1,0 +1,421 @@
+/* test_edges_large.c - what the generator does beyond 20 variables only: a problem of 24
+ * variables of which few have candidates, so that all DAGs can be listed. */
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "jsp_edges_ends.h"
+#include "jsp_memory.h"
+#include "jsp_trainer.h"
+
+enum { D = 24, MAX_ACTIVE = 6, STEP = 4, MAX_DAGS = 543, ACTIVE_DAGS = 4 };
+
+/* ---- fixtures -------------------------------------------------------------------- */
+
+/* Variables 0, 4, 8, ... have each other as candidates, with normal scores. With
+ * `requires` the second is a required parent of the first. */
+static jsp_scores *random_scores(int n_active, int requires, uint64_t seed) {
+    int candidates[D][MAX_ACTIVE], counts[D];
+    const int *rows[D];
+    double tables[D][1 << (MAX_ACTIVE - 1)] = {{0}};
+    const double *table[D];
+    jsp_scores *scores = NULL;
+    for (int j = 0; j < D; j++) {
+        counts[j] = 0;
+        for (int i = 0; j % STEP == 0 && j < STEP * n_active && i < n_active; i++) {
+            if (STEP * i != j) candidates[j][counts[j]++] = STEP * i;
+        }
+        rows[j] = candidates[j];
+        table[j] = tables[j];
+        jsp_rng rng;
+        jsp_rng_init(&rng, seed, 0, (uint32_t)j, JSP_RNG_TEST);
+        for (int S = 0; S < 1 << counts[j]; S++) {
+            double value = jsp_rng_normal(&rng);
+            tables[j][S] =
+                requires && j == 0 && !(S & 1)
+                             ? -INFINITY
+                             : value;
+        }
+    }
+    jsp_scores_create_from_tables(D, rows, counts, table, &scores, NULL);
+    return scores;
+}
+
+/* All allowed DAGs over the first 4 active variables; returns their number. */
+static int list_dags(const jsp_scores *scores, uint32_t parents[][D]) {
+    static uint8_t graph[D * D];
+    int n = 0;
+    for (uint32_t code = 0; code < 1u << ACTIVE_DAGS * (ACTIVE_DAGS - 1); code++) {
+        int bit = 0;
+        for (int i = 0; i < ACTIVE_DAGS; i++) {
+            for (int j = 0; j < ACTIVE_DAGS; j++) {
+                graph[STEP * i * D + STEP * j] = i == j ? 0 : code >> bit++ & 1;
+            }
+        }
+        if (jsp_dag_find_cycle(D, 1, graph) >= 0) continue;
+        n += n < MAX_DAGS && jsp_scores_masks_of_graph(scores, graph, parents[n]);
+    }
+    return n;
+}
+
+typedef struct fixture {
+    jsp_scores *scores;
+    jsp_edges *edges;
+    jsp_edges_rollout *rollout;
+    jsp_edges_cache cache;
+    jsp_real *params;
+} fixture;
+
+static int open_fixture(fixture *f, int n_active, int requires, int T) {
+    f->scores = random_scores(n_active, requires, 5);
+    CHECK(f->scores);
+    CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
+    CHECK(f->edges->is_large);
+    CHECK(jsp_edges_rollout_create(f->edges, T, 1, &f->rollout, NULL) == JSP_OK);
+    CHECK(jsp_edges_cache_create(&f->cache, f->scores, 1 << 16, NULL) == JSP_OK);
+    f->params = jsp_memory_alloc(f->edges->layout.size, sizeof *f->params);
+    CHECK(f->params);
+    jsp_params_fill(&f->edges->layout, 3, f->params);
+    jsp_rng rng;
+    jsp_rng_init(&rng, 77, 0, 0, JSP_RNG_TEST);
+    for (size_t m = 0; m < f->edges->layout.size; m++)
+        f->params[m] += (jsp_real)(0.2 * jsp_rng_normal(&rng));
+    return 0;
+}
+
+static void close_fixture(fixture *f) {
+    jsp_memory_free(f->params);
+    jsp_edges_cache_destroy(&f->cache);
+    jsp_edges_rollout_destroy(f->rollout);
+    jsp_edges_destroy(f->edges);
+    jsp_scores_destroy(f->scores);
+}
+
+/* ---- log q ----------------------------------------------------------------------- */
+
+/* Whatever the parameters, log q sums to 1 over all allowed DAGs. */
+static int check_sum(int requires, int n_expected) {
+    static uint32_t parents[MAX_DAGS][D];
+    static jsp_edges_walk walk[MAX_DAGS];
+    fixture f;
+    CHECK(open_fixture(&f, ACTIVE_DAGS, requires, MAX_DAGS) == 0);
+    const int n = list_dags(f.scores, parents);
+    CHECK(n == n_expected);
+    for (int s = 0; s < n; s++) walk[s] = (jsp_edges_walk){.target = parents[s]};
+    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, n, walk);
+    double sum = 0;
+    for (int s = 0; s < n; s++) {
+        CHECK(isfinite(walk[s].log_q));
+        sum += exp(walk[s].log_q);
+    }
+    CHECK_NEAR(sum, 1, 1e-9);
+    close_fixture(&f);
+    return 0;
+}
+
+static int test_sum_to_one(void) {
+    CHECK(check_sum(0, 543) == 0);
+    CHECK(check_sum(1, 168) == 0); /* those with a given edge */
+    return 0;
+}
+
+/* A free walk and the forced walk along its graph agree to the last bit, alone or in a
+ * group. */
+static int test_free_equals_forced(void) {
+    enum { T = 30 };
+    static double uniform[T][MAX_ACTIVE * MAX_ACTIVE];
+    static uint32_t drawn[T][D];
+    double log_q[T];
+    jsp_edges_walk walk[T] = {{0}};
+    fixture f;
+    CHECK(open_fixture(&f, MAX_ACTIVE, 1, T) == 0);
+    for (int t = 0; t < T; t++) {
+        jsp_rng rng;
+        jsp_rng_init(&rng, 9, 0, (uint32_t)t, JSP_RNG_TEST);
+        jsp_rng_fill_uniform(&rng, f.edges->n_slots, uniform[t]);
+        walk[t].uniform = uniform[t];
+    }
+    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, T, walk);
+    for (int t = 0; t < T; t++) {
+        memcpy(drawn[t], walk[t].chosen, sizeof drawn[t]);
+        log_q[t] = walk[t].log_q;
+    }
+    for (int t = 0; t < T; t++) {
+        jsp_edges_walk alone = {.target = drawn[t]};
+        jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, 1, &alone);
+        CHECK(alone.log_q == log_q[t]);
+    }
+    close_fixture(&f);
+    return 0;
+}
+
+/* ---- sums over ancestors and descendants ----------------------------------------- */
+
+/* sum[x] over all pairs of the graph, from its closure. */
+static double direct_sum(const jsp_dag *dag, const jsp_real *params, size_t below,
+                         int W, int x, int w) {
+    double sum = 0;
+    for (int k = 0; k < D; k++) {
+        if (k == x) continue;
+        if (jsp_bits_has(dag->ancestors[x], k)) sum += (double)params[k * W + w];
+        if (jsp_bits_has(dag->descendants[x], k))
+            sum += (double)params[below + (size_t)(k * W + w)];
+    }
+    return sum;
+}
+
+/* Sums along random edges, from a graph that has some already, against their definition;
+ * the backward pass against the transpose of it. */
+static int test_ends(void) {
+    enum { W = 4, T = 3, EDGES = 30 };
+    static jsp_real params[2 * D * W], gradient[2 * D * W];
+    const size_t below = (size_t)D * W;
+    jsp_edges_ends ends;
+    jsp_dag_batch batch;
+    jsp_rng rng;
+    jsp_rng_init(&rng, 4, 0, 0, JSP_RNG_TEST);
+    for (int m = 0; m < 2 * D * W; m++) params[m] = (jsp_real)jsp_rng_normal(&rng);
+    CHECK(jsp_edges_ends_create(&ends, D, W, 0, below, T, 1, NULL) == JSP_OK);
+    CHECK(jsp_dag_batch_create(&batch, T, D, 0, NULL) == JSP_OK);
+    jsp_edges_ends_clear(&ends, T);
+    for (int t = 0; t < T; t++) {
+        jsp_dag *dag = &batch.dag[t];
+        int n_new = 0;
+        if (t) jsp_dag_add(dag, 1, 0);
+        jsp_edges_ends_start(&ends, params, t, dag);
+        for (int e = 0; e < EDGES; e++) {
+            const int j = (int)(jsp_rng_uniform(&rng) * D);
+            const int i = (int)(jsp_rng_uniform(&rng) * D);
+            if (!jsp_bits_has(jsp_dag_legal_parents(dag, j), i)) continue;
+            n_new += jsp_edges_ends_join(&ends, params, t, dag, i, j);
+            jsp_dag_add(dag, i, j);
+        }
+        for (int x = 0; x < D; x++) {
+            for (int w = 0; w < W; w++) {
+                CHECK_NEAR(jsp_edges_ends_of(&ends, ends.sum, t, x)[w],
+                           direct_sum(dag, params, below, W, x, w), 1e-5);
+                jsp_edges_ends_of(&ends, ends.d_sum, t, x)[w] =
+                    params[(x * W + w + 7 * t) % (2 * D * W)];
+            }
+        }
+        /* <d_sum, sum(params)> = <gradient, params>, both linear */
+        double expected = 0, found = 0;
+        memset(gradient, 0, sizeof gradient);
+        jsp_edges_ends_part(&ends, t, n_new, gradient);
+        CHECK(ends.n_journal[t] == (t > 0));
+        jsp_edges_ends_part(&ends, t, -1, gradient);
+        for (int m = 0; m < D * W; m++) {
+            expected += (double)jsp_edges_ends_of(&ends, ends.sum, t, 0)[m] *
+                        (double)jsp_edges_ends_of(&ends, ends.d_sum, t, 0)[m];
+        }
+        for (int m = 0; m < 2 * D * W; m++)
+            found += (double)gradient[m] * (double)params[m];
+        CHECK_NEAR(found, expected, 1e-3);
+    }
+    jsp_dag_batch_destroy(&batch);
+    jsp_edges_ends_destroy(&ends);
+    return 0;
+}
+
+/* ---- detours --------------------------------------------------------------------- */
+
+/* Chance of the open edge i -> j, 0 when it is not open. */
+static double chance_of(const jsp_edges_state *state, int i, int j) {
+    const int bit = state->scores->local_index[i * D + j];
+    if (bit < 0 || !(state->open[j] >> bit & 1)) return 0;
+    return (double)jsp_edges_state_row(state, j, JSP_EDGES_CACHE_CHANCE)[bit];
+}
+
+/* The definition, word by word. */
+static double slow_detour(const jsp_edges_state *state, int parent, int child) {
+    const jsp_dag *dag = &state->dag;
+    const jsp_bits above = dag->ancestors[parent], below = dag->descendants[child];
+    const jsp_bits ends = jsp_bits_or(above, below);
+    double sum = 0;
+    for (int m = 0; m < D; m++) {
+        for (int n = 0; n < D; n++) {
+            if (jsp_bits_has(ends, m) || jsp_bits_has(ends, n)) continue;
+            if (!jsp_bits_has(dag->descendants[m], n)) continue;
+            for (int c = 0; c < D; c++) {
+                for (int k = 0; k < D; k++) {
+                    if (!jsp_bits_has(below, c) || !jsp_bits_has(above, k)) continue;
+                    sum += chance_of(state, c, m) * chance_of(state, n, k);
+                }
+            }
+        }
+    }
+    return sum;
+}
+
+/* At every step of random walks, for all open edges. */
+static int test_detour(void) {
+    fixture f;
+    CHECK(open_fixture(&f, MAX_ACTIVE, 0, 1) == 0);
+    char *memory = jsp_memory_alloc(jsp_edges_state_size(f.scores), 1);
+    jsp_edges_state state;
+    jsp_rng rng;
+    int n_positive = 0;
+    CHECK(memory);
+    jsp_rng_init(&rng, 8, 0, 0, JSP_RNG_TEST);
+    for (int round = 0; round < 20; round++) {
+        jsp_edges_state_init(&state, f.scores, memory);
+        jsp_edges_state_copy(&state, &f.edges->initial);
+        for (int p = 0; p < f.edges->n_slots; p++) {
+            const jsp_edges_slot *slot = &f.edges->slot[p];
+            for (int pair = 0; pair < MAX_ACTIVE * MAX_ACTIVE; pair++) {
+                const int i = pair / MAX_ACTIVE * STEP, j = pair % MAX_ACTIVE * STEP;
+                if (i == j || chance_of(&state, i, j) == 0) continue;
+                const double expected = slow_detour(&state, i, j);
+                CHECK_NEAR(jsp_edges_state_detour(&state, i, j), expected, 1e-5);
+                n_positive += expected > 0;
+            }
+            const int is_open = state.open[slot->b] >> slot->bit_ab & 1;
+            if (is_open && jsp_rng_uniform(&rng) < 0.4)
+                jsp_edges_state_add(&state, slot->a, slot->b);
+            jsp_edges_state_close(&state, slot->b, slot->bit_ab);
+            jsp_edges_state_close(&state, slot->a, slot->bit_ba);
+            jsp_edges_state_refresh(&state, &f.cache);
+        }
+    }
+    CHECK(n_positive > 500);
+    jsp_memory_free(memory);
+    close_fixture(&f);
+    return 0;
+}
+
+/* ---- gradients ------------------------------------------------------------------- */
+
+#ifdef JSP_REAL_DOUBLE
+
+enum { GRADIENT_T = 16 };
+
+/* sum_t weight[t] log q(target t) */
+static double weighted_log_q(fixture *f, uint32_t parents[][D], const double *weight) {
+    jsp_edges_walk walk[GRADIENT_T] = {{0}};
+    double sum = 0;
+    for (int t = 0; t < GRADIENT_T; t++) walk[t].target = parents[t * 37 % 168];
+    jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, GRADIENT_T, walk);
+    for (int t = 0; t < GRADIENT_T; t++) sum += weight[t] * walk[t].log_q;
+    return sum;
+}
+
+/* The backward pass, with a required edge, against central differences along random
+ * directions of each tensor. */
+static int test_gradient(void) {
+    static uint32_t parents[MAX_DAGS][D];
+    double weight[GRADIENT_T];
+    fixture f;
+    CHECK(open_fixture(&f, ACTIVE_DAGS, 1, GRADIENT_T) == 0);
+    CHECK(list_dags(f.scores, parents) == 168);
+    const size_t size = f.edges->layout.size;
+    jsp_real *gradient = jsp_memory_alloc(size, sizeof *gradient);
+    jsp_real *direction = jsp_memory_alloc(size, sizeof *direction);
+    jsp_rng rng;
+    jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
+    for (int t = 0; t < GRADIENT_T; t++) weight[t] = jsp_rng_normal(&rng);
+    weighted_log_q(&f, parents, weight);
+    jsp_edges_rollout_backward(f.rollout, f.params, GRADIENT_T, weight, gradient);
+    for (int k = 0; k < f.edges->layout.n_tensors; k++) {
+        const jsp_params_tensor *tensor = &f.edges->layout.tensor[k];
+        const size_t end =
+            tensor->offset + (size_t)(tensor->shape[0] * tensor->shape[1]);
+        double expected = 0, scale = 0, step = 1e-6;
+        for (size_t m = tensor->offset; m < end; m++) {
+            direction[m] = jsp_rng_normal(&rng);
+            expected += direction[m] * gradient[m];
+            scale += fabs(direction[m] * gradient[m]);
+        }
+        for (size_t m = tensor->offset; m < end; m++)
+            f.params[m] += step * direction[m];
+        double above = weighted_log_q(&f, parents, weight);
+        for (size_t m = tensor->offset; m < end; m++)
+            f.params[m] -= 2 * step * direction[m];
+        double below = weighted_log_q(&f, parents, weight);
+        for (size_t m = tensor->offset; m < end; m++)
+            f.params[m] += step * direction[m];
+        CHECK(scale > 1e-3); /* every tensor takes part */
+        CHECK_NEAR((above - below) / (2 * step), expected, 1e-6 * scale);
+    }
+    jsp_memory_free(gradient);
+    jsp_memory_free(direction);
+    close_fixture(&f);
+    return 0;
+}
+
+#endif
+
+/* ---- trainer --------------------------------------------------------------------- */
+
+/* Metrics and draws after training are the same bits for any number of threads. */
+static int test_threads_same_bits(void) {
+    enum { UPDATES = 12, DRAWS = 70 };
+    static jsp_trainer_metrics metrics[2][UPDATES];
+    static uint32_t parents[2][DRAWS * D];
+    double log_q[2][DRAWS], log_reward[DRAWS];
+    const int n_threads[] = {1, 2, 3, 8};
+    jsp_scores *scores = random_scores(MAX_ACTIVE, 1, 21);
+    for (int k = 0; k < 4; k++) {
+        const int at = k > 0;
+        jsp_trainer_config config = {
+            .batch_size = 12,
+            .seed = 11,
+            .n_threads = n_threads[k],
+        };
+        config.schedule = (jsp_schedule){.n_updates = UPDATES,
+                                         .likelihood_fraction = 0.5,
+                                         .learning_rate = 2e-3};
+        jsp_trainer_tuning_default(config.batch_size, D, &config.tuning);
+        config.tuning.chain_moves = 50;
+        jsp_trainer *trainer;
+        long n_done;
+        CHECK(jsp_trainer_create(scores, &config, &trainer, NULL) == JSP_OK);
+        CHECK(jsp_trainer_step(trainer, UPDATES, 0, metrics[at], &n_done, NULL) ==
+              JSP_OK);
+        CHECK(jsp_trainer_draws_sample(trainer, DRAWS, 4, 0, n_threads[k], parents[at],
+                                       log_q[at], log_reward, NULL) == JSP_OK);
+        CHECK(!memcmp(metrics[0], metrics[at], sizeof metrics[0]));
+        CHECK(!memcmp(parents[0], parents[at], sizeof parents[0]));
+        CHECK(!memcmp(log_q[0], log_q[at], sizeof log_q[0]));
+        jsp_trainer_destroy(trainer);
+    }
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
+/* Every allocation fails once: an error, and nothing is left behind. */
+static int test_failing_allocations(void) {
+    fixture f;
+    jsp_error error;
+    CHECK(open_fixture(&f, ACTIVE_DAGS, 0, 2) == 0);
+    const long before = jsp_memory_live();
+    jsp_edges_rollout *rollout = NULL;
+    int n_failures = 0;
+    for (long n = 1; n < 200; n++, n_failures++) {
+        jsp_memory_fail_at(n);
+        jsp_status status = jsp_edges_rollout_create(f.edges, 4, 1, &rollout, &error);
+        jsp_memory_fail_at(0);
+        if (status == JSP_OK) break;
+        CHECK(status == JSP_ERROR_MEMORY);
+        CHECK(rollout == NULL && jsp_memory_live() == before);
+    }
+    CHECK(rollout && n_failures > 20);
+    jsp_edges_rollout_destroy(rollout);
+    CHECK(jsp_memory_live() == before);
+    close_fixture(&f);
+    return 0;
+}
+
+int main(void) {
+    static const check_test tests[] = {
+        {"sum_to_one", test_sum_to_one},
+        {"free_equals_forced", test_free_equals_forced},
+        {"ends", test_ends},
+        {"detour", test_detour},
+#ifdef JSP_REAL_DOUBLE
+        {"gradient", test_gradient},
+#endif
+        {"threads_same_bits", test_threads_same_bits},
+        {"failing_allocations", test_failing_allocations},
+    };
+    return CHECK_RUN(tests);
+}
