@@ -246,7 +246,7 @@ static jsp_status run(draw_job *job, int n_threads, jsp_error *error) {
         if (status == JSP_OK && jsp_pulse_stopped(job->pulse)) {
             status = jsp_status_set(error, JSP_INTERRUPTED, "draws were not finished");
         }
-        add_densities(job);
+        if (status == JSP_OK) add_densities(job);
     }
     jsp_memory_free(job->density);
     jsp_memory_free(job->edges_before);
