@@ -1,12 +1,12 @@
 /* jsp_draws.c - parameters of many graphs.
  *
  * Every draw has a stream of its own, so the order of work is free. Models whose draws share
- * work given a parent set (jsp_model.h, prepare) take all draws of one (node, set) together;
- * the others take the graphs one by one. */
+ * work given a parent set (jsp_model.h, prepare) take all draws of one (node, set) together,
+ * which a hash table finds; sorting a million graphs took seconds. The others take the graphs
+ * one by one. */
 #include "jsp_draws.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "jsp_bits.h"
@@ -16,13 +16,7 @@
 /* Graphs per task of models that share nothing. */
 #define GROUP 64
 #define POLL 8
-
-/* Node j of graph s with its parents. */
-typedef struct member {
-    jsp_bits set;
-    int node;
-    long s;
-} member;
+#define POLL_LISTING 1024 /* graphs */
 
 typedef struct draw_job {
     const jsp_model_setup *setup;
@@ -38,8 +32,11 @@ typedef struct draw_job {
     double *tables;
     int32_t *edges_before; /* [n, D] edges of a graph in the rows before each one */
     double *density;       /* [n, D] of each node */
-    member *members;       /* [n D] sorted by node and set; NULL = graph by graph */
-    long *first;           /* [n_tasks + 1] members of each task */
+    /* Node j of graph s is member s D + j; a task is a list of members of one node with one
+     * set. NULL where the graphs are taken one by one. */
+    jsp_bits *set; /* [n D] */
+    long *next;    /* [n D] next member of the list, or -1 */
+    long *first;   /* [n_tasks] */
     long n_tasks;
     jsp_pulse *pulse;   /* or NULL */
     atomic_long n_done; /* nodes of graphs */
@@ -150,57 +147,79 @@ static void draw_members(void *context, int task, int worker) {
     draw_job *job = context;
     const jsp_model *model = job->setup->model;
     const int D = jsp_data_n_variables(job->setup->data);
-    const member *first = &job->members[job->first[task]];
-    const long n = job->first[task + 1] - job->first[task];
+    const long first = job->first[task];
+    const int node = (int)(first % D);
     jsp_error *error = &job->error[task];
     int parents[JSP_MAX_VARIABLES];
     void *prepared;
     (void)worker;
     if (is_stopped(job, 0)) return;
-    int n_parents = find_parents(D, job->graphs, first->s, first->node, parents);
-    if (refuse_parents(first->node, n_parents, error)) return;
+    int n_parents = find_parents(D, job->graphs, first / D, node, parents);
+    if (refuse_parents(node, n_parents, error)) return;
     error->code =
-        model->prepare(job->setup, first->node, n_parents, parents, &prepared, error);
+        model->prepare(job->setup, node, n_parents, parents, &prepared, error);
     if (error->code != JSP_OK) return;
-    for (long k = 0; k < n && error->code == JSP_OK && !is_stopped(job, k); k++) {
-        error->code = draw_node(job, first[k].s, first->node, n_parents, parents,
-                                prepared, error);
+    long n = 0;
+    for (long m = first; m >= 0 && !is_stopped(job, n); m = job->next[m], n++) {
+        error->code = draw_node(job, m / D, node, n_parents, parents, prepared, error);
+        if (error->code != JSP_OK) break;
     }
     model->release(prepared);
     atomic_fetch_add(&job->n_done, n);
 }
 
-static int compare_sets(const member *a, const member *b) {
-    if (a->node != b->node) return a->node < b->node ? -1 : 1;
-    return memcmp(&a->set, &b->set, sizeof a->set);
+static size_t hash(int node, jsp_bits set, int n_bits) {
+    const uint64_t factor = 0x9E3779B97F4A7C15u;
+    uint64_t h = (uint64_t)node;
+    for (int k = 0; k < JSP_BITS_WORDS; k++) {
+        h = (h ^ set.word[k]) * factor;
+        h ^= h >> 32;
+    }
+    return (size_t)(h * factor >> (64 - n_bits));
 }
 
-static int compare_members(const void *left, const void *right) {
-    const member *a = left, *b = right;
-    int order = compare_sets(a, b);
-    return order ? order : (a->s > b->s) - (a->s < b->s);
+/* Puts member m in front of the list of its node and set, or begins one.
+ *   table [2^n_bits] task + 1, 0 = free; never full */
+static void add_member(draw_job *job, int D, long m, int32_t *table, int n_bits) {
+    const size_t last = ((size_t)1 << n_bits) - 1;
+    const int node = (int)(m % D);
+    size_t at = hash(node, job->set[m], n_bits);
+    for (; table[at]; at = (at + 1) & last) {
+        long *first = &job->first[table[at] - 1];
+        if (*first % D != node || !jsp_bits_equal(job->set[*first], job->set[m]))
+            continue;
+        job->next[m] = *first;
+        *first = m;
+        return;
+    }
+    job->next[m] = -1;
+    job->first[job->n_tasks++] = m;
+    table[at] = (int32_t)job->n_tasks;
 }
 
-static void list_members(draw_job *job) {
+/* Fills set, next, first and n_tasks. */
+static jsp_status list_members(draw_job *job, jsp_error *error) {
     const int D = jsp_data_n_variables(job->setup->data);
-    const long n_members = job->n * D;
+    int n_bits = 1;
+    while ((long)1 << n_bits < 2 * job->n * D) n_bits++;
+    int32_t *table = jsp_memory_alloc((size_t)1 << n_bits, sizeof *table);
+    if (!table) {
+        return jsp_status_no_memory(error, sizeof *table << n_bits, "parent sets");
+    }
+    job->n_tasks = 0;
     for (long s = 0; s < job->n; s++) {
+        if (s % POLL_LISTING == 0 && jsp_pulse_stops(job->pulse, 0)) break;
         for (int j = 0; j < D; j++) {
             int parents[JSP_MAX_VARIABLES];
             int n_parents = find_parents(D, job->graphs, s, j, parents);
-            member *m = &job->members[s * D + j];
-            *m = (member){.set = jsp_bits_empty(), .node = j, .s = s};
-            for (int k = 0; k < n_parents; k++) jsp_bits_add(&m->set, parents[k]);
+            jsp_bits *set = &job->set[s * D + j];
+            *set = jsp_bits_empty();
+            for (int k = 0; k < n_parents; k++) jsp_bits_add(set, parents[k]);
+            add_member(job, D, s * D + j, table, n_bits);
         }
     }
-    qsort(job->members, (size_t)n_members, sizeof *job->members, compare_members);
-    job->n_tasks = 0;
-    for (long k = 0; k < n_members; k++) {
-        if (k > 0 && compare_sets(&job->members[k - 1], &job->members[k]) == 0)
-            continue;
-        job->first[job->n_tasks++] = k;
-    }
-    job->first[job->n_tasks] = n_members;
+    jsp_memory_free(table);
+    return JSP_OK;
 }
 
 static jsp_status refuse_memory(size_t numbers, jsp_error *error) {
@@ -215,10 +234,12 @@ static jsp_status share_work(draw_job *job, jsp_error *error) {
     count_rows(job, jsp_data_n_variables(job->setup->data));
     job->n_tasks = (job->n + GROUP - 1) / GROUP;
     if (job->setup->model->prepare) {
-        job->members = jsp_memory_alloc(n, sizeof *job->members);
-        job->first = jsp_memory_alloc(n + 1, sizeof *job->first);
-        if (!job->members || !job->first) return refuse_memory(4 * n, error);
-        list_members(job);
+        job->set = jsp_memory_alloc(n, sizeof *job->set);
+        job->next = jsp_memory_alloc(n, sizeof *job->next);
+        job->first = jsp_memory_alloc(n, sizeof *job->first);
+        if (!job->set || !job->next || !job->first) return refuse_memory(4 * n, error);
+        jsp_status status = list_members(job, error);
+        if (status != JSP_OK) return status;
     }
     job->error = jsp_memory_alloc((size_t)job->n_tasks, sizeof *job->error);
     return job->error ? JSP_OK : refuse_memory((size_t)job->n_tasks, error);
@@ -236,7 +257,7 @@ static jsp_status run(draw_job *job, int n_threads, jsp_error *error) {
     jsp_status status = share_work(job, error);
     if (status == JSP_OK) {
         jsp_parallel_for(n_threads, (int)job->n_tasks,
-                         job->members ? draw_members : draw_graphs, job);
+                         job->set ? draw_members : draw_graphs, job);
         for (long task = 0; task < job->n_tasks && status == JSP_OK; task++) {
             status = job->error[task].code;
             if (status != JSP_OK) {
@@ -250,7 +271,8 @@ static jsp_status run(draw_job *job, int n_threads, jsp_error *error) {
     }
     jsp_memory_free(job->density);
     jsp_memory_free(job->edges_before);
-    jsp_memory_free(job->members);
+    jsp_memory_free(job->set);
+    jsp_memory_free(job->next);
     jsp_memory_free(job->first);
     jsp_memory_free(job->error);
     return status;

@@ -76,7 +76,8 @@ class Work:
         elif self.name == "density":
             est.log_prob(est.sample(10_000, random_state=1).graphs)
         elif self.name in FITTED:
-            est.sample(100_000)
+            while True:
+                est.sample(100_000)
         elif self.name in TRAINED and self.is_begun:
             est.resume(n_iter=LONG)
         elif self.name == "chain" and self.is_begun:
