@@ -151,6 +151,14 @@ class Problem:
         return sum(2.0**count for count in counts) * BYTES_PER_PARENT_SET
 
     @property
+    def moment_bytes(self) -> float:
+        """Of moments by variable, twice while they are made; small without a mask."""
+        if self.mask is None:
+            return 0.0
+        n_sets = min(int(self.mask.any(axis=0).sum()) + 1, self.n_variables)
+        return 16.0 * n_sets * self.n_variables**2
+
+    @property
     def edge_log_odds(self) -> NDArray[np.float64] | None:
         """Of the prior, with -inf for forbidden edges; None when all are 0."""
         odds = self.graph_prior.edge_log_odds
@@ -309,9 +317,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         )
         check_noise_scale(model, problem.preprocessing, table, mask)
         check_memory(
-            problem.n_bytes,
+            problem.n_bytes + problem.moment_bytes,
             f"tables of {max(problem.candidates.counts)} candidate parents per variable",
-            "set candidates to a smaller number",
+            "set candidates to a smaller number (max_parents makes tables no smaller)",
         )
         return problem
 

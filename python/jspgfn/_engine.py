@@ -65,16 +65,24 @@ BYTES_OF_CACHE = 2**23
 SHARDS = 8  # of an update, each with a gradient of its own
 
 
+def count_pairs(candidates: Sequence[Sequence[int]]) -> int:
+    """Unordered pairs of variables one of which may be a parent of the other."""
+    return len(
+        {frozenset((i, j)) for j, parents in enumerate(candidates) for i in parents}
+    )
+
+
 def training_bytes(
-    candidates: Sequence[Sequence[int]], batch_size: int, n_threads: int
+    counts: Sequence[int], n_pairs: int, batch_size: int, n_threads: int
 ) -> float:
-    """Memory of the trainer of "edges", about: walks, network with gradients, caches."""
-    D = len(candidates)
-    directed = sum(map(len, candidates))
-    pairs = {frozenset((i, j)) for j, parents in enumerate(candidates) for i in parents}
-    n_parameters = len(pairs) * 2 * (2 * 32 + 1) + 64 * D + 2000
-    state = D * (16 * max(map(len, candidates), default=0) + 200)
-    walks = 2 * batch_size * (directed * BYTES_PER_OPTION + state + 8 * len(pairs))
+    """Memory of the trainer of "edges", about: walks, network with gradients, caches.
+
+    counts : candidates of each variable
+    """
+    D = len(counts)
+    n_parameters = n_pairs * 2 * (2 * 32 + 1) + 64 * D + 2000
+    state = D * (16 * max(counts, default=0) + 6 * 64 + 100)
+    walks = 2 * batch_size * (sum(counts) * BYTES_PER_OPTION + state + 8 * n_pairs)
     return walks + 4 * (SHARDS + 5) * n_parameters + n_threads * BYTES_OF_CACHE
 
 

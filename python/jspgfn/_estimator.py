@@ -31,6 +31,7 @@ from ._engine import (
     UNLIMITED,
     Engine,
     Plan,
+    count_pairs,
     default_n_iter,
     first_good,
     held_interrupts,
@@ -61,6 +62,7 @@ from ._validation import (
     check_choice,
     check_flag,
     check_integer,
+    check_memory,
     check_real,
     check_seed,
     count_bytes,
@@ -550,6 +552,14 @@ class JSPGFN(ScoreEstimator):
             check_batch(batch_size, more)
         else:
             self._check_unused()
+            counts = problem.candidates.counts
+            n_bytes = training_bytes(counts, sum(counts), batch_size, problem.n_threads)
+            check_memory(
+                problem.n_bytes + problem.moment_bytes + n_bytes,
+                f"tables and training of {problem.n_variables} variables with "
+                f"{max(counts)} candidate parents",
+                "set candidates or batch_size to a smaller number",
+            )
         return Training(
             n_iter=by_default if no_limit else n_iter,
             max_time=max_time,
@@ -583,7 +593,12 @@ class JSPGFN(ScoreEstimator):
         n_threads = self._tables.n_threads
         memory = ""
         if training.engine is Engine:
-            n_bytes = training_bytes(self.candidates_, training.batch_size, n_threads)
+            n_bytes = training_bytes(
+                list(map(len, self.candidates_)),
+                count_pairs(self.candidates_),
+                training.batch_size,
+                n_threads,
+            )
             memory = f"; about {count_bytes(n_bytes)}"
         return (
             f"{updates}; batches of {batch}; "

@@ -68,3 +68,13 @@ def test_chains_of_many_variables_are_right():
 def test_the_published_method_names_its_limit(data):
     with pytest.raises(ValueError, match=r"at most 128 variables, got 200"):
         jspgfn.JSPGFN("linear", generator="gnn", n_iter=1).fit(data)
+
+
+def test_memory_of_a_fit_is_refused_before_work(data, monkeypatch):
+    from jspgfn import _validation
+
+    monkeypatch.setattr(_validation, "available_memory", lambda: 50e6)
+    with pytest.raises(ValueError, match=r"training of 200 variables .* batch_size"):
+        jspgfn.JSPGFN("nig", candidates=8, batch_size=64).fit(data)
+    with pytest.raises(ValueError, match=r"max_parents makes tables no smaller"):
+        jspgfn.JSPGFN("nig", candidates=20, max_parents=2).fit(data)
