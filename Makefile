@@ -38,9 +38,10 @@ pytest: $(VENV)/.installed-dev ## the Python tests; PYTEST_ARGS="-k name" select
 # The extension is built once more, with sanitizers, into a folder of its own. CPython does not
 # free everything at its end, so leaks are looked for by the tests themselves
 # (_core.live_allocations). Exceptions of the C++ in matplotlib need their library loaded from
-# the start. ASAN_ARGS selects other tests.
+# the start. Left out are texts and what must keep to a time. ASAN_ARGS selects other tests.
 ASAN_ARGS ?= tests/unit tests/twins tests/fuzz tests/statistical/test_faults.py \
-	--deselect tests/unit/test_repository.py --deselect tests/unit/test_documentation.py
+	--deselect tests/unit/test_repository.py --deselect tests/unit/test_documentation.py \
+	--deselect tests/unit/test_bench_suite.py
 ASAN_BUILD := build/asan/lib
 asan: $(VENV)/.installed-dev ## the Python tests on an extension with address and UB sanitizers
 	JSPGFN_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib $(ASAN_BUILD) \

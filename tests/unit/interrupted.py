@@ -1,7 +1,7 @@
 """Works until told to stop, over and over, and reports how the interruptions went.
 
 Run by test_interruption.py:  interrupted.py WORK,WORK,... N_SIGNALS, or
-interrupted.py save PATH.
+interrupted.py save PATH N_KILLS.
 A process of its own sends the signals, so that this one has no threads but those of the
 core. After each interruption the object is used, and in the end the work is done without
 interruption and compared.
@@ -163,18 +163,36 @@ def main(name, n_signals):
     }
 
 
-def save_for_ever(path):
+def save_for_ever(path, few, many):
+    """In a process of its own."""
+    try:
+        while True:
+            many.save(path)
+            few.save(path)
+    finally:
+        os._exit(1)
+
+
+def kill_while_saving(path, n_kills):
+    """Children that save are killed; how often the file had which number of draws."""
     exact = jspgfn.ExactPosterior(random_state=0).fit(data(4, 50))
     few, many = exact.sample(1000), exact.sample(20_000)
-    print("saving", flush=True)
-    while True:
-        many.save(path)
-        few.save(path)
+    few.save(path)
+    rng, found = np.random.default_rng(0), {1000: 0, 20_000: 0}
+    for _ in range(n_kills):
+        child = os.fork()
+        if child == 0:
+            save_for_ever(path, few, many)
+        time.sleep(0.1 * rng.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found[len(jspgfn.load(path))] += 1
+    return found
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "save":
-        save_for_ever(sys.argv[2])
+        print(json.dumps(kill_while_saving(sys.argv[2], int(sys.argv[3]))))
     else:
         for name in sys.argv[1].split(","):
             print(json.dumps(main(name, int(sys.argv[2]))), flush=True)

@@ -2,17 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import jspgfn
-from long import LONG, short_or_long
+from long import short_or_long
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals"),
@@ -43,24 +40,14 @@ def test_ctrl_c_at_random_moments():
         assert report["slowest"] < 20
 
 
-@pytest.mark.skipif(not LONG, reason="test_files.py has a short version")
 def test_killed_while_saving(tmp_path):
     """Killed at any moment, there is the old file or the new one, whole."""
-    path = tmp_path / "file"
-    sim = jspgfn.simulate.linear_gaussian(n_variables=4, n_samples=50, random_state=0)
-    exact = jspgfn.ExactPosterior(random_state=0).fit(sim.X)
-    exact.sample(1000).save(path)
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), "save", str(path)], stdout=subprocess.PIPE
-        )
-        process.stdout.readline()
-        time.sleep(0.1 * rng.random())
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        assert len(jspgfn.load(path)) in (1000, 20_000)
+    n_kills = short_or_long(20, 200)
+    command = [sys.executable, str(PROGRAM), "save", str(tmp_path / "file")]
+    found = json.loads(subprocess.check_output([*command, str(n_kills)], timeout=600))
+    print(found)
+    assert sum(found.values()) == n_kills
+    assert all(found.values())
 
 
 @pytest.fixture
