@@ -46,6 +46,8 @@ COLUMNS = [
     "reference_e_shd",
     *("calibration", "date", "processor", "simd", "jspgfn", "info"),
 ]
+# of them, those that only the method itself can tell
+TOLD = ("log_density", "updates", "gap", "r_hat", "tv_of_policy")
 CHAIN_SECONDS = {"short": 10, "wide": 60, "grid": 60, "budgets": 60}
 
 
@@ -206,8 +208,7 @@ def one_run(loaded, name, method, budget, seed, run=methods.run_apart):
         result = run(method, task)
     except methods.Skipped as reason:
         return {**row, "status": "skipped", "reason": str(reason)}
-    columns = [key for key in result.info if key in COLUMNS]
-    row.update({key: result.info.pop(key) for key in columns})
+    row.update({key: result.info.pop(key) for key in TOLD if key in result.info})
     row.update(
         status="ok",
         cpu_seconds=result.cpu_seconds,
