@@ -58,10 +58,9 @@ def default_n_iter(n_variables: int) -> int:
     return 4000 + 100 * n_variables
 
 
-# Bytes that one option of a recorded walk takes: 24 inputs, 2 x 32 activations, slope,
-# number of the walk (csrc/gfn/jsp_edges_rollout.c); bytes of the cache of odds per thread.
-BYTES_PER_OPTION = 4 * (24 + 2 * 32 + 1) + 2
-BYTES_OF_CACHE = 2**23
+BYTES_OF_CACHE = 2**23  # of odds, per thread
+# beyond this many variables "edges" has its larger network (csrc/gfn/jsp_edges.c)
+SMALL_VARIABLES = 20
 SHARDS = 8  # of an update, each with a gradient of its own
 
 
@@ -80,9 +79,17 @@ def training_bytes(
     counts : candidates of each variable
     """
     D = len(counts)
-    n_parameters = n_pairs * 2 * (2 * 32 + 1) + 64 * D + 2000
+    is_large = D > SMALL_VARIABLES
+    width, vectors_per_pair = (64, 3) if is_large else (32, 2)
+    n_parameters = n_pairs * 2 * (vectors_per_pair * width + 1) + 2 * width * D
+    n_parameters += width * (width + 24)
     state = D * (16 * max(counts, default=0) + 6 * 64 + 100)
-    walks = 2 * batch_size * (sum(counts) * BYTES_PER_OPTION + state + 8 * n_pairs)
+    if is_large:  # sums over ancestors and descendants, journal (jsp_edges_ends.c)
+        n_parameters += 4 * width * D
+        state += 16 * width * D + 2 * D * D
+    # inputs, two activations, slope and number of the walk
+    option = 4 * (24 + 2 * width + 1) + 2
+    walks = 2 * batch_size * (sum(counts) * option + state + 8 * n_pairs)
     return walks + 4 * (SHARDS + 5) * n_parameters + n_threads * BYTES_OF_CACHE
 
 
