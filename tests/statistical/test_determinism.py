@@ -76,6 +76,18 @@ def test_resumed_from_a_state(plain):
     same(plain, (fresh, np.concatenate([first, fresh.step(N_ITER - 25)])))
 
 
+def test_resumed_with_many_variables():
+    """The larger network."""
+    data = jspgfn.simulate.linear_gaussian(n_variables=24, n_samples=50, random_state=0)
+    est = jspgfn.JSPGFN("linear", candidates=4, n_iter=1, n_jobs=1, random_state=0)
+    scores = est.fit(data.X)._engine.tables.scores
+    whole, half, fresh = [make_trainer(scores, n_iter=12) for _ in range(3)]
+    expected = whole.step(12)
+    first = half.step(5)
+    fresh.set_state(half.get_state())
+    same((whole, expected), (fresh, np.concatenate([first, fresh.step(7)])))
+
+
 def test_state_is_a_copy(plain):
     trainer, _ = fitted(chunks=[10])
     state = trainer.get_state()
