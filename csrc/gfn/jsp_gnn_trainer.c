@@ -228,6 +228,7 @@ static void run_chunk(jsp_gnn_trainer *trainer, jsp_gnn_trainer_worker *work, in
     fill_sides(trainer, work, first, n);
     note_time(work, JSP_GNN_TRAINER_REPLAY);
     for (int s = 0; s < 2; s++) {
+        if (jsp_pulse_stops(trainer->pulse, 0)) return;
         const int is_frozen = s == 1 && trainer->frozen;
         const jsp_gnn_net *net = is_frozen ? &trainer->frozen_net : &trainer->net;
         if (s == 1 && !trainer->frozen) {
@@ -242,6 +243,7 @@ static void run_chunk(jsp_gnn_trainer *trainer, jsp_gnn_trainer_worker *work, in
         jsp_gnn_side_sample(net, &trainer->batch_target, side[s]);
         note_time(work, JSP_GNN_TRAINER_SAMPLES);
     }
+    if (jsp_pulse_stops(trainer->pulse, 0)) return;
     jsp_gnn_loss_transitions(&config->loss, &trainer->net, 1.0 / trainer->B,
                              trainer->action + first, side[0], side[1], work->scratch,
                              sums);
@@ -294,7 +296,7 @@ static void run_task(void *context, int task, int w) {
     note_time(&trainer->workers[w], JSP_GNN_TRAINER_SUM);
     for (int first = begin; first < end; first += size) {
         const int n = end - first < size ? end - first : size;
-        if (jsp_pulse_stops(trainer->pulse, 0)) return;
+        if (jsp_pulse_stopped(trainer->pulse)) return;
         run_chunk(trainer, &trainer->workers[w], first, n, trainer->gradient[lane],
                   &trainer->sums[lane]);
     }
@@ -392,8 +394,8 @@ static jsp_status run_update(jsp_gnn_trainer *trainer, double time_fraction,
     jsp_gnn_net_forward(&trainer->net, trainer->params);
     note_time(work, JSP_GNN_TRAINER_SHARED);
     jsp_parallel_team_for(trainer->team, 1 + trainer->n_lanes, run_task, trainer);
-    if (jsp_pulse_stopped(
-            trainer->pulse)) { /* nothing but scratch has changed so far */
+    if (jsp_pulse_stopped(trainer->pulse)) {
+        /* nothing but scratch has changed so far */
         return jsp_status_set(error, JSP_INTERRUPTED, "update %ld was stopped",
                               trainer->update);
     }
