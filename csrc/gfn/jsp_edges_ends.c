@@ -60,14 +60,26 @@ void jsp_edges_ends_start(jsp_edges_ends *ends, const jsp_real *params, int t,
     }
 }
 
+/* Node k gets everything below `child` that was not below it. */
+static void join_below(jsp_edges_ends *ends, const jsp_real *params, int t,
+                       const jsp_dag *dag, int k, int child) {
+    const jsp_bits *below = &dag->descendants[child], *known = &dag->descendants[k];
+    for (int w = 0; w < dag->n_words; w++) {
+        for (uint64_t left = below->word[w] & ~known->word[w]; left; left &= left - 1) {
+            join_pair(ends, params, t, k, 64 * w + jsp_bits_lowest64(left));
+        }
+    }
+}
+
 int jsp_edges_ends_join(jsp_edges_ends *ends, const jsp_real *params, int t,
                         const jsp_dag *dag, int parent, int child) {
     const int before = ends->n_journal[t];
-    jsp_bits above = dag->ancestors[parent];
+    const jsp_bits *above = &dag->ancestors[parent];
     if (jsp_bits_has(dag->ancestors[child], parent)) return 0;
-    for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
-        jsp_bits below = jsp_bits_minus(dag->descendants[child], dag->descendants[k]);
-        for (int c; (c = jsp_bits_pop(&below)) >= 0;) join_pair(ends, params, t, k, c);
+    for (int w = 0; w < dag->n_words; w++) {
+        for (uint64_t left = above->word[w]; left; left &= left - 1) {
+            join_below(ends, params, t, dag, 64 * w + jsp_bits_lowest64(left), child);
+        }
     }
     return ends->n_journal[t] - before;
 }

@@ -309,45 +309,83 @@ float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int c
     return look_ahead(state, n_words, parent, child);
 }
 
-/* into[n] = sum over members k of `above` of P(n -> k). Returns all n that count. */
-static jsp_bits chances_into(const jsp_edges_state *state, jsp_bits above,
-                             float *into) {
-    jsp_bits found = jsp_bits_empty();
-    memset(into, 0, (size_t)state->scores->n_variables * sizeof *into);
-    for (int k; (k = jsp_bits_pop(&above)) >= 0;) {
-        const int *candidate = state->scores->node[k].candidate;
-        const float *chance = jsp_edges_state_row(state, k, JSP_EDGES_CACHE_CHANCE);
-        found = jsp_bits_or(found, state->open_parents[k]);
-        for (uint32_t left = state->open[k]; left; left &= left - 1) {
-            int bit = jsp_bits_lowest64(left);
-            into[candidate[bit]] += chance[bit];
+/* into[n] = sum over members k of `above` of P(n -> k), found |= all such n */
+static inline void add_chances_into(const jsp_edges_state *state, int n_words, int k,
+                                    jsp_bits *found, float *into) {
+    const int *candidate = state->scores->node[k].candidate;
+    const float *chance = jsp_edges_state_row(state, k, JSP_EDGES_CACHE_CHANCE);
+    for (int w = 0; w < n_words; w++) found->word[w] |= state->open_parents[k].word[w];
+    for (uint32_t left = state->open[k]; left; left &= left - 1) {
+        int bit = jsp_bits_lowest64(left);
+        into[candidate[bit]] += chance[bit];
+    }
+}
+
+/* Sum over members c of `below` of P(c -> m). */
+static inline float chance_out(const jsp_edges_state *state, int n_words, int m,
+                               const jsp_bits *below) {
+    const int8_t *local_index = state->scores->local_index;
+    const int D = state->scores->n_variables;
+    const float *chance = jsp_edges_state_row(state, m, JSP_EDGES_CACHE_CHANCE);
+    float sum = 0;
+    for (int w = 0; w < n_words; w++) {
+        uint64_t left = state->open_parents[m].word[w] & below->word[w];
+        for (; left; left &= left - 1) {
+            const int c = 64 * w + jsp_bits_lowest64(left);
+            sum += chance[local_index[c * D + m]];
         }
     }
-    return found;
+    return sum;
+}
+
+/* Sum of into[n] over n below m in `last`. */
+static inline float chance_on(const jsp_edges_state *state, int n_words, int m,
+                              const jsp_bits *last, const float *into) {
+    const jsp_bits *below = &state->dag.descendants[m];
+    float sum = 0;
+    for (int w = 0; w < n_words; w++) {
+        for (uint64_t left = below->word[w] & last->word[w]; left; left &= left - 1) {
+            sum += into[64 * w + jsp_bits_lowest64(left)];
+        }
+    }
+    return sum;
+}
+
+static inline float detour(const jsp_edges_state *state, int n_words, int parent,
+                           int child) {
+    const jsp_bits *above = &state->dag.ancestors[parent];
+    const jsp_bits *below = &state->dag.descendants[child];
+    float into[JSP_MAX_VARIABLES], sum = 0;
+    jsp_bits first, last;
+    memset(into, 0, (size_t)state->scores->n_variables * sizeof *into);
+    for (int w = 0; w < n_words; w++) first.word[w] = last.word[w] = 0;
+    for (int w = 0; w < n_words; w++) {
+        for (uint64_t left = above->word[w]; left; left &= left - 1) {
+            add_chances_into(state, n_words, 64 * w + jsp_bits_lowest64(left), &last,
+                             into);
+        }
+        for (uint64_t left = below->word[w]; left; left &= left - 1) {
+            const int c = 64 * w + jsp_bits_lowest64(left);
+            for (int v = 0; v < n_words; v++)
+                first.word[v] |= state->open_children[c].word[v];
+        }
+    }
+    for (int w = 0; w < n_words; w++)
+        last.word[w] &= ~(above->word[w] | below->word[w]);
+    for (int w = 0; w < n_words; w++) {
+        uint64_t left = first.word[w] & ~(above->word[w] | below->word[w]);
+        for (; left; left &= left - 1) {
+            const int m = 64 * w + jsp_bits_lowest64(left);
+            const float on = chance_on(state, n_words, m, &last, into);
+            if (on > 0) sum += on * chance_out(state, n_words, m, below);
+        }
+    }
+    return sum;
 }
 
 float jsp_edges_state_detour(const jsp_edges_state *state, int parent, int child) {
-    const int8_t *local_index = state->scores->local_index;
-    const int D = state->scores->n_variables;
-    const jsp_bits above = state->dag.ancestors[parent];
-    const jsp_bits below = state->dag.descendants[child];
-    const jsp_bits ends = jsp_bits_or(above, below);
-    float into[JSP_MAX_VARIABLES], sum = 0;
-    const jsp_bits last = jsp_bits_minus(chances_into(state, above, into), ends);
-    jsp_bits first = jsp_bits_empty(), left = below;
-    for (int c; (c = jsp_bits_pop(&left)) >= 0;)
-        first = jsp_bits_or(first, state->open_children[c]);
-    first = jsp_bits_minus(first, ends);
-    for (int m; (m = jsp_bits_pop(&first)) >= 0;) {
-        jsp_bits on = jsp_bits_and(state->dag.descendants[m], last);
-        if (!jsp_bits_any(on)) continue;
-        const float *chance = jsp_edges_state_row(state, m, JSP_EDGES_CACHE_CHANCE);
-        jsp_bits from = jsp_bits_and(state->open_parents[m], below);
-        float out = 0, on_sum = 0;
-        for (int n; (n = jsp_bits_pop(&on)) >= 0;) on_sum += into[n];
-        for (int c; (c = jsp_bits_pop(&from)) >= 0;)
-            out += chance[local_index[c * D + m]];
-        sum += out * on_sum;
-    }
-    return sum;
+    const int n_words = state->dag.n_words;
+    if (n_words == 1) return detour(state, 1, parent, child);
+    if (n_words == 2) return detour(state, 2, parent, child);
+    return detour(state, n_words, parent, child);
 }
