@@ -199,7 +199,7 @@ def row_of_twenty(kind, seed, method, prior, seconds):
     return {
         "seconds": seconds,
         "log density": density(post, test)[0],
-        "E-SHD": float(metrics.expected_shd(post, sim.graph).mean),
+        "E-SHD": float(metrics.expected_shd(post, sim.graph).shd),
         "expected edges": float(edges.sum()),
         "true edges": int(sim.graph.sum()),
         "AUROC": metrics.auroc(edges, sim.graph),
