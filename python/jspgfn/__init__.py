@@ -19,6 +19,7 @@ from ._diagnose import Diagnosis
 from ._estimator import JSPGFN
 from ._exact import ExactPosterior
 from ._exceptions import (
+    CandidatesWarning,
     CyclicGraphWarning,
     JspgfnWarning,
     NoiseScaleWarning,
@@ -51,6 +52,7 @@ __all__ = [
     "PAPER_QUICK",
     "BDeu",
     "BGe",
+    "CandidatesWarning",
     "Constraints",
     "CyclicGraphWarning",
     "Diagnosis",

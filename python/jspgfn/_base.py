@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from . import _core
 from ._batches import Moments, SufficientStatistics, gather, is_large
 from ._config import check_n_jobs
 from ._constraints import Rules, check_constraints
+from ._exceptions import CandidatesWarning
 from ._mechanisms import make_feature_networks
 from ._mechanisms_mlp import make_mlp_networks
 from ._models import (
@@ -83,6 +85,9 @@ FITTED = ("_tables", "_engine", "_record", "log_partition_")
 
 # Draws that `score` averages over.
 N_SCORE_DRAWS = 1000
+
+# Share of a variable's posterior mass outside its candidates that is worth a warning.
+DISCARDED_MASS = 0.1
 
 # Bytes of tables per parent set: a double and two floats (csrc/score/jsp_scores.h).
 BYTES_PER_PARENT_SET = 16
@@ -392,6 +397,27 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             problem.n_threads,
             bool(self.verbose),
             problem.table.names,
+        )
+        self._warn_about_candidates(problem)
+
+    def _warn_about_candidates(self, problem: Problem) -> None:
+        """Candidates that were chosen by us should not change answers in silence."""
+        plan, n_variables = problem.candidates, problem.n_variables
+        chosen = plan.n_selected < n_variables - 1 and len(plan.named) < n_variables
+        if not (chosen and problem.has_tables) or self._tables.is_costly:
+            return
+        lost = self.discarded_mass_
+        worst = int(np.argmax(lost))
+        if not lost[worst] > DISCARDED_MASS:
+            return
+        warnings.warn(
+            f"the candidate parents chosen for {self._names[worst]!r} leave out about "
+            f"{lost[worst]:.2g} of the mass of its parent sets ({np.median(lost):.2g} in "
+            "the median of all variables), so probabilities of edges can be far off; "
+            f"expected at most {DISCARDED_MASS}: see discarded_mass_, and set candidates "
+            "to a larger number or max_parents to a smaller one",
+            CandidatesWarning,
+            stacklevel=4,
         )
 
     def _print_plan(self, problem: Problem, more: dict[str, str]) -> None:

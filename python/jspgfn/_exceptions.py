@@ -16,6 +16,10 @@ class NoiseScaleWarning(JspgfnWarning):
     """A fixed noise scale does not go with the data: see `LinearGaussian`."""
 
 
+class CandidatesWarning(JspgfnWarning):
+    """Chosen candidates leave out a part of the posterior: see `discarded_mass_`."""
+
+
 class CyclicGraphWarning(JspgfnWarning):
     """A summary graph has a cycle: see `Posterior.median_graph`."""
 
