@@ -87,7 +87,7 @@ FITTED = ("_tables", "_engine", "_record", "log_partition_")
 N_SCORE_DRAWS = 1000
 
 # Share of a variable's posterior mass outside its candidates that is worth a warning.
-DISCARDED_MASS = 0.1
+DISCARDED_MASS = 0.25
 
 # Bytes of tables per parent set: a double and two floats (csrc/score/jsp_scores.h).
 BYTES_PER_PARENT_SET = 16

@@ -41,6 +41,7 @@ def test_number_of_threads(plain, n_threads):
     same(plain, fitted(n_threads))
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_number_of_threads_with_many_variables():
     """Sets of two words and candidate lists."""
     data = jspgfn.simulate.linear_gaussian(n_variables=70, n_samples=50, random_state=0)
@@ -76,6 +77,7 @@ def test_resumed_from_a_state(plain):
     same(plain, (fresh, np.concatenate([first, fresh.step(N_ITER - 25)])))
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_resumed_with_many_variables():
     """The larger network."""
     data = jspgfn.simulate.linear_gaussian(n_variables=24, n_samples=50, random_state=0)

@@ -131,7 +131,7 @@ def build_tables(x, mask, model, preprocess):
         n_jobs=1,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", jspgfn.NoiseScaleWarning)
+        warnings.simplefilter("ignore", jspgfn.JspgfnWarning)
         est._start(est._check_problem(x, mask), x)
     return est, est._tables.scores
 
@@ -209,7 +209,7 @@ def test_nothing_is_nan(k):
     preprocess = ("auto", "standardize", "center", None)[k % 4]
     est = jspgfn.ExactPosterior(model, preprocess=preprocess, n_jobs=1, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", jspgfn.NoiseScaleWarning)
+        warnings.simplefilter("ignore", jspgfn.JspgfnWarning)
         try:
             found = list(numbers_of(est.fit(x, interventions=mask), x))
         except (ValueError, jspgfn.NumericalError) as error:

@@ -550,6 +550,7 @@ def test_verbose_prints_the_plan(table, capfd):
     assert errors == ""  # no progress bar without a terminal
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_as_many_variables_as_there_may_be(rng):
     X = rng.normal(size=(40, 128))
     graphs = (

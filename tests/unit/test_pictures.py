@@ -36,7 +36,7 @@ def many():
     X[:, 1:] += 0.8 * X[:, :-1]
     X = pandas.DataFrame(X, columns=[f"variable {k}" for k in range(50)])
     est = jspgfn.StructureMCMC(n_moves=100_000, candidates=4, random_state=0)
-    with pytest.warns(jspgfn.NotMixedWarning):
+    with pytest.warns(jspgfn.NotMixedWarning), pytest.warns(jspgfn.CandidatesWarning):
         est.fit(X)
     return est.sample(40)
 

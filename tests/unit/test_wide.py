@@ -18,7 +18,8 @@ def data():
 
 @pytest.fixture(scope="module")
 def fitted(data):
-    return jspgfn.JSPGFN("nig", candidates=4, n_iter=6, random_state=0).fit(data)
+    with pytest.warns(jspgfn.CandidatesWarning, match="discarded_mass_"):
+        return jspgfn.JSPGFN("nig", candidates=4, n_iter=6, random_state=0).fit(data)
 
 
 def test_draws_know_their_own_probability(fitted):
