@@ -514,6 +514,13 @@ def judge(
     if figures["edge_error_weighted"] > LARGEST_WEIGHTED_ERROR:
         uneven = uneven or excess["edge_error_weighted"] > -math.inf
     far = figures["total_variation"] > LARGEST_DISTANCE
+    if size < FEWEST_EFFECTIVE and not figures["r_hat"] <= LARGEST_R_HAT:
+        # states where the posterior hardly is say nothing about where it is
+        reasons.append(
+            f"and weighted draws are worth {size:.0f} of {n_draws}, so that nothing is "
+            "left to judge by; train longer, or allow more max_time"
+        )
+        return UNEVEN, reasons
     if far and (uneven or excess["edge_error_weighted"] > LARGEST_EDGE_ERROR):
         reasons.append(
             f"total variation {figures['total_variation']:.2g}; weighted draws are worth "

@@ -218,3 +218,29 @@ def test_warm_start_of_no_use_is_announced(sim):
     np.testing.assert_array_equal(est.history_["loss"], afresh.history_["loss"])
     with pytest.raises(TypeError, match="warm_start must be True or False"):
         est.set_params(warm_start=1).fit(sim.X)
+
+
+def test_chains_that_never_arrived_prove_nothing():
+    """Large problems: states far below the draws, whose weights are uneven."""
+    from jspgfn._diagnose import TRUST, judge
+
+    figures = {
+        "total_variation": 0.0,
+        "ess_reverse": 0.002,
+        "ess_forward": 0.5,
+        "pareto_k": 5.0,
+        "edge_error": 0.9,
+        "edge_error_weighted": 0.9,
+        "kl_parameters": 0.0,
+        "missing": 0.0,
+        "r_hat": np.inf,
+    }
+    excess = {"edge_error": -np.inf, "edge_error_weighted": -np.inf}
+    verdict, reasons = judge(figures, excess, 2000, False, "")
+    assert verdict.startswith("do not trust")
+    assert "worth 4 of 2000" in reasons[-1]
+    good = {**figures, "ess_reverse": 0.9, "edge_error": 0.0, "pareto_k": 0.1}
+    assert judge(good, excess, 2000, False, "")[0] != verdict
+    assert (
+        judge({**good, "edge_error_weighted": 0.0}, excess, 2000, False, "")[0] == TRUST
+    )
