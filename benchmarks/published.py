@@ -165,6 +165,7 @@ def run_rows(options, cache):
                 *(row_of_paper, Five(seed, quick), quick, options.seconds),
             )
             rows.append({"seed": seed, "rows": n or 100, **row})
+    rows.sort(key=lambda row: row["seed"])
     show(rows)
     return {"rows": rows}
 
