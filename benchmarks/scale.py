@@ -1,7 +1,8 @@
-"""The sampler at 50 and 100 variables, against two long tempered chains.
+"""The sampler at 50 to 400 variables, against two long tempered chains.
 
     python benchmarks/scale.py             D = 50, 100 and N = 100, 1000 (half an hour)
     python benchmarks/scale.py --quick     seconds: does it run at all
+    python benchmarks/scale.py --variables 200 --rows 1000 --time 480 --suffix _200
 
 No exact answer is known there. gap = mean of log R - log q over chain states minus the same
 over draws: KL plus reverse KL, as far as the chains have seen the posterior. Acceptance is
