@@ -224,7 +224,7 @@ static int test_bits(void) {
             CHECK(jsp_bits_has(a, i) == in_a[i] && jsp_bits_has(b, i) == in_b[i]);
             CHECK(jsp_bits_has(both, i) == (in_a[i] && in_b[i]));
             CHECK(jsp_bits_has(less, i) == (in_a[i] && !in_b[i]));
-            CHECK(jsp_bits_has(jsp_bits_first(trial % 129), i) == (i < trial % 129));
+            CHECK(jsp_bits_has(jsp_bits_first(trial % 513), i) == (i < trial % 513));
             if (in_a[i]) {
                 CHECK(jsp_bits_pop(&rest) == i);
                 n_a++;

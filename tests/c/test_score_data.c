@@ -117,13 +117,26 @@ static int test_settings(void) {
     jsp_data_destroy(t.data);
     jsp_data *data = NULL;
     CHECK(jsp_data_create(t.x, NULL, 1, 0, 1, &data, &error) == JSP_ERROR_VALUE);
-    CHECK(jsp_data_create(t.x, NULL, 1, 129, 1, &data, &error) == JSP_ERROR_VALUE);
+    CHECK(jsp_data_create(t.x, NULL, 1, JSP_MAX_VARIABLES + 1, 1, &data, &error) ==
+          JSP_ERROR_VALUE);
     CHECK(jsp_data_create(t.x, NULL, -1, 2, 1, &data, &error) == JSP_ERROR_VALUE);
     CHECK(data == NULL);
     CHECK(jsp_data_create(NULL, NULL, 0, 2, 1, &data, &error) == JSP_OK);
     CHECK(jsp_data_node(data, 1).n_rows == 0);
     jsp_data_destroy(data);
     jsp_data_destroy(NULL);
+    /* moments made elsewhere are taken as they are, and nonsense is refused */
+    const int32_t set_of[] = {0, 1}, wrong[] = {0, 2};
+    const double n_rows[] = {3, 4}, mean[] = {1, 2, 3, 4};
+    const double scatter[] = {1, 0, 0, 1, 2, 1, 1, 2};
+    CHECK(jsp_data_create_moments(2, 2, wrong, n_rows, mean, scatter, &data, &error) ==
+          JSP_ERROR_VALUE);
+    CHECK(data == NULL);
+    CHECK(jsp_data_create_moments(2, 2, set_of, n_rows, mean, scatter, &data, &error) ==
+          JSP_OK);
+    CHECK(jsp_data_n_sets(data) == 2 && jsp_data_set_of(data, 1) == 1);
+    CHECK(jsp_data_node(data, 1).n_rows == 4 && jsp_data_node(data, 1).scatter[1] == 1);
+    jsp_data_destroy(data);
     return 0;
 }
 
