@@ -1,6 +1,6 @@
 /* jsp_edges_ends.h - what the options of a walk see of the order that its edges imply.
  *
- * Beyond 20 variables half of all pairs of nodes end up with one above the other, and
+ * Beyond 16 variables up to half of all pairs of nodes end up with one above the other, and
  * which edges can still follow depends on that more than on the edges themselves. An
  * option i -> j therefore sees, before the first ReLU,
  *

@@ -60,7 +60,7 @@ def default_n_iter(n_variables: int) -> int:
 
 BYTES_OF_CACHE = 2**23  # of odds, per thread
 # beyond this many variables "edges" has its larger network (csrc/gfn/jsp_edges.c)
-SMALL_VARIABLES = 20
+SMALL_VARIABLES = 16
 SHARDS = 8  # of an update, each with a gradient of its own
 
 

@@ -1,4 +1,4 @@
-/* test_edges_large.c - what the generator does beyond 20 variables only: a problem of 24
+/* test_edges_large.c - what the generator does beyond 16 variables only: a problem of 24
  * variables of which few have candidates, so that all DAGs can be listed. */
 #include <math.h>
 #include <string.h>
