@@ -39,7 +39,7 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
                                jsp_edges_cache *cache, int T, jsp_edges_walk *walk);
 
 /* d_params += sum over the walks of the last forward pass of weight[t] * gradient of
- * log q(walk t). Needs with_record. */
+ * log q(walk t). Needs with_record; once per forward pass, whose record it uses up. */
 void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params,
                                 int T, const double *weight, jsp_real *d_params);
 
