@@ -248,7 +248,16 @@ def rounds_in_one_run(n_rounds):
     return est.edge_probabilities()
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """Programs that a shell starts in the background ignore SIGINT from birth."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.long
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("machine", [Training, GnnTraining, Chains])
 def test_any_order(machine):
     run_state_machine_as_test(

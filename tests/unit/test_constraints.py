@@ -115,6 +115,7 @@ def test_required_parents_join_given_candidates(table):
     assert est.candidates_[1] == [0]
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_selection_obeys_constraints():
     x = simulate(20, 200, seed=4)
     rules = jspgfn.Constraints(
