@@ -82,28 +82,23 @@ def entropy(five):
     return float(five.posterior @ five.exact.entropy(five.graphs))
 
 
+PAPER_TARGET = {
+    "model": "linear",
+    "graph_prior": "uniform",
+    "preprocess": None,
+    "n_jobs": 1,
+}
+
+
 def row_of_default(five, sim):
-    est = jspgfn.JSPGFN(
-        "linear",
-        graph_prior="uniform",
-        preprocess=None,
-        n_jobs=1,
-        random_state=five.seed,
-    )
+    est = jspgfn.JSPGFN(**PAPER_TARGET, random_state=five.seed)
     seconds = fit(est, sim.X)
     q = np.exp(est.log_prob(five.graphs))
     return {"seconds": seconds, **judge_distribution(five, q), "theta": entropy(five)}
 
 
 def row_of_chain(five, sim, n_moves):
-    est = jspgfn.StructureMCMC(
-        "linear",
-        graph_prior="uniform",
-        preprocess=None,
-        n_jobs=1,
-        random_state=five.seed,
-        n_moves=n_moves,
-    )
+    est = jspgfn.StructureMCMC(**PAPER_TARGET, random_state=five.seed, n_moves=n_moves)
     seconds = fit(est, sim.X)
     graphs = np.asarray(est.sample(N_STATES, random_state=0).graphs)
     found = (np.asarray(est.edge_probabilities()), *features(graphs))

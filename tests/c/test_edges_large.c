@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "edges_fixture.h"
 #include "jsp_edges_ends.h"
 #include "jsp_memory.h"
 #include "jsp_trainer.h"
@@ -58,37 +59,10 @@ static int list_dags(const jsp_scores *scores, uint32_t parents[][D]) {
     return n;
 }
 
-typedef struct fixture {
-    jsp_scores *scores;
-    jsp_edges *edges;
-    jsp_edges_rollout *rollout;
-    jsp_edges_cache cache;
-    jsp_real *params;
-} fixture;
-
-static int open_fixture(fixture *f, int n_active, int requires, int T) {
-    f->scores = random_scores(n_active, requires, 5);
-    CHECK(f->scores);
-    CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
+static int open_fixture(edges_fixture *f, int n_active, int requires, int T) {
+    CHECK(edges_fixture_open(f, random_scores(n_active, requires, 5), 0.2, T) == 0);
     CHECK(f->edges->is_large);
-    CHECK(jsp_edges_rollout_create(f->edges, T, 1, &f->rollout, NULL) == JSP_OK);
-    CHECK(jsp_edges_cache_create(&f->cache, f->scores, 1 << 16, NULL) == JSP_OK);
-    f->params = jsp_memory_alloc(f->edges->layout.size, sizeof *f->params);
-    CHECK(f->params);
-    jsp_params_fill(&f->edges->layout, 3, f->params);
-    jsp_rng rng;
-    jsp_rng_init(&rng, 77, 0, 0, JSP_RNG_TEST);
-    for (size_t m = 0; m < f->edges->layout.size; m++)
-        f->params[m] += (jsp_real)(0.2 * jsp_rng_normal(&rng));
     return 0;
-}
-
-static void close_fixture(fixture *f) {
-    jsp_memory_free(f->params);
-    jsp_edges_cache_destroy(&f->cache);
-    jsp_edges_rollout_destroy(f->rollout);
-    jsp_edges_destroy(f->edges);
-    jsp_scores_destroy(f->scores);
 }
 
 /* ---- log q ----------------------------------------------------------------------- */
@@ -97,19 +71,12 @@ static void close_fixture(fixture *f) {
 static int check_sum(int requires, int n_expected) {
     static uint32_t parents[MAX_DAGS][D];
     static jsp_edges_walk walk[MAX_DAGS];
-    fixture f;
+    edges_fixture f;
     CHECK(open_fixture(&f, ACTIVE_DAGS, requires, MAX_DAGS) == 0);
     const int n = list_dags(f.scores, parents);
     CHECK(n == n_expected);
-    for (int s = 0; s < n; s++) walk[s] = (jsp_edges_walk){.target = parents[s]};
-    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, n, walk);
-    double sum = 0;
-    for (int s = 0; s < n; s++) {
-        CHECK(isfinite(walk[s].log_q));
-        sum += exp(walk[s].log_q);
-    }
-    CHECK_NEAR(sum, 1, 1e-9);
-    close_fixture(&f);
+    CHECK(edges_fixture_check_sum(&f, n, parents[0], walk) == 0);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -119,33 +86,11 @@ static int test_sum_to_one(void) {
     return 0;
 }
 
-/* A free walk and the forced walk along its graph agree to the last bit, alone or in a
- * group. */
 static int test_free_equals_forced(void) {
-    enum { T = 30 };
-    static double uniform[T][MAX_ACTIVE * MAX_ACTIVE];
-    static uint32_t drawn[T][D];
-    double log_q[T];
-    jsp_edges_walk walk[T] = {{0}};
-    fixture f;
-    CHECK(open_fixture(&f, MAX_ACTIVE, 1, T) == 0);
-    for (int t = 0; t < T; t++) {
-        jsp_rng rng;
-        jsp_rng_init(&rng, 9, 0, (uint32_t)t, JSP_RNG_TEST);
-        jsp_rng_fill_uniform(&rng, f.edges->n_slots, uniform[t]);
-        walk[t].uniform = uniform[t];
-    }
-    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, T, walk);
-    for (int t = 0; t < T; t++) {
-        memcpy(drawn[t], walk[t].chosen, sizeof drawn[t]);
-        log_q[t] = walk[t].log_q;
-    }
-    for (int t = 0; t < T; t++) {
-        jsp_edges_walk alone = {.target = drawn[t]};
-        jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, 1, &alone);
-        CHECK(alone.log_q == log_q[t]);
-    }
-    close_fixture(&f);
+    edges_fixture f;
+    CHECK(open_fixture(&f, MAX_ACTIVE, 1, EDGES_FIXTURE_WALKS) == 0);
+    CHECK(edges_fixture_check_forced(&f) == 0);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -249,7 +194,7 @@ static double slow_detour(const jsp_edges_state *state, int parent, int child) {
 
 /* At every step of random walks, for all open edges. */
 static int test_detour(void) {
-    fixture f;
+    edges_fixture f;
     CHECK(open_fixture(&f, MAX_ACTIVE, 0, 1) == 0);
     char *memory = jsp_memory_alloc(jsp_edges_state_size(f.scores), 1);
     jsp_edges_state state;
@@ -279,7 +224,7 @@ static int test_detour(void) {
     }
     CHECK(n_positive > 500);
     jsp_memory_free(memory);
-    close_fixture(&f);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -287,58 +232,14 @@ static int test_detour(void) {
 
 #ifdef JSP_REAL_DOUBLE
 
-enum { GRADIENT_T = 16 };
-
-/* sum_t weight[t] log q(target t) */
-static double weighted_log_q(fixture *f, uint32_t parents[][D], const double *weight) {
-    jsp_edges_walk walk[GRADIENT_T] = {{0}};
-    double sum = 0;
-    for (int t = 0; t < GRADIENT_T; t++) walk[t].target = parents[t * 37 % 168];
-    jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, GRADIENT_T, walk);
-    for (int t = 0; t < GRADIENT_T; t++) sum += weight[t] * walk[t].log_q;
-    return sum;
-}
-
-/* The backward pass, with a required edge, against central differences along random
- * directions of each tensor. */
+/* With a required edge. */
 static int test_gradient(void) {
     static uint32_t parents[MAX_DAGS][D];
-    double weight[GRADIENT_T];
-    fixture f;
+    edges_fixture f;
     CHECK(open_fixture(&f, ACTIVE_DAGS, 1, GRADIENT_T) == 0);
     CHECK(list_dags(f.scores, parents) == 168);
-    const size_t size = f.edges->layout.size;
-    jsp_real *gradient = jsp_memory_alloc(size, sizeof *gradient);
-    jsp_real *direction = jsp_memory_alloc(size, sizeof *direction);
-    jsp_rng rng;
-    jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
-    for (int t = 0; t < GRADIENT_T; t++) weight[t] = jsp_rng_normal(&rng);
-    weighted_log_q(&f, parents, weight);
-    jsp_edges_rollout_backward(f.rollout, f.params, GRADIENT_T, weight, gradient);
-    for (int k = 0; k < f.edges->layout.n_tensors; k++) {
-        const jsp_params_tensor *tensor = &f.edges->layout.tensor[k];
-        const size_t end =
-            tensor->offset + (size_t)(tensor->shape[0] * tensor->shape[1]);
-        double expected = 0, scale = 0, step = 1e-6;
-        for (size_t m = tensor->offset; m < end; m++) {
-            direction[m] = jsp_rng_normal(&rng);
-            expected += direction[m] * gradient[m];
-            scale += fabs(direction[m] * gradient[m]);
-        }
-        for (size_t m = tensor->offset; m < end; m++)
-            f.params[m] += step * direction[m];
-        double above = weighted_log_q(&f, parents, weight);
-        for (size_t m = tensor->offset; m < end; m++)
-            f.params[m] -= 2 * step * direction[m];
-        double below = weighted_log_q(&f, parents, weight);
-        for (size_t m = tensor->offset; m < end; m++)
-            f.params[m] += step * direction[m];
-        CHECK(scale > 1e-3); /* every tensor takes part */
-        CHECK_NEAR((above - below) / (2 * step), expected, 1e-6 * scale);
-    }
-    jsp_memory_free(gradient);
-    jsp_memory_free(direction);
-    close_fixture(&f);
+    CHECK(edges_fixture_check_gradient(&f, 168, parents[0]) == 0);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -384,7 +285,7 @@ static int test_threads_same_bits(void) {
 
 /* Every allocation fails once: an error, and nothing is left behind. */
 static int test_failing_allocations(void) {
-    fixture f;
+    edges_fixture f;
     jsp_error error;
     CHECK(open_fixture(&f, ACTIVE_DAGS, 0, 2) == 0);
     const long before = jsp_memory_live();
@@ -401,7 +302,7 @@ static int test_failing_allocations(void) {
     CHECK(rollout && n_failures > 20);
     jsp_edges_rollout_destroy(rollout);
     CHECK(jsp_memory_live() == before);
-    close_fixture(&f);
+    edges_fixture_close(&f);
     return 0;
 }
 

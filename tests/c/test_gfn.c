@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "edges_fixture.h"
 #include "jsp_chain.h"
 #include "jsp_dag.h"
 #include "jsp_guard.h"
@@ -10,7 +11,7 @@
 #include "jsp_memory.h"
 #include "jsp_trainer.h"
 
-enum { MAX_D = 6, CACHE = 1 << 16 };
+enum { MAX_D = 6 };
 
 /* ---- fixtures -------------------------------------------------------------------- */
 
@@ -59,50 +60,9 @@ static int list_dags(const jsp_scores *scores, uint32_t *parents, int room) {
     return n;
 }
 
-static void perturb(const jsp_edges *edges, double scale, jsp_real *params) {
-    for (int k = 0; k < edges->layout.n_tensors; k++) {
-        const jsp_params_tensor *tensor = &edges->layout.tensor[k];
-        jsp_rng rng;
-        jsp_rng_init(&rng, 77, 0, (uint32_t)k, JSP_RNG_TEST);
-        for (int m = 0; m < tensor->shape[0] * tensor->shape[1]; m++) {
-            params[tensor->offset + (size_t)m] +=
-                (jsp_real)(scale * jsp_rng_normal(&rng));
-        }
-    }
-}
-
-/* A generator with perturbed parameters and room for T walks. */
-typedef struct fixture {
-    jsp_scores *scores;
-    jsp_edges *edges;
-    jsp_edges_rollout *rollout;
-    jsp_edges_cache cache;
-    jsp_real *params;
-} fixture;
-
-static int open_fixture_on(fixture *f, jsp_scores *scores, int T) {
-    f->scores = scores;
-    CHECK(f->scores);
-    CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
-    CHECK(jsp_edges_rollout_create(f->edges, T, 1, &f->rollout, NULL) == JSP_OK);
-    CHECK(jsp_edges_cache_create(&f->cache, f->scores, CACHE, NULL) == JSP_OK);
-    f->params = jsp_memory_alloc(f->edges->layout.size, sizeof *f->params);
-    CHECK(f->params);
-    jsp_params_fill(&f->edges->layout, 3, f->params);
-    perturb(f->edges, 0.3, f->params);
-    return 0;
-}
-
-static int open_fixture(fixture *f, int D, double spread, int max_parents, int T) {
-    return open_fixture_on(f, random_scores(D, spread, max_parents, 5), T);
-}
-
-static void close_fixture(fixture *f) {
-    jsp_memory_free(f->params);
-    jsp_edges_cache_destroy(&f->cache);
-    jsp_edges_rollout_destroy(f->rollout);
-    jsp_edges_destroy(f->edges);
-    jsp_scores_destroy(f->scores);
+static int open_fixture(edges_fixture *f, int D, double spread, int max_parents,
+                        int T) {
+    return edges_fixture_open(f, random_scores(D, spread, max_parents, 5), 0.3, T);
 }
 
 /* ---- log q ----------------------------------------------------------------------- */
@@ -111,20 +71,12 @@ static void close_fixture(fixture *f) {
 static int check_sum(int D, double spread, int max_parents, int n_expected) {
     static uint32_t parents[600 * MAX_D];
     jsp_edges_walk walk[600] = {{0}};
-    fixture f;
+    edges_fixture f;
     CHECK(open_fixture(&f, D, spread, max_parents, 600) == 0);
     int n = list_dags(f.scores, parents, 600);
     CHECK(n == n_expected);
-    for (int s = 0; s < n; s++) walk[s].target = parents + s * D;
-    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, n, walk);
-    double sum = 0;
-    for (int s = 0; s < n; s++) {
-        CHECK(isfinite(walk[s].log_q));
-        CHECK(!memcmp(walk[s].chosen, walk[s].target, (size_t)D * sizeof(uint32_t)));
-        sum += exp(walk[s].log_q);
-    }
-    CHECK_NEAR(sum, 1, 1e-9);
-    close_fixture(&f);
+    CHECK(edges_fixture_check_sum(&f, n, parents, walk) == 0);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -134,7 +86,7 @@ static int test_base_share(void) {
     enum { D = 4 };
     static uint32_t parents[600 * MAX_D];
     jsp_edges_walk walk[543] = {{0}};
-    fixture f;
+    edges_fixture f;
     CHECK(open_fixture(&f, D, 300, 3, 543) == 0);
     CHECK(list_dags(f.scores, parents, 600) == 543);
     for (int s = 0; s < 543; s++) walk[s].target = parents + s * D;
@@ -152,7 +104,7 @@ static int test_base_share(void) {
         CHECK(least > -8.01 * f.edges->n_slots);
         CHECK(least < -8.0 * f.edges->n_slots / 2);
     }
-    close_fixture(&f);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -190,7 +142,7 @@ static int test_sum_with_constraints(void) {
     const double *table[D];
     static uint32_t parents[600 * D];
     jsp_edges_walk walk[600] = {{0}};
-    fixture f;
+    edges_fixture f;
     for (int j = 0; j < D; j++) {
         jsp_rng rng;
         jsp_rng_init(&rng, 21, 0, (uint32_t)j, JSP_RNG_TEST);
@@ -208,18 +160,11 @@ static int test_sum_with_constraints(void) {
           JSP_OK);
     CHECK(scores->node[0].required == 0 && scores->node[1].required == 1);
     CHECK(scores->node[2].required == 0 && scores->node[3].required == 2);
-    CHECK(open_fixture_on(&f, scores, 600) == 0);
+    CHECK(edges_fixture_open(&f, scores, 0.3, 600) == 0);
     CHECK(f.edges->n_slots == D * (D - 1) / 2 - 2);
     int n = list_dags(f.scores, parents, 600);
     CHECK(n > 10);
-    for (int s = 0; s < n; s++) walk[s].target = parents + s * D;
-    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, n, walk);
-    double sum = 0;
-    for (int s = 0; s < n; s++) {
-        CHECK(!memcmp(walk[s].chosen, walk[s].target, (size_t)D * sizeof(uint32_t)));
-        sum += exp(walk[s].log_q);
-    }
-    CHECK_NEAR(sum, 1, 1e-9);
+    CHECK(edges_fixture_check_sum(&f, n, parents, walk) == 0);
     /* chains start there too */
     uint32_t local[D];
     jsp_bits sets[D];
@@ -228,7 +173,7 @@ static int test_sum_with_constraints(void) {
     CHECK(local[0] == 0 && local[1] == 1 && local[2] == 0 && local[3] == 2);
     CHECK(jsp_bits_has(sets[1], 0) && jsp_bits_has(sets[3], 1));
     CHECK(jsp_bits_count(sets[1]) == 1 && jsp_bits_count(sets[3]) == 1);
-    close_fixture(&f);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -236,42 +181,19 @@ static int test_sum_with_constraints(void) {
 static int test_impossible_target(void) {
     uint32_t cyclic[3] = {2, 2, 1}; /* 2 -> 0, 2 -> 1, 0 -> 2 */
     jsp_edges_walk walk = {.target = cyclic};
-    fixture f;
+    edges_fixture f;
     CHECK(open_fixture(&f, 3, 1, 2, 1) == 0);
     jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, 1, &walk);
     CHECK(walk.log_q == -INFINITY);
-    close_fixture(&f);
+    edges_fixture_close(&f);
     return 0;
 }
 
-/* A free walk and the forced walk along its graph agree to the last bit, alone or in a
- * group. */
 static int test_free_equals_forced(void) {
-    enum { D = 6, T = 40 };
-    static double uniform[T][D * (D - 1) / 2];
-    uint32_t drawn[T][D];
-    double log_q[T];
-    jsp_edges_walk walk[T] = {{0}};
-    fixture f;
-    CHECK(open_fixture(&f, D, 3, D - 1, T) == 0);
-    for (int t = 0; t < T; t++) {
-        jsp_rng rng;
-        jsp_rng_init(&rng, 9, 0, (uint32_t)t, JSP_RNG_TEST);
-        jsp_rng_fill_uniform(&rng, f.edges->n_slots, uniform[t]);
-        walk[t].uniform = uniform[t];
-    }
-    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, T, walk);
-    for (int t = 0; t < T; t++) {
-        memcpy(drawn[t], walk[t].chosen, sizeof drawn[t]);
-        log_q[t] = walk[t].log_q;
-    }
-    for (int t = 0; t < T; t++) {
-        jsp_edges_walk alone = {.target = drawn[t]};
-        jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, 1, &alone);
-        CHECK(alone.log_q == log_q[t]);
-        CHECK(!memcmp(alone.chosen, drawn[t], sizeof drawn[t]));
-    }
-    close_fixture(&f);
+    edges_fixture f;
+    CHECK(open_fixture(&f, 6, 3, 5, EDGES_FIXTURE_WALKS) == 0);
+    CHECK(edges_fixture_check_forced(&f) == 0);
+    edges_fixture_close(&f);
     return 0;
 }
 
@@ -279,60 +201,13 @@ static int test_free_equals_forced(void) {
 
 #ifdef JSP_REAL_DOUBLE
 
-enum { GRADIENT_T = 24 };
-
-/* sum_t weight[t] log q(target t) */
-static double weighted_log_q(fixture *f, const uint32_t *parents,
-                             const double *weight) {
-    jsp_edges_walk walk[GRADIENT_T] = {{0}};
-    double sum = 0;
-    for (int t = 0; t < GRADIENT_T; t++) {
-        walk[t].target = parents + t * 37 % 500 * f->scores->n_variables;
-    }
-    jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, GRADIENT_T, walk);
-    for (int t = 0; t < GRADIENT_T; t++) sum += weight[t] * walk[t].log_q;
-    return sum;
-}
-
-/* The backward pass against central differences along random directions, and along each
- * tensor alone, so that a small one cannot hide. */
 static int test_gradient(void) {
     static uint32_t parents[600 * MAX_D];
-    double weight[GRADIENT_T];
-    fixture f;
+    edges_fixture f;
     CHECK(open_fixture(&f, 4, 2, 3, GRADIENT_T) == 0);
     CHECK(list_dags(f.scores, parents, 600) == 543);
-    const size_t size = f.edges->layout.size;
-    jsp_real *gradient = jsp_memory_alloc(size, sizeof *gradient);
-    jsp_real *direction = jsp_memory_alloc(size, sizeof *direction);
-    jsp_rng rng;
-    jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
-    for (int t = 0; t < GRADIENT_T; t++) weight[t] = jsp_rng_normal(&rng);
-    weighted_log_q(&f, parents, weight);
-    jsp_edges_rollout_backward(f.rollout, f.params, GRADIENT_T, weight, gradient);
-    for (int k = -8; k < f.edges->layout.n_tensors; k++) {
-        const jsp_params_tensor *tensor = k < 0 ? NULL : &f.edges->layout.tensor[k];
-        size_t first = tensor ? tensor->offset : 0;
-        size_t count =
-            tensor ? (size_t)tensor->shape[0] * (size_t)tensor->shape[1] : size;
-        double expected = 0, scale = 0, step = 1e-6;
-        memset(direction, 0, size * sizeof *direction);
-        for (size_t m = first; m < first + count; m++) {
-            direction[m] = jsp_rng_normal(&rng);
-            expected += direction[m] * gradient[m];
-            scale += fabs(direction[m] * gradient[m]);
-        }
-        for (size_t m = 0; m < size; m++) f.params[m] += step * direction[m];
-        double above = weighted_log_q(&f, parents, weight);
-        for (size_t m = 0; m < size; m++) f.params[m] -= 2 * step * direction[m];
-        double below = weighted_log_q(&f, parents, weight);
-        for (size_t m = 0; m < size; m++) f.params[m] += step * direction[m];
-        CHECK(scale > 1e-3); /* every tensor takes part */
-        CHECK_NEAR((above - below) / (2 * step), expected, 1e-6 * scale);
-    }
-    jsp_memory_free(gradient);
-    jsp_memory_free(direction);
-    close_fixture(&f);
+    CHECK(edges_fixture_check_gradient(&f, 500, parents) == 0);
+    edges_fixture_close(&f);
     return 0;
 }
 

@@ -1,0 +1,166 @@
+/* edges_fixture.h - a generator of small tables, and what must hold for any of them. */
+#ifndef EDGES_FIXTURE_H
+#define EDGES_FIXTURE_H
+
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "jsp_edges_rollout.h"
+#include "jsp_memory.h"
+
+enum { EDGES_FIXTURE_CACHE = 1 << 16, EDGES_FIXTURE_WALKS = 40, GRADIENT_T = 24 };
+
+/* A generator with perturbed parameters and room for T walks. */
+typedef struct edges_fixture {
+    jsp_scores *scores; /* owned */
+    jsp_edges *edges;
+    jsp_edges_rollout *rollout;
+    jsp_edges_cache cache;
+    jsp_real *params;
+} edges_fixture;
+
+/* Normal numbers times `scale` on top: parts that start at 0 take part, too. */
+static inline void edges_fixture_perturb(const jsp_edges *edges, double scale,
+                                         jsp_real *params) {
+    for (int k = 0; k < edges->layout.n_tensors; k++) {
+        const jsp_params_tensor *tensor = &edges->layout.tensor[k];
+        jsp_rng rng;
+        jsp_rng_init(&rng, 77, 0, (uint32_t)k, JSP_RNG_TEST);
+        for (int m = 0; m < tensor->shape[0] * tensor->shape[1]; m++) {
+            params[tensor->offset + (size_t)m] +=
+                (jsp_real)(scale * jsp_rng_normal(&rng));
+        }
+    }
+}
+
+/* Takes the scores over. */
+static inline int edges_fixture_open(edges_fixture *f, jsp_scores *scores, double scale,
+                                     int T) {
+    f->scores = scores;
+    CHECK(f->scores);
+    CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
+    CHECK(jsp_edges_rollout_create(f->edges, T, 1, &f->rollout, NULL) == JSP_OK);
+    CHECK(jsp_edges_cache_create(&f->cache, f->scores, EDGES_FIXTURE_CACHE, NULL) ==
+          JSP_OK);
+    f->params = jsp_memory_alloc(f->edges->layout.size, sizeof *f->params);
+    CHECK(f->params);
+    jsp_params_fill(&f->edges->layout, 3, f->params);
+    edges_fixture_perturb(f->edges, scale, f->params);
+    return 0;
+}
+
+static inline void edges_fixture_close(edges_fixture *f) {
+    jsp_memory_free(f->params);
+    jsp_edges_cache_destroy(&f->cache);
+    jsp_edges_rollout_destroy(f->rollout);
+    jsp_edges_destroy(f->edges);
+    jsp_scores_destroy(f->scores);
+}
+
+/* log q sums to 1 over all allowed DAGs, parents [n, D]; walk [n] is scratch. */
+static inline int edges_fixture_check_sum(edges_fixture *f, int n,
+                                          const uint32_t *parents,
+                                          jsp_edges_walk *walk) {
+    const size_t D = (size_t)f->scores->n_variables;
+    double sum = 0;
+    for (int s = 0; s < n; s++)
+        walk[s] = (jsp_edges_walk){.target = parents + (size_t)s * D};
+    jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, n, walk);
+    for (int s = 0; s < n; s++) {
+        CHECK(isfinite(walk[s].log_q));
+        CHECK(!memcmp(walk[s].chosen, walk[s].target, D * sizeof(uint32_t)));
+        sum += exp(walk[s].log_q);
+    }
+    CHECK_NEAR(sum, 1, 1e-9);
+    return 0;
+}
+
+/* A free walk and the forced walk along its graph agree to the last bit, alone or in a
+ * group. The fixture has room for EDGES_FIXTURE_WALKS. */
+static inline int edges_fixture_check_forced(edges_fixture *f) {
+    enum { T = EDGES_FIXTURE_WALKS, MAX_SLOTS = 64, MAX_D = 24 };
+    static double uniform[T][MAX_SLOTS];
+    static uint32_t drawn[T][MAX_D];
+    const size_t bytes = (size_t)f->scores->n_variables * sizeof(uint32_t);
+    double log_q[T];
+    jsp_edges_walk walk[T] = {{0}};
+    CHECK(f->edges->n_slots <= MAX_SLOTS && f->scores->n_variables <= MAX_D);
+    for (int t = 0; t < T; t++) {
+        jsp_rng rng;
+        jsp_rng_init(&rng, 9, 0, (uint32_t)t, JSP_RNG_TEST);
+        jsp_rng_fill_uniform(&rng, f->edges->n_slots, uniform[t]);
+        walk[t].uniform = uniform[t];
+    }
+    jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, T, walk);
+    for (int t = 0; t < T; t++) {
+        memcpy(drawn[t], walk[t].chosen, bytes);
+        log_q[t] = walk[t].log_q;
+    }
+    for (int t = 0; t < T; t++) {
+        jsp_edges_walk alone = {.target = drawn[t]};
+        jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, 1, &alone);
+        CHECK(alone.log_q == log_q[t]);
+        CHECK(!memcmp(alone.chosen, drawn[t], bytes));
+    }
+    return 0;
+}
+
+#ifdef JSP_REAL_DOUBLE
+
+/* sum_t weight[t] log q(target t) */
+static inline double edges_fixture_log_q(edges_fixture *f, int n,
+                                         const uint32_t *parents,
+                                         const double *weight) {
+    jsp_edges_walk walk[GRADIENT_T] = {{0}};
+    double sum = 0;
+    for (int t = 0; t < GRADIENT_T; t++) {
+        walk[t].target = parents + t * 37 % n * f->scores->n_variables;
+    }
+    jsp_edges_rollout_forward(f->rollout, f->params, &f->cache, GRADIENT_T, walk);
+    for (int t = 0; t < GRADIENT_T; t++) sum += weight[t] * walk[t].log_q;
+    return sum;
+}
+
+/* The backward pass against central differences along random directions, and along each
+ * tensor alone, so that a small one cannot hide. parents [n, D] are allowed DAGs. */
+static inline int edges_fixture_check_gradient(edges_fixture *f, int n,
+                                               const uint32_t *parents) {
+    double weight[GRADIENT_T];
+    const size_t size = f->edges->layout.size;
+    jsp_real *gradient = jsp_memory_alloc(size, sizeof *gradient);
+    jsp_real *direction = jsp_memory_alloc(size, sizeof *direction);
+    CHECK(gradient && direction);
+    jsp_rng rng;
+    jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
+    for (int t = 0; t < GRADIENT_T; t++) weight[t] = jsp_rng_normal(&rng);
+    edges_fixture_log_q(f, n, parents, weight);
+    jsp_edges_rollout_backward(f->rollout, f->params, GRADIENT_T, weight, gradient);
+    for (int k = -8; k < f->edges->layout.n_tensors; k++) {
+        const jsp_params_tensor *tensor = k < 0 ? NULL : &f->edges->layout.tensor[k];
+        size_t first = tensor ? tensor->offset : 0;
+        size_t count =
+            tensor ? (size_t)tensor->shape[0] * (size_t)tensor->shape[1] : size;
+        double expected = 0, scale = 0, step = 1e-6;
+        memset(direction, 0, size * sizeof *direction);
+        for (size_t m = first; m < first + count; m++) {
+            direction[m] = jsp_rng_normal(&rng);
+            expected += direction[m] * gradient[m];
+            scale += fabs(direction[m] * gradient[m]);
+        }
+        for (size_t m = 0; m < size; m++) f->params[m] += step * direction[m];
+        double above = edges_fixture_log_q(f, n, parents, weight);
+        for (size_t m = 0; m < size; m++) f->params[m] -= 2 * step * direction[m];
+        double below = edges_fixture_log_q(f, n, parents, weight);
+        for (size_t m = 0; m < size; m++) f->params[m] += step * direction[m];
+        CHECK(scale > 1e-3); /* every tensor takes part */
+        CHECK_NEAR((above - below) / (2 * step), expected, 1e-6 * scale);
+    }
+    jsp_memory_free(gradient);
+    jsp_memory_free(direction);
+    return 0;
+}
+
+#endif
+
+#endif
