@@ -1,11 +1,12 @@
 /* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and,
  * for the wide registers, xgetbv (whether the operating system saves them on a
  * switch). */
-#define _POSIX_C_SOURCE 200809L /* nanosleep, clock_gettime */
+#define _DEFAULT_SOURCE /* nanosleep, clock_gettime, madvise */
 
 #include "jsp_cpu.h"
 
 #include <sched.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +41,15 @@ int jsp_cpu_has_avx512(void) {
 void jsp_cpu_pause(void) {}
 
 #endif
+
+void jsp_cpu_want_large_pages(void *p, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    madvise(p, bytes, MADV_HUGEPAGE); /* refused where there are none: nothing lost */
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}
 
 void jsp_cpu_yield(void) {
     sched_yield();

@@ -3,6 +3,11 @@
 #ifndef JSP_CPU_H
 #define JSP_CPU_H
 
+#include <stddef.h>
+
+/* Bytes of a large page of memory. */
+#define JSP_CPU_LARGE_PAGE ((size_t)1 << 21)
+
 /* Has the cache line of `p` fetched while the program goes on; a hint. */
 static inline void jsp_cpu_prefetch(const void *p) {
 #if defined(__GNUC__)
@@ -17,6 +22,10 @@ int jsp_cpu_has_avx2(void);
 
 /* 1 when AVX-512 F, DQ, BW and VL can be used. */
 int jsp_cpu_has_avx512(void);
+
+/* Asks for large pages behind p, which starts on one; a hint. What does not fit into the
+ * caches is read faster: there are few addresses to translate. */
+void jsp_cpu_want_large_pages(void *p, size_t bytes);
 
 /* Tells the processor that this is a polling loop: a few dozen cycles of rest. */
 void jsp_cpu_pause(void);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "jsp_cpu.h"
+
 #define JSP_MEMORY_ALIGNMENT ((size_t)64) /* a cache line, and the widest vector */
 
 static atomic_long live_blocks;
@@ -26,15 +28,28 @@ static int is_planned_to_fail(void) {
     return 0;
 }
 
+static size_t round_up(size_t bytes, size_t unit) {
+    return (bytes + unit - 1) / unit * unit;
+}
+
+/* Large blocks start on a large page, and get as many as they fill to a half at least. */
+static void *allocate(size_t bytes) {
+    const size_t page = JSP_CPU_LARGE_PAGE;
+    if (bytes < page / 2 || bytes > SIZE_MAX - page)
+        return aligned_alloc(JSP_MEMORY_ALIGNMENT, bytes);
+    void *pointer = aligned_alloc(page, round_up(bytes, page));
+    if (pointer) jsp_cpu_want_large_pages(pointer, (bytes + page / 2) / page * page);
+    return pointer;
+}
+
 void *jsp_memory_alloc(size_t count, size_t size) {
     if (is_planned_to_fail()) return NULL;
     if (size != 0 && count > (SIZE_MAX - JSP_MEMORY_ALIGNMENT) / size) return NULL;
     size_t bytes = count * size;
     if (bytes == 0) bytes = 1;
     /* aligned_alloc wants a multiple of the alignment */
-    bytes = (bytes + JSP_MEMORY_ALIGNMENT - 1) / JSP_MEMORY_ALIGNMENT *
-            JSP_MEMORY_ALIGNMENT;
-    void *pointer = aligned_alloc(JSP_MEMORY_ALIGNMENT, bytes);
+    bytes = round_up(bytes, JSP_MEMORY_ALIGNMENT);
+    void *pointer = allocate(bytes);
     if (!pointer) return NULL;
     memset(pointer, 0, bytes);
     atomic_fetch_add(&live_blocks, 1);

@@ -42,6 +42,7 @@ struct jsp_edges_rollout {
     const jsp_edges *edges; /* borrowed */
     int T, H;               /* walks, width of the network */
     int with_record;
+    char *memory;           /* all arrays below; owned */
     jsp_edges_state *state; /* [T] */
     char *state_memory;
     double *normaliser;  /* [T] product of normalisers not yet taken off log q */
@@ -54,7 +55,7 @@ struct jsp_edges_rollout {
     jsp_real *slope;     /* [rows] gradient of log q with respect to the logit */
     int16_t *row_walk;   /* [rows] which walk the option belongs to */
     int32_t *segment;    /* [2 slots + 1] first row of (slot, direction) */
-    int16_t *n_new; /* [slots, T] pairs that the edge chosen at a slot has joined */
+    int16_t *n_new; /* [slots, T] groups that the edge chosen at a slot has joined */
     int8_t *choice; /* [slots, T] -1 no edge, 0 a -> b, 1 b -> a, -2 nothing open */
     long n_rows;
 
@@ -72,28 +73,30 @@ struct jsp_edges_rollout {
 
 /* ---- memory ---------------------------------------------------------------------- */
 
+static size_t pad(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* All arrays lie in one block: large blocks get large pages. */
 static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
     const jsp_edges *edges = r->edges;
     size_t T = (size_t)r->T, H = (size_t)r->H, slots = (size_t)edges->n_slots;
     size_t rows = r->with_record ? T * (size_t)edges->n_directed : 2 * T;
     size_t block = BLOCK_ROWS + 2 * T;
     size_t state_size = jsp_edges_state_size(edges->scores);
+    const int D = edges->scores->n_variables, W = 2 * r->H;
+    size_t ends_size =
+        edges->is_large ? jsp_edges_ends_size(D, W, r->T, r->with_record) : 0;
+    char *ends_memory;
     struct {
         void **target;
         size_t count, size;
     } table[] = {
         {(void **)&r->state, T, sizeof *r->state},
         {(void **)&r->state_memory, T * state_size, 1},
+        {(void **)&ends_memory, ends_size, 1},
         {(void **)&r->normaliser, T, sizeof *r->normaliser},
         {(void **)&r->pool, T * H, sizeof *r->pool},
-        {(void **)&r->x, rows * F, sizeof *r->x},
-        {(void **)&r->hidden[0], rows * H, sizeof *r->hidden[0]},
-        {(void **)&r->hidden[1], rows * H, sizeof *r->hidden[1]},
-        {(void **)&r->slope, rows, sizeof *r->slope},
-        {(void **)&r->row_walk, rows, sizeof *r->row_walk},
-        {(void **)&r->segment, 2 * slots + 1, sizeof *r->segment},
-        {(void **)&r->choice, slots * T, sizeof *r->choice},
-        {(void **)&r->n_new, slots * T, sizeof *r->n_new},
         {(void **)&r->view, T, sizeof *r->view},
         {(void **)&r->offset, 2 * T * H, sizeof *r->offset},
         {(void **)&r->correction, 2 * T, sizeof *r->correction},
@@ -103,22 +106,32 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
         {(void **)&r->scratch, block * H, sizeof *r->scratch},
         {(void **)&r->weighted, block, sizeof *r->weighted},
         {(void **)&r->d_pool, T * H, sizeof *r->d_pool},
+        {(void **)&r->segment, 2 * slots + 1, sizeof *r->segment},
+        {(void **)&r->choice, slots * T, sizeof *r->choice},
+        {(void **)&r->n_new, slots * T, sizeof *r->n_new},
+        {(void **)&r->slope, rows, sizeof *r->slope},
+        {(void **)&r->row_walk, rows, sizeof *r->row_walk},
+        {(void **)&r->x, rows * F, sizeof *r->x},
+        {(void **)&r->hidden[0], rows * H, sizeof *r->hidden[0]},
+        {(void **)&r->hidden[1], rows * H, sizeof *r->hidden[1]},
     };
+    size_t n_bytes = 0;
+    for (size_t k = 0; k < sizeof table / sizeof *table; k++)
+        n_bytes += pad(table[k].count * table[k].size);
+    r->memory = jsp_memory_alloc(n_bytes, 1);
+    if (!r->memory) return jsp_status_no_memory(error, n_bytes, "a group of walks");
+    char *cursor = r->memory;
     for (size_t k = 0; k < sizeof table / sizeof *table; k++) {
-        *table[k].target = jsp_memory_alloc(table[k].count, table[k].size);
-        if (!*table[k].target) {
-            size_t bytes = table[k].count * table[k].size;
-            return jsp_status_no_memory(error, bytes, "a group of walks");
-        }
+        *table[k].target = cursor;
+        cursor += pad(table[k].count * table[k].size);
     }
     for (size_t t = 0; t < T; t++) {
         jsp_edges_state_init(&r->state[t], edges->scores,
                              r->state_memory + t * state_size);
     }
     if (edges->is_large) {
-        return jsp_edges_ends_create(&r->ends, edges->scores->n_variables, 2 * r->H,
-                                     edges->tensor.above, edges->tensor.below, r->T,
-                                     r->with_record, error);
+        jsp_edges_ends_init(&r->ends, D, W, edges->tensor.above, edges->tensor.below,
+                            r->T, r->with_record, ends_memory);
     }
     return JSP_OK;
 }
@@ -148,21 +161,7 @@ jsp_status jsp_edges_rollout_create(const jsp_edges *edges, int T, int with_reco
 
 void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout) {
     if (!rollout) return;
-    void *owned[] = {
-        rollout->state,      rollout->state_memory,
-        rollout->normaliser, rollout->pool,
-        rollout->x,          rollout->hidden[0],
-        rollout->hidden[1],  rollout->slope,
-        rollout->row_walk,   rollout->segment,
-        rollout->choice,     rollout->view,
-        rollout->offset,     rollout->correction,
-        rollout->output,     rollout->d_hidden,
-        rollout->d_offset,   rollout->scratch,
-        rollout->weighted,   rollout->d_pool,
-        rollout->n_new,
-    };
-    jsp_edges_ends_destroy(&rollout->ends);
-    for (size_t k = 0; k < sizeof owned / sizeof *owned; k++) jsp_memory_free(owned[k]);
+    jsp_memory_free(rollout->memory);
     jsp_memory_free(rollout);
 }
 
@@ -243,29 +242,36 @@ static void load_embeddings(const jsp_edges *edges, const jsp_real *params,
         params + edges->tensor.parent_embedding + (size_t)option->parent * H;
     const jsp_real *child =
         params + edges->tensor.child_embedding + (size_t)option->child * H;
-    for (size_t h = 0; h < H; h++) sum[h] = parent[h] + child[h];
+    const jsp_kernels *kernels = jsp_kernels_active();
+    memcpy(sum, parent, H * sizeof *sum);
+    kernels->add(H, child, sum);
     if (!edges->is_large) return;
-    jsp_kernels_active()->add(
-        H, params + edges->tensor.pair_embedding + (size_t)direction * H, sum);
+    kernels->add(H, params + edges->tensor.pair_embedding + (size_t)direction * H, sum);
 }
 
-/* offset += sums over ancestors and descendants of both ends */
-static void add_ends(const jsp_edges_rollout *r, int t,
-                     const jsp_edges_features_option *option, jsp_real *offset) {
+/* What options parent -> child see of their walk before the first ReLU: the sum over its
+ * edges, and beyond 16 variables the sums over ancestors and descendants of both ends. Of
+ * walk t they are [H] from at[s] + t * row[s] on. Returns how many there are. */
+#define MAX_PLACES 3
+static int list_places(const jsp_edges_rollout *r, jsp_real *pool, jsp_real *sum,
+                       int parent, int child, jsp_real *at[MAX_PLACES],
+                       size_t row[MAX_PLACES]) {
     const size_t H = (size_t)r->H;
-    const jsp_real *parent =
-        jsp_edges_ends_of(&r->ends, r->ends.sum, t, option->parent);
-    const jsp_real *child =
-        jsp_edges_ends_of(&r->ends, r->ends.sum, t, option->child) + H;
-    for (size_t h = 0; h < H; h++) offset[h] += parent[h] + child[h];
+    at[0] = pool;
+    row[0] = H;
+    if (!r->edges->is_large) return 1;
+    at[1] = jsp_edges_ends_of(&r->ends, sum, 0, parent);
+    at[2] = jsp_edges_ends_of(&r->ends, sum, 0, child) + H;
+    row[1] = row[2] = (size_t)r->ends.D * (size_t)r->ends.W;
+    return MAX_PLACES;
 }
 
-/* Inputs of the options of direction d: features, and the terms before the ReLU. */
+/* Inputs of the n options of direction d, which are rows first .. first + n - 1 of the
+ * slot: features, and the terms before the ReLU. */
 static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int d,
-                        int T, long base) {
+                        int T, long base, int first, int n) {
     const jsp_edges *edges = r->edges;
     const jsp_edges_slot *slot = &edges->slot[p];
-    const size_t H = (size_t)r->H;
     jsp_edges_features_option option = {
         .slot = p,
         .parent = d ? slot->b : slot->a,
@@ -273,8 +279,8 @@ static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int
         .bit = d ? slot->bit_ba : slot->bit_ab,
     };
     const int reverse_bit = d ? slot->bit_ab : slot->bit_ba;
-    jsp_real fixed[JSP_EDGES_MAX_HIDDEN];
-    load_embeddings(edges, params, &option, 2 * p + d, fixed);
+    jsp_real fixed[JSP_EDGES_MAX_HIDDEN], *at[MAX_PLACES];
+    size_t at_row[MAX_PLACES];
     for (int t = 0; t < T; t++) {
         const slot_view *view = &r->view[t];
         if (view->row[d] < 0) continue;
@@ -286,11 +292,13 @@ static void fill_inputs(jsp_edges_rollout *r, const jsp_real *params, int p, int
         size_t row = (size_t)(base + view->row[d]);
         jsp_edges_features_fill(edges, &r->state[t], &option, r->x + row * F);
         r->row_walk[row] = (int16_t)t;
-        jsp_real *offset = r->offset + (size_t)view->row[d] * H;
-        const jsp_real *pool = r->pool + (size_t)t * H;
-        for (size_t h = 0; h < H; h++) offset[h] = fixed[h] + pool[h];
-        if (edges->is_large) add_ends(r, t, &option, offset);
     }
+    load_embeddings(edges, params, &option, 2 * p + d, fixed);
+    const int n_places =
+        list_places(r, r->pool, r->ends.sum, option.parent, option.child, at, at_row);
+    jsp_kernels_active()->rows_collect(n, r->H, n_places, (const jsp_real *const *)at,
+                                       at_row, r->row_walk + base + first, fixed,
+                                       r->offset + (long)first * r->H);
 }
 
 /* output / 4 + pair_output of one direction */
@@ -446,7 +454,8 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
         int count[2];
         int n = gather_options(rollout, p, T, walk, count);
         for (int d = 0; d < 2; d++) {
-            if (count[d]) fill_inputs(rollout, params, p, d, T, base);
+            if (count[d])
+                fill_inputs(rollout, params, p, d, T, base, d ? count[0] : 0, count[d]);
         }
         if (n) compute_corrections(rollout, params, p, count, base);
         for (int t = 0; t < T; t++) {
@@ -528,17 +537,18 @@ static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
         const long begin = r->segment[2 * p + d];
         const int n = (int)(r->segment[2 * p + d + 1] - begin);
         if (!n) continue;
-        const jsp_real *d_offset = r->d_offset + (begin - first) * r->H;
-        const int16_t *walk = r->row_walk + begin;
-        jsp_real total[JSP_EDGES_MAX_HIDDEN] = {0};
-        kernels->rows_scatter(n, r->H, d_offset, walk, r->d_pool, total);
+        jsp_real total[JSP_EDGES_MAX_HIDDEN] = {0}, *at[MAX_PLACES];
+        size_t at_row[MAX_PLACES];
+        const int n_places =
+            list_places(r, r->d_pool, r->ends.d_sum, parent, child, at, at_row);
+        kernels->rows_scatter(n, r->H, n_places, r->d_offset + (begin - first) * r->H,
+                              r->row_walk + begin, at, at_row, total);
         kernels->add(H, total,
                      d_params + tensor->parent_embedding + (size_t)parent * H);
         kernels->add(H, total, d_params + tensor->child_embedding + (size_t)child * H);
         if (!edges->is_large) continue;
         kernels->add(H, total,
                      d_params + tensor->pair_embedding + (size_t)(2 * p + d) * H);
-        jsp_edges_ends_collect(&r->ends, parent, child, n, d_offset, walk);
     }
 }
 

@@ -85,10 +85,17 @@ typedef struct jsp_kernels {
     void (*rows_weighted_sum)(int B, int n, const jsp_real *x, const jsp_real *c,
                               jsp_real *y);
 
-    /* y[index[b], k] += x[b, k], total[k] += sum_b x[b, k]; an index may occur again
-     *   x [B, n]  index [B] rows of y  y [..., n]  total [n]; both accumulate */
-    void (*rows_scatter)(int B, int n, const jsp_real *x, const int16_t *index,
-                         jsp_real *y, jsp_real *total);
+    /* y[b, k] = start[k] + sum_s x[s][index[b] * row[s] + k], s < S, in the order of s
+     *   start [n]  x, row [S]  index [B]  y [B, n] overwritten */
+    void (*rows_collect)(int B, int n, int S, const jsp_real *const *x,
+                         const size_t *row, const int16_t *index, const jsp_real *start,
+                         jsp_real *y);
+
+    /* y[s][index[b] * row[s] + k] += x[b, k], total[k] += sum_b x[b, k]; an index may
+     * occur again, the y do not overlap
+     *   x [B, n]  index [B]  y, row [S]  total [n]; y and total accumulate */
+    void (*rows_scatter)(int B, int n, int S, const jsp_real *x, const int16_t *index,
+                         jsp_real *const *y, const size_t *row, jsp_real *total);
 
     /* y[k] += sum_a x[index[a], k], a < n in order; index NULL = the first n rows
      *   x [..., H]  y [H] accumulates */

@@ -86,7 +86,7 @@ def training_bytes(
     state = D * (16 * max(counts, default=0) + 6 * 64 + 100)
     if is_large:  # sums over ancestors and descendants, journal (jsp_edges_ends.c)
         n_parameters += 4 * width * D
-        state += 16 * width * D + 2 * D * D
+        state += 16 * width * D + 4 * D * D
     # inputs, two activations, slope and number of the walk
     option = 4 * (24 + 2 * width + 1) + 2
     walks = 2 * batch_size * (sum(counts) * option + state + 8 * n_pairs)

@@ -120,7 +120,9 @@ static int test_ends(void) {
     jsp_rng rng;
     jsp_rng_init(&rng, 4, 0, 0, JSP_RNG_TEST);
     for (int m = 0; m < 2 * D * W; m++) params[m] = (jsp_real)jsp_rng_normal(&rng);
-    CHECK(jsp_edges_ends_create(&ends, D, W, 0, below, T, 1, NULL) == JSP_OK);
+    char *memory = jsp_memory_alloc(jsp_edges_ends_size(D, W, T, 1), 1);
+    CHECK(memory);
+    jsp_edges_ends_init(&ends, D, W, 0, below, T, 1, memory);
     CHECK(jsp_dag_batch_create(&batch, T, D, 0, NULL) == JSP_OK);
     jsp_edges_ends_clear(&ends, T);
     for (int t = 0; t < T; t++) {
@@ -147,8 +149,9 @@ static int test_ends(void) {
         double expected = 0, found = 0;
         memset(gradient, 0, sizeof gradient);
         jsp_edges_ends_part(&ends, t, n_new, gradient);
-        CHECK(ends.n_journal[t] == (t > 0));
+        CHECK((ends.n_journal[t] > 0) == (t > 0));
         jsp_edges_ends_part(&ends, t, -1, gradient);
+        CHECK(ends.n_journal[t] == 0);
         for (int m = 0; m < D * W; m++) {
             expected += (double)jsp_edges_ends_of(&ends, ends.sum, t, 0)[m] *
                         (double)jsp_edges_ends_of(&ends, ends.d_sum, t, 0)[m];
@@ -158,7 +161,7 @@ static int test_ends(void) {
         CHECK_NEAR(found, expected, 1e-3);
     }
     jsp_dag_batch_destroy(&batch);
-    jsp_edges_ends_destroy(&ends);
+    jsp_memory_free(memory);
     return 0;
 }
 
@@ -299,7 +302,7 @@ static int test_failing_allocations(void) {
         CHECK(status == JSP_ERROR_MEMORY);
         CHECK(rollout == NULL && jsp_memory_live() == before);
     }
-    CHECK(rollout && n_failures > 20);
+    CHECK(rollout && n_failures == 2);
     jsp_edges_rollout_destroy(rollout);
     CHECK(jsp_memory_live() == before);
     edges_fixture_close(&f);

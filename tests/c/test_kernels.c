@@ -427,26 +427,52 @@ static int check_rows(const jsp_kernels *kernels) {
     return 0;
 }
 
-/* Every third row goes to the same place. */
+/* Rows collected from S places and scattered to them; every third one to the same row. */
+static int check_places(const jsp_kernels *kernels, int B, int n, int S) {
+    const size_t size = (size_t)(B * n), rows = (size_t)B * (size_t)(n + 2 * S);
+    size_t row[3];
+    jsp_real *x = make_array(size), *start = make_array((size_t)n), *y[3], *twin[3];
+    jsp_real *total = copy_array((size_t)n, start), *sum = copy_array((size_t)n, start);
+    int16_t *index = calloc((size_t)B, sizeof *index);
+    for (int b = 0; b < B; b++) index[b] = (int16_t)(b % 3 ? B - 1 - b : B / 2);
+    for (int s = 0; s < S; s++) {
+        row[s] = (size_t)(n + 2 * s);
+        y[s] = make_array(rows);
+        twin[s] = copy_array(rows, y[s]);
+    }
+    jsp_real *found = make_array(size);
+    kernels->rows_collect(B, n, S, (const jsp_real *const *)y, row, index, start,
+                          found);
+    for (int b = 0; b < B; b++) {
+        for (int k = 0; k < n; k++) {
+            jsp_real expected = start[k];
+            for (int s = 0; s < S; s++)
+                expected += y[s][(size_t)index[b] * row[s] + (size_t)k];
+            CHECK(found[b * n + k] == expected);
+        }
+    }
+    kernels->rows_scatter(B, n, S, x, index, y, row, total);
+    for (int b = 0; b < B; b++) {
+        for (int k = 0; k < n; k++) {
+            sum[k] += x[b * n + k];
+            for (int s = 0; s < S; s++)
+                twin[s][(size_t)index[b] * row[s] + (size_t)k] += x[b * n + k];
+        }
+    }
+    for (int s = 0; s < S; s++) {
+        for (size_t k = 0; k < rows; k++) CHECK(y[s][k] == twin[s][k]);
+        free(y[s]), free(twin[s]);
+    }
+    for (int k = 0; k < n; k++) CHECK(total[k] == sum[k]);
+    free(x), free(start), free(total), free(sum), free(index), free(found);
+    return 0;
+}
+
 static int check_scatter(const jsp_kernels *kernels) {
     for (int s = 0; s < N_SIZES * N_SIZES; s++) {
-        int B = sizes[s % N_SIZES], n = sizes[s / N_SIZES];
-        size_t size = (size_t)(B * n);
-        jsp_real *x = make_array(size), *total = make_array((size_t)n);
-        jsp_real *y = make_array(size), *twin = copy_array(size, y);
-        jsp_real *sum = copy_array((size_t)n, total);
-        int16_t *index = calloc((size_t)B, sizeof *index);
-        for (int b = 0; b < B; b++) index[b] = (int16_t)(b % 3 ? B - 1 - b : B / 2);
-        kernels->rows_scatter(B, n, x, index, y, total);
-        for (int b = 0; b < B; b++) {
-            for (int k = 0; k < n; k++) {
-                twin[index[b] * n + k] += x[b * n + k];
-                sum[k] += x[b * n + k];
-            }
-        }
-        for (size_t k = 0; k < size; k++) CHECK(y[k] == twin[k]);
-        for (int k = 0; k < n; k++) CHECK(total[k] == sum[k]);
-        free(x), free(total), free(y), free(twin), free(sum), free(index);
+        const int B = sizes[s % N_SIZES], n = sizes[s / N_SIZES];
+        CHECK(check_places(kernels, B, n, 1 + s % 3) == 0);
+        CHECK(check_places(kernels, B, 64, 3) == 0);
     }
     return 0;
 }
