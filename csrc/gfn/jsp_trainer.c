@@ -28,14 +28,14 @@ static jsp_status create_shard(jsp_trainer *trainer, int s, jsp_error *error) {
     size_t n = (size_t)part->n, slots = (size_t)trainer->edges->n_slots;
     size_t extra =
         (size_t)(part->n_hard[JSP_TRAINER_MISSED] + part->n_hard[JSP_TRAINER_WILD]);
-    part->d_params = jsp_memory_alloc(trainer->edges->layout.size, sizeof(jsp_real));
+    part->d_params = trainer->d_params + (size_t)s * trainer->d_params_row;
     part->walk = jsp_memory_alloc(2 * n + extra, sizeof *part->walk);
     part->uniform = jsp_memory_alloc(n * slots, sizeof *part->uniform);
     part->weight = jsp_memory_alloc(2 * n + extra, sizeof *part->weight);
     part->extra_log_q = jsp_memory_alloc(3 * extra, sizeof *part->extra_log_q);
     part->place = jsp_memory_alloc(extra, sizeof *part->place);
-    if (!part->d_params || !part->walk || !part->uniform || !part->weight ||
-        !part->extra_log_q || !part->place) {
+    if (!part->walk || !part->uniform || !part->weight || !part->extra_log_q ||
+        !part->place) {
         return jsp_status_no_memory(error, n * slots * sizeof(double),
                                     "a training shard");
     }
@@ -81,6 +81,15 @@ static jsp_status create_network(jsp_trainer *trainer, jsp_error *error) {
     return status;
 }
 
+/* One block for the gradients of all shards: large blocks get large pages. */
+static jsp_status create_gradients(jsp_trainer *trainer, jsp_error *error) {
+    trainer->d_params_row = (trainer->edges->layout.size + 15) / 16 * 16;
+    const size_t n = JSP_TRAINER_SHARDS * trainer->d_params_row;
+    trainer->d_params = jsp_memory_alloc(n, sizeof *trainer->d_params);
+    if (trainer->d_params) return JSP_OK;
+    return jsp_status_no_memory(error, n * sizeof(jsp_real), "gradients");
+}
+
 static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {
     size_t batch = (size_t)trainer->config.batch_size;
     trainer->log_q = jsp_memory_alloc(2 * batch, sizeof(double));
@@ -93,6 +102,7 @@ static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {
                                     "a batch of walks");
     }
     jsp_status status = create_network(trainer, error);
+    if (status == JSP_OK) status = create_gradients(trainer, error);
     if (status == JSP_OK) {
         status = jsp_guard_create(&trainer->guard, trainer->edges->layout.size, error);
     }
@@ -138,7 +148,6 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
     if (!trainer) return;
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
         jsp_edges_rollout_destroy(trainer->shards[s].rollout);
-        jsp_memory_free(trainer->shards[s].d_params);
         jsp_memory_free(trainer->shards[s].walk);
         jsp_memory_free(trainer->shards[s].uniform);
         jsp_memory_free(trainer->shards[s].weight);
@@ -155,6 +164,7 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
     jsp_memory_free(trainer->weight);
     jsp_memory_free(trainer->sorted);
     jsp_memory_free(trainer->params);
+    jsp_memory_free(trainer->d_params);
     jsp_adam_destroy(&trainer->adam);
     jsp_edges_destroy(trainer->edges);
     jsp_memory_free(trainer);
@@ -238,7 +248,8 @@ static void backward_shard(void *context, int s, int worker) {
     const size_t n = (size_t)(count_own(trainer, part) + part->n);
     const size_t extra = (size_t)part->n_extra;
     (void)worker;
-    memset(part->d_params, 0, trainer->edges->layout.size * sizeof(jsp_real));
+    if (s == 0)
+        memset(part->d_params, 0, trainer->edges->layout.size * sizeof(jsp_real));
     memcpy(part->weight, trainer->weight + first_walk(trainer, part),
            n * sizeof *part->weight);
     memcpy(part->weight + n, part->extra_weight, extra * sizeof *part->weight);
@@ -246,14 +257,25 @@ static void backward_shard(void *context, int s, int worker) {
                                part->weight, part->d_params);
 }
 
-/* Adds the gradient blocks of all shards into the first, pairwise in a fixed tree. */
+/* Numbers of a gradient that are added up for all shards before the next ones are: they
+ * stay in the first-level cache. */
+#define CHUNK ((size_t)1024)
+
+/* Adds the gradient blocks of all shards into the first, pairwise in a fixed tree, and
+ * clears the others for the next update. */
 static void sum_gradients(jsp_trainer *trainer) {
     const size_t size = trainer->edges->layout.size;
-    for (int step = 1; step < JSP_TRAINER_SHARDS; step *= 2) {
-        for (int s = 0; s + step < JSP_TRAINER_SHARDS; s += 2 * step) {
-            jsp_kernels_active()->add(size, trainer->shards[s + step].d_params,
-                                      trainer->shards[s].d_params);
+    const jsp_trainer_shard *shards = trainer->shards;
+    for (size_t first = 0; first < size; first += CHUNK) {
+        const size_t n = size - first < CHUNK ? size - first : CHUNK;
+        for (int step = 1; step < JSP_TRAINER_SHARDS; step *= 2) {
+            for (int s = 0; s + step < JSP_TRAINER_SHARDS; s += 2 * step) {
+                jsp_kernels_active()->add(n, shards[s + step].d_params + first,
+                                          shards[s].d_params + first);
+            }
         }
+        for (int s = 1; s < JSP_TRAINER_SHARDS; s++)
+            memset(shards[s].d_params + first, 0, n * sizeof(jsp_real));
     }
 }
 

@@ -11,11 +11,12 @@ enum { JSP_TRAINER_MISSED, JSP_TRAINER_WILD, JSP_TRAINER_LISTS };
 
 typedef struct jsp_trainer_shard {
     jsp_edges_rollout *rollout;
-    jsp_real *d_params;               /* [P] gradient block */
-    jsp_edges_walk *walk;             /* [2 n] own draws, then chain states */
-    double *uniform;                  /* [n, slots] */
-    double *weight;                   /* [2 n + n_extra] */
-    int first, n;                     /* its chains: first .. first + n - 1 */
+    jsp_real *d_params;   /* [P] gradient block, 0 between updates but for the first
+                           shard's */
+    jsp_edges_walk *walk; /* [2 n] own draws, then chain states */
+    double *uniform;      /* [n, slots] */
+    double *weight;       /* [2 n + n_extra] */
+    int first, n;         /* its chains: first .. first + n - 1 */
     jsp_hard hard[JSP_TRAINER_LISTS]; /* missed chain states, wild own draws */
     int n_hard[JSP_TRAINER_LISTS];    /* most of each shown per update */
     int n_shown
@@ -30,7 +31,9 @@ struct jsp_trainer {
     jsp_trainer_config config;
     jsp_edges *edges;
     jsp_adam adam;
-    jsp_real *params; /* [P] */
+    jsp_real *params;    /* [P] */
+    jsp_real *d_params;  /* [shards, d_params_row] */
+    size_t d_params_row; /* P, padded */
     long update;
     jsp_guard guard;
     jsp_feed feed;

@@ -272,14 +272,46 @@ size_t jsp_scores_size(int n_variables, const int *n_candidates) {
     return size;
 }
 
-static int allocate_node(jsp_scores_node *node, int K) {
-    size_t n = (size_t)1 << K;
-    node->K = K;
-    node->candidate = jsp_memory_alloc((size_t)K, sizeof(int));
-    node->score = jsp_memory_alloc(n, sizeof(double));
-    node->log_term = jsp_memory_alloc(n, sizeof(float));
-    node->log_sum = jsp_memory_alloc(n, sizeof(float));
-    return node->candidate && node->score && node->log_term && node->log_sum;
+static size_t pad(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Bytes of a table of doubles and two of floats. */
+static size_t tables_size(int K) {
+    return pad(sizeof(double) << K) + 2 * pad(sizeof(float) << K);
+}
+
+/* Lays the tables of a node out on `memory`; returns what follows. */
+static char *place_node(jsp_scores_node *node, char *memory) {
+    node->score = (double *)memory;
+    memory += pad(sizeof(double) << node->K);
+    node->log_term = (float *)memory;
+    memory += pad(sizeof(float) << node->K);
+    node->log_sum = (float *)memory;
+    return memory + pad(sizeof(float) << node->K);
+}
+
+/* All tables lie in one block: large blocks get large pages, and chains and walks look at
+ * random entries. */
+static int allocate_tables(jsp_scores *scores, const int *n_candidates) {
+    size_t n_bytes = 0, n_total = 0;
+    for (int j = 0; j < scores->n_variables; j++) {
+        n_bytes += tables_size(n_candidates[j]);
+        n_total += (size_t)n_candidates[j];
+    }
+    scores->tables = jsp_memory_alloc(n_bytes, 1);
+    scores->candidates = jsp_memory_alloc(n_total, sizeof(int));
+    if (!scores->tables || !scores->candidates) return 0;
+    char *memory = scores->tables;
+    int *candidate = scores->candidates;
+    for (int j = 0; j < scores->n_variables; j++) {
+        jsp_scores_node *node = &scores->node[j];
+        node->K = n_candidates[j];
+        node->candidate = candidate;
+        candidate += node->K;
+        memory = place_node(node, memory);
+    }
+    return 1;
 }
 
 /* The tables without their numbers; NULL when memory ran out. */
@@ -291,11 +323,8 @@ static jsp_scores *allocate(int D, const int *const *candidates,
     scores->n_bytes = jsp_scores_size(D, n_candidates);
     scores->local_index = jsp_memory_alloc((size_t)D * D, sizeof(int8_t));
     scores->node = jsp_memory_alloc((size_t)D, sizeof *scores->node);
-    int ok = scores->local_index && scores->node;
-    for (int j = 0; ok && j < D; j++) {
-        ok = allocate_node(&scores->node[j], n_candidates[j]);
-    }
-    if (!ok) {
+    if (!scores->local_index || !scores->node ||
+        !allocate_tables(scores, n_candidates)) {
         jsp_scores_destroy(scores);
         return NULL;
     }
@@ -508,12 +537,8 @@ jsp_status jsp_scores_create_from_tables(int n_variables, const int *const *cand
 
 void jsp_scores_destroy(jsp_scores *scores) {
     if (!scores) return;
-    for (int j = 0; scores->node && j < scores->n_variables; j++) {
-        jsp_memory_free(scores->node[j].candidate);
-        jsp_memory_free(scores->node[j].score);
-        jsp_memory_free(scores->node[j].log_term);
-        jsp_memory_free(scores->node[j].log_sum);
-    }
+    jsp_memory_free(scores->tables);
+    jsp_memory_free(scores->candidates);
     jsp_memory_free(scores->node);
     jsp_memory_free(scores->local_index);
     jsp_memory_free(scores);

@@ -62,10 +62,10 @@ int jsp_scores_is_required(const jsp_scores_config *config, int n_variables, int
 typedef struct jsp_scores_node {
     int K;             /* candidate parents */
     uint32_t required; /* members of every allowed set; allowed itself */
-    int *candidate;    /* [K] variables, increasing; owned */
-    double *score;     /* [2^K] l_j(S), -inf when excluded; owned */
-    float *log_term;   /* [2^K] owned */
-    float *log_sum;    /* [2^K] owned */
+    int *candidate;    /* [K] variables, increasing */
+    double *score;     /* [2^K] l_j(S), -inf when excluded */
+    float *log_term;   /* [2^K] */
+    float *log_sum;    /* [2^K] */
     double max_score;  /* max over S of l_j(S) */
 } jsp_scores_node;
 
@@ -74,6 +74,8 @@ typedef struct jsp_scores {
     jsp_scores_node *node; /* [D] */
     int8_t *local_index;   /* [D, D] [i * D + j] = bit of parent i at node j, or -1 */
     size_t n_bytes;        /* memory held by the tables */
+    char *tables;          /* those of all nodes; owned */
+    int *candidates;       /* lists of all nodes; owned */
 } jsp_scores;
 
 /* JSP_ERROR_VALUE for a config that contradicts itself (required parents outside the

@@ -154,7 +154,8 @@ static inline int edges_fixture_check_gradient(edges_fixture *f, int n,
         double below = edges_fixture_log_q(f, n, parents, weight);
         for (size_t m = 0; m < size; m++) f->params[m] += step * direction[m];
         CHECK(scale > 1e-3); /* every tensor takes part */
-        CHECK_NEAR((above - below) / (2 * step), expected, 1e-6 * scale);
+        /* sums near 100 are rounded by 1e-14 */
+        CHECK_NEAR((above - below) / (2 * step), expected, 1e-6 * scale + 2e-8);
     }
     jsp_memory_free(gradient);
     jsp_memory_free(direction);

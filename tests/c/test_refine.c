@@ -184,7 +184,7 @@ static int test_failing_allocations(void) {
         CHECK(status == JSP_ERROR_MEMORY && error.message[0]);
         n_failures++;
     }
-    CHECK(n_failures > 20);
+    CHECK(n_failures > 10);
     close_fixture(&f);
     return 0;
 }

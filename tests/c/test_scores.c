@@ -504,7 +504,7 @@ static int test_faults(void) {
             CHECK(error.message[0] != 0);
             failures++;
         }
-        CHECK(failures >= 3 + 4 * D);
+        CHECK(failures >= 7);
     }
     jsp_data_destroy(data);
     return 0;
