@@ -309,76 +309,122 @@ float jsp_edges_state_look_ahead(const jsp_edges_state *state, int parent, int c
     return look_ahead(state, n_words, parent, child);
 }
 
-/* into[n] = sum over members k of `above` of P(n -> k), found |= all such n */
-static inline void add_chances_into(const jsp_edges_state *state, int n_words, int k,
-                                    jsp_bits *found, float *into) {
-    const int *candidate = state->scores->node[k].candidate;
-    const float *chance = jsp_edges_state_row(state, k, JSP_EDGES_CACHE_CHANCE);
-    for (int w = 0; w < n_words; w++) found->word[w] |= state->open_parents[k].word[w];
-    for (uint32_t left = state->open[k]; left; left &= left - 1) {
-        int bit = jsp_bits_lowest64(left);
-        into[candidate[bit]] += chance[bit];
+/* Sets of n_words words. Members are taken out one by one by a loop that ends once,
+ * whatever the number of words: how long such short loops run is hard to foresee. */
+static inline uint64_t has_any(int n_words, const uint64_t *set) {
+    uint64_t any = 0;
+    for (int w = 0; w < n_words; w++) any |= set[w];
+    return any;
+}
+
+/* Takes the lowest member out of a set that has any. */
+static inline int pop_lowest(int n_words, uint64_t *set) {
+    if (n_words == 2) { /* without branches */
+        const uint64_t low = set[0], high = set[1];
+        const uint64_t from = low ? low : high, rest = from & (from - 1);
+        set[0] = low ? rest : 0;
+        set[1] = low ? high : rest;
+        return (low ? 0 : 64) + jsp_bits_lowest64(from);
     }
+    int w = 0;
+    while (w < n_words - 1 && !set[w]) w++;
+    const int lowest = jsp_bits_lowest64(set[w]);
+    set[w] &= set[w] - 1;
+    return 64 * w + lowest;
+}
+
+/* both = a and b */
+static inline void meet(int n_words, const uint64_t *a, const uint64_t *b,
+                        uint64_t *both) {
+    for (int w = 0; w < n_words; w++) both[w] = a[w] & b[w];
+}
+
+/* all = union of set[x] over members x of `over` */
+static inline void unite(int n_words, const uint64_t *over, const jsp_bits *set,
+                         uint64_t *all) {
+    uint64_t left[JSP_BITS_WORDS];
+    meet(n_words, over, over, left);
+    for (int w = 0; w < n_words; w++) all[w] = 0;
+    while (has_any(n_words, left)) {
+        const int x = pop_lowest(n_words, left);
+        for (int w = 0; w < n_words; w++) all[w] |= set[x].word[w];
+    }
+}
+
+/* Sum over members k of `above` of P(n -> k). */
+static inline float chance_into(const jsp_edges_state *state, int n_words, int n,
+                                const uint64_t *above) {
+    const int8_t *local_index = state->scores->local_index;
+    const int D = state->scores->n_variables;
+    uint64_t left[JSP_BITS_WORDS];
+    float sum = 0;
+    meet(n_words, state->open_children[n].word, above, left);
+    while (has_any(n_words, left)) {
+        const int k = pop_lowest(n_words, left);
+        sum += jsp_edges_state_row(state, k,
+                                   JSP_EDGES_CACHE_CHANCE)[local_index[n * D + k]];
+    }
+    return sum;
 }
 
 /* Sum over members c of `below` of P(c -> m). */
 static inline float chance_out(const jsp_edges_state *state, int n_words, int m,
-                               const jsp_bits *below) {
+                               const uint64_t *below) {
     const int8_t *local_index = state->scores->local_index;
     const int D = state->scores->n_variables;
     const float *chance = jsp_edges_state_row(state, m, JSP_EDGES_CACHE_CHANCE);
+    uint64_t left[JSP_BITS_WORDS];
     float sum = 0;
-    for (int w = 0; w < n_words; w++) {
-        uint64_t left = state->open_parents[m].word[w] & below->word[w];
-        for (; left; left &= left - 1) {
-            const int c = 64 * w + jsp_bits_lowest64(left);
-            sum += chance[local_index[c * D + m]];
-        }
+    meet(n_words, state->open_parents[m].word, below, left);
+    while (has_any(n_words, left)) {
+        const int c = pop_lowest(n_words, left);
+        sum += chance[local_index[c * D + m]];
     }
     return sum;
 }
 
-/* Sum of into[n] over n below m in `last`. */
-static inline float chance_on(const jsp_edges_state *state, int n_words, int m,
-                              const jsp_bits *last, const float *into) {
-    const jsp_bits *below = &state->dag.descendants[m];
-    float sum = 0;
-    for (int w = 0; w < n_words; w++) {
-        for (uint64_t left = below->word[w] & last->word[w]; left; left &= left - 1) {
-            sum += into[64 * w + jsp_bits_lowest64(left)];
-        }
+/* found = members m of `first` with a descendant in `last`, reached = all these
+ * descendants; returns the number of the former. */
+static inline int find_ways(const jsp_edges_state *state, int n_words, uint64_t *first,
+                            const uint64_t *last, int *found, uint64_t *reached) {
+    int n = 0;
+    for (int w = 0; w < n_words; w++) reached[w] = 0;
+    while (has_any(n_words, first)) {
+        const int m = pop_lowest(n_words, first);
+        uint64_t on[JSP_BITS_WORDS];
+        meet(n_words, state->dag.descendants[m].word, last, on);
+        for (int w = 0; w < n_words; w++) reached[w] |= on[w];
+        found[n] = m;
+        n += has_any(n_words, on) != 0;
     }
-    return sum;
+    return n;
 }
 
+/* Nodes that a way may go through are found first, sets against sets: few are left. */
 static inline float detour(const jsp_edges_state *state, int n_words, int parent,
                            int child) {
-    const jsp_bits *above = &state->dag.ancestors[parent];
-    const jsp_bits *below = &state->dag.descendants[child];
+    const uint64_t *above = state->dag.ancestors[parent].word;
+    const uint64_t *below = state->dag.descendants[child].word;
+    uint64_t first[JSP_BITS_WORDS], last[JSP_BITS_WORDS], reached[JSP_BITS_WORDS];
+    int found[JSP_MAX_VARIABLES];
     float into[JSP_MAX_VARIABLES], sum = 0;
-    jsp_bits first, last;
-    memset(into, 0, (size_t)state->scores->n_variables * sizeof *into);
-    for (int w = 0; w < n_words; w++) first.word[w] = last.word[w] = 0;
+    unite(n_words, below, state->open_children, first);
+    unite(n_words, above, state->open_parents, last);
     for (int w = 0; w < n_words; w++) {
-        for (uint64_t left = above->word[w]; left; left &= left - 1) {
-            add_chances_into(state, n_words, 64 * w + jsp_bits_lowest64(left), &last,
-                             into);
-        }
-        for (uint64_t left = below->word[w]; left; left &= left - 1) {
-            const int c = 64 * w + jsp_bits_lowest64(left);
-            for (int v = 0; v < n_words; v++)
-                first.word[v] |= state->open_children[c].word[v];
-        }
+        first[w] &= ~(above[w] | below[w]);
+        last[w] &= ~(above[w] | below[w]);
     }
-    for (int w = 0; w < n_words; w++)
-        last.word[w] &= ~(above->word[w] | below->word[w]);
-    for (int w = 0; w < n_words; w++) {
-        uint64_t left = first.word[w] & ~(above->word[w] | below->word[w]);
-        for (; left; left &= left - 1) {
-            const int m = 64 * w + jsp_bits_lowest64(left);
-            const float on = chance_on(state, n_words, m, &last, into);
-            if (on > 0) sum += on * chance_out(state, n_words, m, below);
-        }
+    const int n = find_ways(state, n_words, first, last, found, reached);
+    meet(n_words, reached, reached, first);
+    while (has_any(n_words, first)) {
+        const int end = pop_lowest(n_words, first);
+        into[end] = chance_into(state, n_words, end, above);
+    }
+    for (int k = 0; k < n; k++) {
+        float on = 0;
+        meet(n_words, state->dag.descendants[found[k]].word, last, reached);
+        while (has_any(n_words, reached)) on += into[pop_lowest(n_words, reached)];
+        sum += on * chance_out(state, n_words, found[k], below);
     }
     return sum;
 }
