@@ -481,7 +481,7 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
 /* ---- backward -------------------------------------------------------------------- */
 
 /* Gradients of the output layer for the rows of one direction of one slot, and of their
- * activations. Rows are counted from `first`, the first row of the block. */
+ * activations after and before the last ReLU. Rows are counted from `first`, the first row of the block. */
 static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int direction,
                             long first, jsp_real *d_params) {
     const jsp_edges_tensors *tensor = &r->edges->tensor;
@@ -497,16 +497,15 @@ static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int di
         odds += slope[k] * x[JSP_EDGES_FEATURES_ODDS];
         look += slope[k] * x[JSP_EDGES_FEATURES_LOOK_AHEAD];
     }
-    /* d_hidden[k, :] = slope[k] output[:] */
-    kernels->product(n, 1, H, slope, 1, 1, r->output, (size_t)H, 0,
-                     r->d_hidden + (begin - first) * H, (size_t)H);
+    jsp_real sum[JSP_EDGES_MAX_HIDDEN] = {0};
+    const long in_block = (begin - first) * H;
+    kernels->rows_dot_backward(n, H, slope, r->output, r->hidden[1] + begin * H,
+                               r->hidden[0] + begin * H, sum, r->d_hidden + in_block,
+                               r->scratch + in_block);
     d_params[tensor->pair_bias + (size_t)direction] += bias;
     d_params[tensor->odds_weight] += JSP_EDGES_FEATURES_SCALE * odds;
     d_params[tensor->look_ahead_weight] += JSP_EDGES_FEATURES_SCALE * look;
     /* gradient of this direction's `pair_output`, and with its scale of `output` */
-    jsp_real *sum = r->output;
-    memset(sum, 0, (size_t)H * sizeof *sum);
-    kernels->rows_weighted_sum(n, H, r->hidden[1] + begin * H, slope, sum);
     kernels->add((size_t)H, sum,
                  d_params + tensor->pair_output + (size_t)(direction * H));
     for (int h = 0; h < H; h++) sum[h] *= OUTPUT_SCALE;
@@ -568,7 +567,7 @@ static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int beg
     const jsp_real *hidden[2] = {r->hidden[0] + first * H, r->hidden[1] + first * H};
     if (n) {
         jsp_mlp_backward(&r->edges->mlp, params, n, r->x + first * F, hidden,
-                         r->d_hidden, r->d_offset, NULL, d_params, r->scratch);
+                         r->d_hidden, r->d_offset, NULL, d_params, r->scratch, 1);
     }
     for (int p = end - 1; p >= begin; p--) embedding_backward(r, p, T, first, d_params);
 }

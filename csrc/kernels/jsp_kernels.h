@@ -85,6 +85,14 @@ typedef struct jsp_kernels {
     void (*rows_weighted_sum)(int B, int n, const jsp_real *x, const jsp_real *c,
                               jsp_real *y);
 
+    /* Backward pass of y[b] = h[b, :] . w for h = relu(z) + skip, given dy = dL/dy:
+     *   dw[k] += sum_b dy[b] h[b, k],  dh[b, k] = dy[b] w[k],
+     *   dz[b, k] = dh[b, k] where h[b, k] > skip[b, k], else 0
+     *   dy [B]  w [n]  h, skip [B, n]  dw [n] accumulates  dh, dz [B, n] overwritten */
+    void (*rows_dot_backward)(int B, int n, const jsp_real *dy, const jsp_real *w,
+                              const jsp_real *h, const jsp_real *skip, jsp_real *dw,
+                              jsp_real *dh, jsp_real *dz);
+
     /* y[b, k] = start[k] + sum_s x[s][index[b] * row[s] + k], s < S, in the order of s
      *   start [n]  x, row [S]  index [B]  y [B, n] overwritten */
     void (*rows_collect)(int B, int n, int S, const jsp_real *const *x,

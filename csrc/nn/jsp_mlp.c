@@ -48,7 +48,7 @@ void jsp_mlp_forward(const jsp_mlp *mlp, const jsp_real *params, int B,
 void jsp_mlp_backward(const jsp_mlp *mlp, const jsp_real *params, int B,
                       const jsp_real *x, const jsp_real *const *hidden, jsp_real *d_out,
                       jsp_real *d_offset, jsp_real *dx, jsp_real *d_params,
-                      jsp_real *scratch) {
+                      jsp_real *scratch, int has_last) {
     const jsp_kernels *kernels = jsp_kernels_active();
     int H = mlp->n_hidden;
     size_t n = (size_t)B * (size_t)H;
@@ -56,7 +56,8 @@ void jsp_mlp_backward(const jsp_mlp *mlp, const jsp_real *params, int B,
         /* d_out is dh_{l+1}; scratch = dz. The skip connection leaves d_out in place
          * and the product adds to it, which makes it the gradient of the layer
          * below. */
-        kernels->relu_backward(n, hidden[l], hidden[l - 1], d_out, scratch);
+        if (!has_last || l < mlp->n_layers - 1)
+            kernels->relu_backward(n, hidden[l], hidden[l - 1], d_out, scratch);
         kernels->dense_backward_weight(B, H, H, hidden[l - 1], scratch,
                                        d_params + mlp->weight[l],
                                        d_params + mlp->bias[l]);

@@ -33,10 +33,11 @@ void jsp_mlp_forward(const jsp_mlp *mlp, const jsp_real *params, int B,
 
 /* Given d_out [B, H] = gradient of h_L (destroyed): gradients of weights and biases
  * accumulate into d_params; d_offset [B, H] overwritten with the gradient of offset;
- * dx [B, n_in] overwritten unless NULL. scratch [B, H]. */
+ * dx [B, n_in] overwritten unless NULL. scratch [B, H]; with has_last it holds the
+ * gradient before the last ReLU already (L >= 2). */
 void jsp_mlp_backward(const jsp_mlp *mlp, const jsp_real *params, int B,
                       const jsp_real *x, const jsp_real *const *hidden, jsp_real *d_out,
                       jsp_real *d_offset, jsp_real *dx, jsp_real *d_params,
-                      jsp_real *scratch);
+                      jsp_real *scratch, int has_last);
 
 #endif

@@ -468,11 +468,34 @@ static int check_places(const jsp_kernels *kernels, int B, int n, int S) {
     return 0;
 }
 
+/* Against the kernels for each part, bit by bit. */
+static int check_dot_backward(const jsp_kernels *kernels, int B, int n) {
+    const size_t size = (size_t)(B * n);
+    jsp_real *dy = make_array((size_t)B), *w = make_array((size_t)n);
+    jsp_real *h = make_array(size), *skip = make_array(size);
+    jsp_real *dw = make_array((size_t)n), *sum = copy_array((size_t)n, dw);
+    jsp_real *dh = make_array(size), *dz = make_array(size), *twin = make_array(size);
+    h[0] = skip[0];
+    kernels->rows_dot_backward(B, n, dy, w, h, skip, dw, dh, dz);
+    kernels->rows_weighted_sum(B, n, h, dy, sum);
+    for (int b = 0; b < B; b++) {
+        for (int k = 0; k < n; k++) CHECK(dh[b * n + k] == dy[b] * w[k]);
+    }
+    kernels->relu_backward(size, h, skip, dh, twin);
+    for (size_t k = 0; k < size; k++) CHECK(dz[k] == twin[k]);
+    for (int k = 0; k < n; k++) CHECK(dw[k] == sum[k]);
+    free(dy), free(w), free(h), free(skip), free(dw), free(sum);
+    free(dh), free(dz), free(twin);
+    return 0;
+}
+
 static int check_scatter(const jsp_kernels *kernels) {
     for (int s = 0; s < N_SIZES * N_SIZES; s++) {
         const int B = sizes[s % N_SIZES], n = sizes[s / N_SIZES];
         CHECK(check_places(kernels, B, n, 1 + s % 3) == 0);
         CHECK(check_places(kernels, B, 64, 3) == 0);
+        CHECK(check_dot_backward(kernels, B, n) == 0);
+        CHECK(check_dot_backward(kernels, B, 64) == 0);
     }
     return 0;
 }

@@ -165,7 +165,7 @@ static void compute_gradients(network *net, jsp_real *d_x, jsp_real *d_offset) {
                         net->target, d_out, net->gradient);
     jsp_mlp_backward(&net->mlp, net->block, net->B, net->x,
                      (const jsp_real *const *)net->hidden, d_out, d_offset, d_x,
-                     net->gradient, scratch);
+                     net->gradient, scratch, 0);
     free(d_out), free(scratch);
 }
 
