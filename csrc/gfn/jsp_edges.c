@@ -146,7 +146,7 @@ jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out,
     edges->scores = scores;
     edges->is_large = scores->n_variables > SMALL_VARIABLES;
     edges->hidden = edges->is_large ? WIDE : NARROW;
-    edges->policy = edges->is_large ? 3 : 2; /* the small network did not change at 3 */
+    edges->policy = 4;
     jsp_status status = order_slots(edges, error);
     if (status == JSP_OK) status = prepare_initial(edges, error);
     if (status != JSP_OK) {

@@ -5,18 +5,20 @@
  * the slots, strongest first. A walk visits them once and decides each pair {a, b}
  * three ways: no edge, a -> b, or b -> a, with weights
  *
- *     1 + f,   (e^D_ab + f) e^c_ab,   (e^D_ba + f) e^c_ba,
- *     f = e^-8 (1 + e^D_ab + e^D_ba),
+ *     1 + f_0,   (e^D_ab + f_ab) e^c_ab,   (e^D_ba + f_ba) e^c_ba,
+ *     f_k = e^-8 s min(1, e^25 w_k / s)^(1/4),
  *
- * leaving out directions that are not open. D are marginal log-odds from restricted sums
- * of the score tables given everything decided so far, c corrections of a small network
- * shared by all pairs. D knows nothing of what the choices of other nodes will ask for:
- * after a rare choice, one with D = -30 may be the only good one, and f brings it within
- * reach of what c can learn from a few encounters. Every DAG has exactly one walk, so
- * log q(G) is the sum of the log-probabilities of its decisions, exactly, and the
- * backward probability of the GFlowNet is 1. Whatever the base odds are, they only define
- * q; log R always comes from the tables of doubles. Required edges are in every graph:
- * they are there before the walk begins and their pairs have no slot.
+ * where w_k are 1, e^D_ab and e^D_ba and s is their sum, leaving out directions that are
+ * not open. D are marginal log-odds from restricted sums of the score tables given
+ * everything decided so far, c corrections of a small network shared by all pairs. D knows
+ * nothing of what the choices of other nodes will ask for: after a rare choice, one with
+ * D = -30 may be the only good one, and f brings it within reach of what c can learn from a
+ * few encounters. What is hundreds of nats worse is not brought back: own draws would meet
+ * it too seldom for c to learn that it is bad. Every DAG has exactly one walk, so log q(G)
+ * is the sum of the log-probabilities of its decisions, exactly, and the backward
+ * probability of the GFlowNet is 1. Whatever the base odds are, they only define q; log R
+ * always comes from the tables of doubles. Required edges are in every graph: they are
+ * there before the walk begins and their pairs have no slot.
  *
  * The order of the slots matters more than anything else: on a problem of 8 variables
  * the untrained policy is 1.2 nats from the posterior with the strongest pair first and

@@ -13,6 +13,10 @@
 /* What every choice gets of the sum of the base weights; see jsp_edges.h. */
 #define BASE_SHARE 3.3546262790251185e-4 /* e^-8 */
 
+/* A choice whose weight is less than the sum by more than this factor gets the less, by the
+ * fourth root: what is 400 nats too bad must not be left to the network to unlearn. */
+#define HOPELESS 72004899337.38588 /* e^25 */
+
 /* Below this log-odds the look-ahead sum is not computed (0 is used). */
 #define LOOK_AHEAD_ODDS (-10.0f)
 
@@ -181,35 +185,40 @@ static int counts(const jsp_edges_walk *walk, int p) {
     return !walk->redraw || walk->redraw[p];
 }
 
-/* Every choice that is open gets BASE_SHARE of the sum on top of its own odds. */
-static void set_base(slot_view *view, const double odds[2]) {
-    const double added = BASE_SHARE * (1 + odds[0] + odds[1]);
-    for (int d = 0; d < 2; d++) {
-        view->base[d] = view->open[d] ? (odds[d] + added) / (1 + added) : 0;
+/* Adds to each weight its share of the sum, then divides by that of no edge. */
+static void set_base(slot_view *view, const double weight[3]) {
+    const double sum = weight[0] + weight[1] + weight[2];
+    double with_share[3];
+    for (int k = 0; k < 3; k++) {
+        double depth = fmin(1, HOPELESS * weight[k] / sum);
+        with_share[k] = weight[k] + BASE_SHARE * sum * sqrt(sqrt(depth));
     }
+    for (int d = 0; d < 2; d++)
+        view->base[d] = view->open[d] ? with_share[1 + d] / with_share[0] : 0;
 }
 
 static void view_slot(const jsp_edges_slot *slot, const jsp_edges_state *state,
                       int with_odds, int with_detour, slot_view *view) {
     const int child[2] = {slot->b, slot->a}, parent[2] = {slot->a, slot->b};
     const int bit[2] = {slot->bit_ab, slot->bit_ba};
-    double odds[2] = {0, 0};
+    double weight[3] = {1, 0, 0};
     for (int d = 0; d < 2; d++) {
         view->open[d] = bit[d] >= 0 && (state->open[child[d]] >> bit[d] & 1);
         view->row[d] = -1;
         view->look_ahead[d] = view->detour[d] = 0;
         if (!view->open[d] || !with_odds) continue;
         const float *row = jsp_edges_state_row(state, child[d], 0) + bit[d];
-        odds[d] = (double)row[JSP_EDGES_CACHE_EXP * state->stride];
-        if (row[JSP_EDGES_CACHE_ODDS * state->stride] > LOOK_AHEAD_ODDS) {
+        weight[1 + d] = (double)row[JSP_EDGES_CACHE_EXP * state->stride];
+        const float log_odds = row[JSP_EDGES_CACHE_ODDS * state->stride];
+        if (log_odds > LOOK_AHEAD_ODDS) {
             view->look_ahead[d] =
                 jsp_edges_state_look_ahead(state, parent[d], child[d]);
         }
-        if (with_detour && row[JSP_EDGES_CACHE_ODDS * state->stride] > DETOUR_ODDS) {
+        if (with_detour && log_odds > DETOUR_ODDS) {
             view->detour[d] = jsp_edges_state_detour(state, parent[d], child[d]);
         }
     }
-    set_base(view, odds);
+    set_base(view, weight);
 }
 
 /* Looks at slot p with every walk and numbers the options that the network weighs,

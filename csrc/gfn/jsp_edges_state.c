@@ -238,7 +238,7 @@ static double lost_factor(const jsp_edges_state *state, int c, int k) {
 }
 
 /* Adds log(product) to sum when the product is about to overflow: a factor is at most
- * 1 + e^30. */
+ * 1 + e^80. */
 static void keep_in_range(double *product, double *sum) {
     if (*product < 1e250) return;
     *sum += log(*product);

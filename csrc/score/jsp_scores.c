@@ -27,7 +27,7 @@
 
 #define LOG2 0.69314718055994530942
 #define DIRECT_BITS 12 /* up to 2^12 terms are added directly */
-#define ODDS_LIMIT 30
+#define ODDS_LIMIT 80
 #define CHUNK 512 /* terms of inclusion-exclusion computed at once */
 
 /* ---- zeta transform in extended range ---- */
@@ -737,7 +737,7 @@ static void sum_with_signs(const float *sum, uint32_t S, uint32_t U, int n,
 /* 1 when a sum cancelled so far that odds would be wrong. A T(S, U - k) that is
  * negligible beside T(S, U) whatever its digits are gives clipped odds anyway. */
 static int has_cancelled(int n, const signed_sums *sums, jsp_real trust) {
-    jsp_real least = (jsp_real)1e-13 * sums->total[0];
+    jsp_real least = (jsp_real)1e-36 * sums->total[0]; /* about e^-ODDS_LIMIT */
     int cancelled = sums->total[0] < trust;
     for (int k = 1; k <= n; k++) {
         jsp_real bound = trust * sums->largest[k];

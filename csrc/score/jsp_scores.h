@@ -121,7 +121,7 @@ double jsp_scores_restricted_sum(const jsp_scores *scores, int node, uint32_t S,
                                  uint32_t U);
 
 /* odds[k] for every k in U:  log[(T(S, U) - T(S, U - k)) / T(S, U - k)], the log-odds
- * that candidate k joins the parents S if other nodes did not matter, clipped to +-30.
+ * that candidate k joins the parents S if other nodes did not matter, clipped to +-80.
  * As probabilities they are good to about 0.01, and to rounding where sums are short.
  * odds [K]; entries outside U are left alone. Requires S + k to be allowed for all k in
  * U. */

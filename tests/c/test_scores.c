@@ -13,6 +13,8 @@
 #include "jsp_evidences.h"
 #include "jsp_scores.h"
 
+#define ODDS_RANGE 80 /* of log-odds */
+
 #define MOST 16
 
 /* ---- tables to test on ---- */
@@ -376,7 +378,7 @@ static int test_large_rest(void) {
             float odds[15];
             jsp_scores_odds(scores, 7, S, U, odds);
             for (int k = 0; k < 15; k++) {
-                if (U >> k & 1) CHECK(odds[k] >= -30 && odds[k] <= 30);
+                if (U >> k & 1) CHECK(odds[k] >= -ODDS_RANGE && odds[k] <= ODDS_RANGE);
             }
         }
         jsp_scores_destroy(scores);
@@ -385,7 +387,7 @@ static int test_large_rest(void) {
 }
 
 static double clip(double x) {
-    return x > 30 ? 30 : x < -30 ? -30 : x;
+    return x > ODDS_RANGE ? ODDS_RANGE : x < -ODDS_RANGE ? -ODDS_RANGE : x;
 }
 
 static double sigmoid(double x) {
@@ -411,11 +413,11 @@ static int check_odds(const jsp_scores *scores, uint32_t S, uint32_t U) {
         double with = enumerate(node, S | bit, U & ~bit, 0);
         double without = enumerate(node, S, U, bit);
         if (all == -INFINITY) {
-            CHECK(odds[k] == -30);
+            CHECK(odds[k] == -ODDS_RANGE);
             continue;
         }
         double exact = clip(with - without);
-        CHECK(odds[k] >= -30 && odds[k] <= 30);
+        CHECK(odds[k] >= -ODDS_RANGE && odds[k] <= ODDS_RANGE);
         if (direct) {
             CHECK_NEAR(odds[k], exact, 2e-3 + 3e-7 * size);
         } else {

@@ -7,11 +7,12 @@ the pair stays empty or gets one of its directions, with weights 1, e^D_ij and e
     D_ij = log [T_j(S, U) - T_j(S, U - i)] / T_j(S, U - i),
     T_j(S, U) = sum over S' with S subset S' subset S + U of exp l_j(S').
 
-Each weight is raised by SHARE of their sum. S are the parents of j so far and U its open
-candidates: their pair comes now or later, they are no descendants of j, and S plus the
-candidate is not excluded. D_ij is thus the log-odds that i joins the parents of j if
-other nodes did not matter. The odds of a node are refreshed when it gained a parent or
-when a candidate with odds above REFRESH_ABOVE was closed; others matter too little.
+Each weight w gets a share of their sum s on top: SHARE s min(1, HOPELESS w / s)^(1/4). S
+are the parents of j so far and U its open candidates: their pair comes now or later, they
+are no descendants of j, and S plus the candidate is not excluded. D_ij is thus the log-
+odds that i joins the parents of j if other nodes did not matter. The odds of a node are
+refreshed when it gained a parent or when a candidate with odds above REFRESH_ABOVE was
+closed; others matter too little.
 
 All sums are written out over the whole table; `scores` (D, 2^D) holds local scores.
 """
@@ -23,8 +24,9 @@ import numpy as np
 from reference import dags
 from reference.exact_posterior import log_sum
 
-CLIP = 30.0
+CLIP = 80.0
 SHARE = np.exp(-8.0)
+HOPELESS = np.exp(25.0)
 REFRESH_ABOVE = -2.0
 
 
@@ -85,7 +87,8 @@ class Walk:
         self.refresh()
         is_open = np.array([True, self.open[i, j], self.open[j, i]])
         weights = np.exp([0.0, self.odds[i, j], self.odds[j, i]]) * is_open
-        weights = (weights + SHARE * weights.sum()) * is_open
+        total = weights.sum()
+        weights += SHARE * total * np.minimum(1, HOPELESS * weights / total) ** 0.25
         with np.errstate(divide="ignore"):
             return np.log(weights / weights.sum())
 
