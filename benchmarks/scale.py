@@ -10,7 +10,8 @@ that of full independence proposals, draws against chain states, all pairs of th
 errors are against the mean of two separate runs of StructureMCMC, whose own difference and
 largest split R-hat stand beside them; 10,000 draws alone have errors of about 0.002 (RMS).
 Every case runs in a process of its own, so that memory is its own peak; seconds are wall
-time, "us walk" and "us draw" processor time of one walk of training and of one draw.
+time, "us walk", "us draw" and "us refined" processor time of one walk of training, of one
+draw, and of one of 3,000 that are refined (`refine=True`).
 """
 
 import argparse
@@ -121,6 +122,9 @@ def one_case(n_variables, n_rows, args):
     begin = time.process_time()
     posterior = estimator.sample(args.n_draws, random_state=1)
     us_draw = 1e6 * (time.process_time() - begin) / args.n_draws
+    begin = time.process_time()
+    refined = estimator.sample(args.n_refined, random_state=2, refine=True)
+    us_refined = 1e6 * (time.process_time() - begin) / args.n_refined
     begin = time.perf_counter()
     estimator.edge_probabilities()
     seconds["edges"] = time.perf_counter() - begin
@@ -136,6 +140,7 @@ def one_case(n_variables, n_rows, args):
     own = posterior.log_reward - posterior.log_prob
     edges = [chain.edge_probabilities() for chain in chains]
     rms, largest = differ(posterior.graphs.mean(axis=0), sum(edges) / 2)
+    refined_rms, _ = differ(refined.graphs.mean(axis=0), sum(edges) / 2)
     chain_rms, chain_largest = differ(*edges)
     return {
         "D": n_variables,
@@ -146,6 +151,7 @@ def one_case(n_variables, n_rows, args):
         "cpu s": cpu,
         "us walk": 1e6 * cpu / n_walks,
         "us draw": us_draw,
+        "us refined": us_refined,
         "MB": peak / 2**20,
         "parameters": estimator._engine.trainer.n_parameters,
         "verdict": report.verdict,
@@ -155,6 +161,7 @@ def one_case(n_variables, n_rows, args):
         "acceptance": acceptance(own, on_chain),
         "edge RMS": rms,
         "edge max": largest,
+        "refined RMS": refined_rms,
         "chains RMS": chain_rms,
         "chains max": chain_largest,
         "R-hat": max(float(c.diagnostics().r_hat_max) for c in chains),
@@ -189,13 +196,14 @@ def main():
     parser.add_argument("--diagnose-time", type=float, default=60.0)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--n-draws", type=int, default=10_000)
+    parser.add_argument("--n-refined", type=int, default=3000)
     parser.add_argument("--n-states", type=int, default=1000, help="per chain run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--suffix", default="", help="of the name of the results")
     parser.add_argument("--case", type=int, nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.quick:
-        args.variables, args.n_draws = [30], 1000
+        args.variables, args.n_draws, args.n_refined = [30], 1000, 100
         args.n_iter, args.chain_time, args.n_states = args.n_iter or 300, 2.0, 300
         args.diagnose_time = 2.0
     if args.case:
