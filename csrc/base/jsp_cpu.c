@@ -1,6 +1,6 @@
-/* jsp_cpu.c - asking the processor. The compiler's run-time library reads cpuid and,
- * for the wide registers, xgetbv (whether the operating system saves them on a
- * switch). */
+/* jsp_cpu.c - asking the processor and the operating system. The compiler's run-time
+ * library reads cpuid and, for the wide registers, xgetbv (whether the operating system
+ * saves them on a switch). Large pages are asked for where madvise knows them (Linux). */
 #define _DEFAULT_SOURCE /* nanosleep, clock_gettime, madvise */
 
 #include "jsp_cpu.h"

@@ -23,8 +23,8 @@ int jsp_cpu_has_avx2(void);
 /* 1 when AVX-512 F, DQ, BW and VL can be used. */
 int jsp_cpu_has_avx512(void);
 
-/* Asks for large pages behind p, which starts on one; a hint. What does not fit into the
- * caches is read faster: there are few addresses to translate. */
+/* Asks for large pages behind p, which starts on one; a hint. What does not fit into
+ * the caches is read faster: there are fewer addresses to translate. */
 void jsp_cpu_want_large_pages(void *p, size_t bytes);
 
 /* Tells the processor that this is a polling loop: a few dozen cycles of rest. */

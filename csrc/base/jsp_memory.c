@@ -1,4 +1,5 @@
-/* jsp_memory.c - aligned, zeroed blocks, a count of live ones, and a planned failure.
+/* jsp_memory.c - aligned, zeroed blocks, large pages for large ones, a count of live
+ * blocks, and a planned failure.
  *
  * The count and the fault are atomic because independent objects may be created from
  * several threads. They are the only mutable globals of this folder and exist for
@@ -32,7 +33,8 @@ static size_t round_up(size_t bytes, size_t unit) {
     return (bytes + unit - 1) / unit * unit;
 }
 
-/* Large blocks start on a large page, and get as many as they fill to a half at least. */
+/* Large blocks start on a large page and ask for every one of which they fill at least
+ * half: more would waste memory. */
 static void *allocate(size_t bytes) {
     const size_t page = JSP_CPU_LARGE_PAGE;
     if (bytes < page / 2 || bytes > SIZE_MAX - page)

@@ -28,9 +28,9 @@ typedef struct jsp_edges_ends {
     size_t above, below; /* offsets of the tensors [D, W] in the parameter block */
     jsp_real *sum;       /* [T, D, W] */
     jsp_real *d_sum;     /* [T, D, W] its gradient; NULL without record */
-    int16_t *journal; /* [T, 2 D (D - 1)] groups: the nodes above, the nodes below, how
-                            many these are and those; NULL without record */
-    int *n_journal;   /* [T] numbers in use */
+    int16_t *journal;    /* [T, 2 D (D - 1)] of each group nodes above, nodes below,
+                            their numbers; NULL without record */
+    int *n_journal;      /* [T] numbers in use */
 } jsp_edges_ends;
 
 /* Bytes of memory that T walks need (a multiple of 64). with_record keeps what the

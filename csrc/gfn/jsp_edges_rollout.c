@@ -10,11 +10,14 @@
 
 #define F JSP_EDGES_FEATURES
 
-/* What every choice gets of the sum of the base weights; see jsp_edges.h. */
+_Static_assert(2 * JSP_EDGES_MAX_HIDDEN <= JSP_EDGES_ENDS_MAX_WIDTH, "both ends");
+
+/* What a choice gets of the sum of the base weights; see jsp_edges.h. */
 #define BASE_SHARE 3.3546262790251185e-4 /* e^-8 */
 
-/* A choice whose weight is less than the sum by more than this factor gets the less, by the
- * fourth root: what is 400 nats too bad must not be left to the network to unlearn. */
+/* Where the sum is larger than the weight of a choice by more than this factor, its share
+ * shrinks by the fourth root of the rest: what is 400 nats too bad must not be left to the
+ * network to unlearn. */
 #define HOPELESS 72004899337.38588 /* e^25 */
 
 /* Below this log-odds the look-ahead sum is not computed (0 is used). */
@@ -258,10 +261,11 @@ static void load_embeddings(const jsp_edges *edges, const jsp_real *params,
     kernels->add(H, params + edges->tensor.pair_embedding + (size_t)direction * H, sum);
 }
 
+#define MAX_PLACES 3
+
 /* What options parent -> child see of their walk before the first ReLU: the sum over its
  * edges, and beyond 16 variables the sums over ancestors and descendants of both ends. Of
  * walk t they are [H] from at[s] + t * row[s] on. Returns how many there are. */
-#define MAX_PLACES 3
 static int list_places(const jsp_edges_rollout *r, jsp_real *pool, jsp_real *sum,
                        int parent, int child, jsp_real *at[MAX_PLACES],
                        size_t row[MAX_PLACES]) {
@@ -490,7 +494,8 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
 /* ---- backward -------------------------------------------------------------------- */
 
 /* Gradients of the output layer for the rows of one direction of one slot, and of their
- * activations after and before the last ReLU. Rows are counted from `first`, the first row of the block. */
+ * activations after and before the last ReLU (d_hidden, scratch). Rows are counted from
+ * `first`, the first row of the block. */
 static void output_backward(jsp_edges_rollout *r, const jsp_real *params, int direction,
                             long first, jsp_real *d_params) {
     const jsp_edges_tensors *tensor = &r->edges->tensor;

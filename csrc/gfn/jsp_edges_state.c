@@ -333,6 +333,11 @@ static inline int pop_lowest(int n_words, uint64_t *set) {
     return 64 * w + lowest;
 }
 
+/* to = from */
+static inline void copy_set(int n_words, const uint64_t *from, uint64_t *to) {
+    for (int w = 0; w < n_words; w++) to[w] = from[w];
+}
+
 /* both = a and b */
 static inline void meet(int n_words, const uint64_t *a, const uint64_t *b,
                         uint64_t *both) {
@@ -343,7 +348,7 @@ static inline void meet(int n_words, const uint64_t *a, const uint64_t *b,
 static inline void unite(int n_words, const uint64_t *over, const jsp_bits *set,
                          uint64_t *all) {
     uint64_t left[JSP_BITS_WORDS];
-    meet(n_words, over, over, left);
+    copy_set(n_words, over, left);
     for (int w = 0; w < n_words; w++) all[w] = 0;
     while (has_any(n_words, left)) {
         const int x = pop_lowest(n_words, left);
@@ -384,7 +389,7 @@ static inline float chance_out(const jsp_edges_state *state, int n_words, int m,
 }
 
 /* found = members m of `first` with a descendant in `last`, reached = all these
- * descendants; returns the number of the former. */
+ * descendants; returns the number of the former. `first` is used up. */
 static inline int find_ways(const jsp_edges_state *state, int n_words, uint64_t *first,
                             const uint64_t *last, int *found, uint64_t *reached) {
     int n = 0;
@@ -415,7 +420,7 @@ static inline float detour(const jsp_edges_state *state, int n_words, int parent
         last[w] &= ~(above[w] | below[w]);
     }
     const int n = find_ways(state, n_words, first, last, found, reached);
-    meet(n_words, reached, reached, first);
+    copy_set(n_words, reached, first);
     while (has_any(n_words, first)) {
         const int end = pop_lowest(n_words, first);
         into[end] = chance_into(state, n_words, end, above);

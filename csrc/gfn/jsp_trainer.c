@@ -248,7 +248,7 @@ static void backward_shard(void *context, int s, int worker) {
     const size_t n = (size_t)(count_own(trainer, part) + part->n);
     const size_t extra = (size_t)part->n_extra;
     (void)worker;
-    if (s == 0)
+    if (s == 0) /* sum_gradients has cleared the others */
         memset(part->d_params, 0, trainer->edges->layout.size * sizeof(jsp_real));
     memcpy(part->weight, trainer->weight + first_walk(trainer, part),
            n * sizeof *part->weight);

@@ -737,7 +737,7 @@ static void sum_with_signs(const float *sum, uint32_t S, uint32_t U, int n,
 /* 1 when a sum cancelled so far that odds would be wrong. A T(S, U - k) that is
  * negligible beside T(S, U) whatever its digits are gives clipped odds anyway. */
 static int has_cancelled(int n, const signed_sums *sums, jsp_real trust) {
-    jsp_real least = (jsp_real)1e-36 * sums->total[0]; /* about e^-ODDS_LIMIT */
+    jsp_real least = (jsp_real)1e-36 * sums->total[0]; /* < e^-ODDS_LIMIT */
     int cancelled = sums->total[0] < trust;
     for (int k = 1; k <= n; k++) {
         jsp_real bound = trust * sums->largest[k];

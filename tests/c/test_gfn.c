@@ -80,8 +80,8 @@ static int check_sum(int D, double spread, int max_parents, int n_expected) {
     return 0;
 }
 
-/* Without network no decision has a probability below about `lowest`; corrections far out
- * of range leave log q finite. */
+/* Without network no decision has a log-probability below about `lowest`; corrections
+ * far out of range leave log q finite. */
 static int check_base_share(double spread, double lowest) {
     enum { D = 4 };
     static uint32_t parents[600 * MAX_D];
@@ -108,7 +108,7 @@ static int check_base_share(double spread, double lowest) {
     return 0;
 }
 
-/* e^-8 for what is up to 25 nats worse; e^-8 e^-(160 - 25) / 4 for the most hopeless. */
+/* -8 for what is up to 25 nats worse; -8 - (160 - 25) / 4 for the most hopeless. */
 static int test_base_share(void) {
     CHECK(check_base_share(6, -8) == 0);
     CHECK(check_base_share(3000, -41.75) == 0);
