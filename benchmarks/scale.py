@@ -98,7 +98,7 @@ def fit(x, args):
     begin = time.perf_counter()
     estimator = jspgfn.JSPGFN(
         args.model,
-        graph_prior="uniform",
+        graph_prior=args.graph_prior,
         preprocess=None if args.model == "linear" else "auto",
         candidates=args.candidates,
         n_iter=args.n_iter,
@@ -183,6 +183,7 @@ def main():
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--model", default="linear", choices=["linear", "bge", "nig"])
+    parser.add_argument("--graph-prior", default="uniform", choices=["uniform", "fair"])
     parser.add_argument("--variables", type=int, nargs="+", default=[50, 100])
     parser.add_argument("--rows", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--candidates", type=int, default=12)
