@@ -22,7 +22,7 @@ typedef struct jsp_edges_cache {
 /* Vectors of one row, each `stride` long; entries outside U are undefined but for the
  * chance, which is 0 there. */
 enum {
-    JSP_EDGES_CACHE_ODDS = 0, /* log-odds that the candidate joins, clipped to +-80 */
+    JSP_EDGES_CACHE_ODDS = 0, /* log-odds that the candidate joins, from -30 to 80 */
     JSP_EDGES_CACHE_EXP,      /* exp of the odds */
     JSP_EDGES_CACHE_GAIN,     /* l_j(S + k) - l_j(S) */
     JSP_EDGES_CACHE_CHANCE,   /* exp / (1 + exp) */

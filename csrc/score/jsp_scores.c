@@ -26,8 +26,9 @@
 #include "jsp_parallel.h"
 
 #define LOG2 0.69314718055994530942
-#define DIRECT_BITS 12 /* up to 2^12 terms are added directly */
-#define ODDS_LIMIT 80
+#define DIRECT_BITS 12    /* up to 2^12 terms are added directly */
+#define ODDS_LOWEST (-30) /* what is lost to rounding is at most about e^-11 */
+#define ODDS_HIGHEST 80
 #define CHUNK 512 /* terms of inclusion-exclusion computed at once */
 
 /* ---- zeta transform in extended range ---- */
@@ -635,9 +636,9 @@ static void write_odds(int n, const int *candidate, const jsp_real *joins,
     jsp_kernels_active()->log((size_t)n, ratio, ratio);
     for (int k = 0; k < n; k++) {
         jsp_real value = ratio[k];
-        if (!(joins[k] > 0) || value < -ODDS_LIMIT) value = -ODDS_LIMIT;
-        if (value > ODDS_LIMIT || (!(stays_out[k] > 0) && joins[k] > 0)) {
-            value = ODDS_LIMIT;
+        if (!(joins[k] > 0) || value < ODDS_LOWEST) value = ODDS_LOWEST;
+        if (value > ODDS_HIGHEST || (!(stays_out[k] > 0) && joins[k] > 0)) {
+            value = ODDS_HIGHEST;
         }
         odds[candidate[k]] = (float)value;
     }
@@ -650,7 +651,7 @@ static void odds_of_empty(const float *sum, uint32_t U, int n, const int *candid
     jsp_real d[JSP_MAX_CANDIDATES], joins[JSP_MAX_CANDIDATES], one[JSP_MAX_CANDIDATES];
     for (int k = 0; k < n; k++) {
         jsp_real value = (jsp_real)(sum[U] - sum[U ^ (uint32_t)1 << candidate[k]]);
-        d[k] = value < ODDS_LIMIT + 1 ? value : ODDS_LIMIT + 1;
+        d[k] = value < ODDS_HIGHEST + 1 ? value : ODDS_HIGHEST + 1;
     }
     jsp_kernels_active()->exp((size_t)n, d, joins);
     for (int k = 0; k < n; k++) {
@@ -737,7 +738,7 @@ static void sum_with_signs(const float *sum, uint32_t S, uint32_t U, int n,
 /* 1 when a sum cancelled so far that odds would be wrong. A T(S, U - k) that is
  * negligible beside T(S, U) whatever its digits are gives clipped odds anyway. */
 static int has_cancelled(int n, const signed_sums *sums, jsp_real trust) {
-    jsp_real least = (jsp_real)1e-36 * sums->total[0]; /* < e^-ODDS_LIMIT */
+    jsp_real least = (jsp_real)1e-36 * sums->total[0]; /* < e^-ODDS_HIGHEST */
     int cancelled = sums->total[0] < trust;
     for (int k = 1; k <= n; k++) {
         jsp_real bound = trust * sums->largest[k];

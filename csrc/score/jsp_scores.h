@@ -121,10 +121,10 @@ double jsp_scores_restricted_sum(const jsp_scores *scores, int node, uint32_t S,
                                  uint32_t U);
 
 /* odds[k] for every k in U:  log[(T(S, U) - T(S, U - k)) / T(S, U - k)], the log-odds
- * that candidate k joins the parents S if other nodes did not matter, clipped to +-80.
- * As probabilities they are good to about 0.01, and to rounding where sums are short.
- * Where they are differences of sums (S empty, or U large beside S) log-odds from about
- * -11 down may be lost to rounding and are -80 then.
+ * that candidate k joins the parents S if other nodes did not matter, clipped to
+ * -30 and 80. As probabilities they are good to about 0.01, and to rounding where sums are
+ * short. Where they are differences of sums (S empty, or U large beside S) log-odds from
+ * about -11 down may be lost to rounding and are -30 then.
  * odds [K]; entries outside U are left alone. Requires S + k to be allowed for all k in
  * U. */
 void jsp_scores_odds(const jsp_scores *scores, int node, uint32_t S, uint32_t U,

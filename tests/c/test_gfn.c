@@ -111,7 +111,7 @@ static int check_base_share(double spread, double lowest) {
 /* -8 for what is up to 25 nats worse; -8 - (160 - 25) / 4 for the most hopeless. */
 static int test_base_share(void) {
     CHECK(check_base_share(6, -8) == 0);
-    CHECK(check_base_share(3000, -41.75) == 0);
+    CHECK(check_base_share(3000, -29.25) == 0);
     return 0;
 }
 

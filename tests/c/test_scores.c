@@ -13,7 +13,8 @@
 #include "jsp_evidences.h"
 #include "jsp_scores.h"
 
-#define ODDS_RANGE 80 /* of log-odds */
+#define LOWEST (-30) /* of log-odds */
+#define HIGHEST 80
 
 #define MOST 16
 
@@ -378,7 +379,7 @@ static int test_large_rest(void) {
             float odds[15];
             jsp_scores_odds(scores, 7, S, U, odds);
             for (int k = 0; k < 15; k++) {
-                if (U >> k & 1) CHECK(odds[k] >= -ODDS_RANGE && odds[k] <= ODDS_RANGE);
+                if (U >> k & 1) CHECK(odds[k] >= LOWEST && odds[k] <= HIGHEST);
             }
         }
         jsp_scores_destroy(scores);
@@ -387,7 +388,7 @@ static int test_large_rest(void) {
 }
 
 static double clip(double x) {
-    return x > ODDS_RANGE ? ODDS_RANGE : x < -ODDS_RANGE ? -ODDS_RANGE : x;
+    return x > HIGHEST ? HIGHEST : x < LOWEST ? LOWEST : x;
 }
 
 static double sigmoid(double x) {
@@ -413,11 +414,11 @@ static int check_odds(const jsp_scores *scores, uint32_t S, uint32_t U) {
         double with = enumerate(node, S | bit, U & ~bit, 0);
         double without = enumerate(node, S, U, bit);
         if (all == -INFINITY) {
-            CHECK(odds[k] == -ODDS_RANGE);
+            CHECK(odds[k] == LOWEST);
             continue;
         }
         double exact = clip(with - without);
-        CHECK(odds[k] >= -ODDS_RANGE && odds[k] <= ODDS_RANGE);
+        CHECK(odds[k] >= LOWEST && odds[k] <= HIGHEST);
         if (direct) {
             CHECK_NEAR(odds[k], exact, 2e-3 + 3e-7 * size);
         } else {

@@ -24,7 +24,7 @@ import numpy as np
 from reference import dags
 from reference.exact_posterior import log_sum
 
-CLIP = 80.0
+CLIP = -30.0, 80.0
 SHARE = np.exp(-8.0)
 HOPELESS = np.exp(25.0)
 REFRESH_ABOVE = -2.0
@@ -79,7 +79,7 @@ class Walk:
                 others = U & ~(1 << i)
                 joined = log_restricted_sum(self.scores[j], S | 1 << i, others)
                 apart = log_restricted_sum(self.scores[j], S, others)
-                self.odds[i, j] = np.clip(joined - apart, -CLIP, CLIP)
+                self.odds[i, j] = np.clip(joined - apart, *CLIP)
         self.stale = set()
 
     def log_probs(self, i, j):
