@@ -360,12 +360,14 @@ def scale(stored):
                     number(row["gap"]),
                     f"{100 * row['acceptance']:.0f} %",
                     f"{number(row['edge RMS'])} ({number(row['edge max'])})",
+                    number(row["refined RMS"]) if "refined RMS" in row else "",
                     f"{number(row['chains RMS'])} ({number(row['chains max'])})",
                     f"{row['R-hat']:.3f}",
                 ]
             )
     header = ["D, N", "updates", "CPU s", "MB", "gap, nats", "proposals accepted"]
-    header += ["edges against chains", "chains against each other", "R-hat"]
+    header += ["edges against chains", "of refined draws"]
+    header += ["chains against each other", "R-hat"]
     return table(header, lines)
 
 

@@ -340,6 +340,8 @@ class Draws:
             raise ValueError(
                 f"graphs of shape {graphs.shape} for {len(names)} variables"
             )
+        if not {"log_reward", "log_reward_joint"} & set(arrays):
+            raise ValueError("neither log_reward nor log_reward_joint is there")
         of_theta = {
             name.removeprefix("theta."): values
             for name, values in arrays.items()

@@ -380,6 +380,15 @@ def test_unknown_content(fitted, path):
         jspgfn.load(path)
 
 
+def test_draws_without_rewards_are_refused(posterior, path):
+    posterior.save(path)
+    content = _files.read(path)[0]["content"]
+    assert content.count('"log_reward"') == 1
+    change(path, content=content.replace('"log_reward"', '"log_prior"'))
+    with pytest.raises(ValueError, match="neither log_reward nor log_reward_joint"):
+        jspgfn.load(path)
+
+
 def test_notes_beside_the_content(fitted, path):
     _files.save(fitted, path, about={"seed": 3})
     assert _files.read_about(path) == {"seed": 3}
