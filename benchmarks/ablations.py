@@ -30,7 +30,7 @@ VARIANTS = {
     "chains only, nothing kept": {"n_ensembles": 0, "n_missed": 0, "n_wild": 0},
     "no proposals to chains": {"proposals": 0},
     "residuals up to 40": {"clip_high": 40},
-    "maximum likelihood added": {"likelihood_weight": 0.5},
+    "no full conditionals": {"conditional_share": 0},
 }
 
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_edges_conditionals.h"
 #include "jsp_edges_ends.h"
 #include "jsp_edges_features.h"
 #include "jsp_kernels.h"
@@ -60,8 +61,10 @@ struct jsp_edges_rollout {
     jsp_real *x;         /* [rows, F] */
     jsp_real *hidden[2]; /* [rows, H] activations of the two layers */
     jsp_real *slope;     /* [rows] gradient of log q with respect to the logit */
-    int16_t *row_walk;   /* [rows] which walk the option belongs to */
-    int32_t *segment;    /* [2 slots + 1] first row of (slot, direction) */
+    jsp_real *conditional_slope; /* [rows] the same for the full conditional */
+    jsp_real *conditional;       /* [T, 2 slots] full conditionals */
+    int16_t *row_walk;           /* [rows] which walk the option belongs to */
+    int32_t *segment;            /* [2 slots + 1] first row of (slot, direction) */
     int16_t *n_new; /* [slots, T] groups that the edge chosen at a slot has joined */
     int8_t *choice; /* [slots, T] -1 no edge, 0 a -> b, 1 b -> a, -2 nothing open */
     long n_rows;
@@ -117,6 +120,10 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
         {(void **)&r->choice, slots * T, sizeof *r->choice},
         {(void **)&r->n_new, slots * T, sizeof *r->n_new},
         {(void **)&r->slope, rows, sizeof *r->slope},
+        {(void **)&r->conditional_slope, r->with_record ? rows : 0,
+         sizeof *r->conditional_slope},
+        {(void **)&r->conditional, r->with_record ? 2 * T * slots : 0,
+         sizeof *r->conditional},
         {(void **)&r->row_walk, rows, sizeof *r->row_walk},
         {(void **)&r->x, rows * F, sizeof *r->x},
         {(void **)&r->hidden[0], rows * H, sizeof *r->hidden[0]},
@@ -491,6 +498,29 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
     }
 }
 
+/* ---- full conditionals -------------------------------------------------------------- */
+
+void jsp_edges_rollout_condition(jsp_edges_rollout *rollout, int n, double squares[2]) {
+    const int n_directions = 2 * rollout->edges->n_slots;
+    for (int t = 0; t < n; t++) {
+        jsp_edges_conditionals(rollout->edges, &rollout->state[t],
+                               rollout->conditional + (long)t * n_directions);
+    }
+    for (int s = 0; s < n_directions; s++) {
+        const int8_t *choice = rollout->choice + (long)(s / 2) * rollout->T;
+        for (long k = rollout->segment[s]; k < rollout->segment[s + 1]; k++) {
+            const int t = rollout->row_walk[k];
+            if (t >= n) break; /* rows of a direction are in the order of walks */
+            const jsp_real slope = rollout->slope[k], taken = choice[t] == s % 2;
+            const jsp_real smooth =
+                slope - taken + rollout->conditional[(long)t * n_directions + s];
+            rollout->conditional_slope[k] = smooth;
+            squares[0] += (double)(slope * slope);
+            squares[1] += (double)(smooth * smooth);
+        }
+    }
+}
+
 /* ---- backward -------------------------------------------------------------------- */
 
 /* Gradients of the output layer for the rows of one direction of one slot, and of their
@@ -567,12 +597,16 @@ static void embedding_backward(jsp_edges_rollout *r, int p, int T, long first,
 
 /* Backward pass over slots begin .. end-1, whose rows form one block. */
 static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int begin,
-                           int end, int T, const double *weight, jsp_real *d_params) {
+                           int end, int T, const double *weight,
+                           const double *conditional, jsp_real *d_params) {
     const long first = r->segment[2 * begin];
     const int n = (int)(r->segment[2 * end] - first), H = r->H;
     for (int k = 0; k < n; k++) {
-        double w = weight[r->row_walk[first + k]];
-        r->weighted[k] = (jsp_real)(w * (double)r->slope[first + k]);
+        const int t = r->row_walk[first + k];
+        double sum = weight[t] * (double)r->slope[first + k];
+        if (conditional && conditional[t] != 0)
+            sum += conditional[t] * (double)r->conditional_slope[first + k];
+        r->weighted[k] = (jsp_real)sum;
     }
     for (int s = 2 * begin; s < 2 * end; s++) {
         if (r->segment[s + 1] > r->segment[s])
@@ -587,14 +621,15 @@ static void backward_block(jsp_edges_rollout *r, const jsp_real *params, int beg
 }
 
 void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params,
-                                int T, const double *weight, jsp_real *d_params) {
+                                int T, const double *weight, const double *conditional,
+                                jsp_real *d_params) {
     const int32_t *segment = rollout->segment;
     memset(rollout->d_pool, 0, (size_t)(T * rollout->H) * sizeof *rollout->d_pool);
     if (rollout->edges->is_large) jsp_edges_ends_clear(&rollout->ends, T);
     for (int end = rollout->edges->n_slots; end > 0;) {
         int begin = end - 1;
         while (begin > 0 && segment[2 * end] - segment[2 * begin] < BLOCK_ROWS) begin--;
-        backward_block(rollout, params, begin, end, T, weight, d_params);
+        backward_block(rollout, params, begin, end, T, weight, conditional, d_params);
         end = begin;
     }
     for (int t = 0; t < T && rollout->edges->is_large; t++)

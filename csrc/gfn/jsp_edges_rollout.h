@@ -38,10 +38,21 @@ void jsp_edges_rollout_destroy(jsp_edges_rollout *rollout); /* NULL allowed */
 void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *params,
                                jsp_edges_cache *cache, int T, jsp_edges_walk *walk);
 
-/* d_params += sum over the walks of the last forward pass of weight[t] * gradient of
- * log q(walk t). Needs with_record; once per forward pass, whose record it uses up. */
+/* Has the next backward pass teach walks 0 .. n-1 the full conditionals of their graphs
+ * (jsp_edges_conditionals.h), too. Needs with_record. Adds sums of squares over all
+ * options of these walks: of 1[chosen] - q to squares[0], and of conditional - q, which
+ * are smaller, to squares[1]. */
+void jsp_edges_rollout_condition(jsp_edges_rollout *rollout, int n, double squares[2]);
+
+/* d_params += sum over the walks of the last forward pass of
+ *     weight[t] * gradient of log q(walk t)
+ *     + conditional[t] * gradient of sum over slots, choices k of p_k log q_k,
+ * p the full conditional and q the probabilities at the slot. `conditional` is NULL or 0
+ * but for the walks of jsp_edges_rollout_condition. Needs with_record; once per forward
+ * pass, whose record it uses up. */
 void jsp_edges_rollout_backward(jsp_edges_rollout *rollout, const jsp_real *params,
-                                int T, const double *weight, jsp_real *d_params);
+                                int T, const double *weight, const double *conditional,
+                                jsp_real *d_params);
 
 /* Options (directions weighed by the network) in the last recorded forward pass. */
 long jsp_edges_rollout_n_options(const jsp_edges_rollout *rollout);

@@ -41,3 +41,19 @@ double jsp_loss_balance(int T, const double *log_q, const double *log_reward,
     }
     return loss;
 }
+
+double jsp_loss_share(double residual, const double squares[2], double most) {
+    const double half_pi = 1.5707963267948966;
+    const double balance = half_pi * residual * residual * squares[0];
+    const double sum = balance + squares[1];
+    return sum > 0 ? fmin(most, balance / sum) : 0;
+}
+
+void jsp_loss_mix(int T, const double *log_q, const double *log_reward, double centre,
+                  double share, int total, double *weight, double *conditional) {
+    for (int t = 0; t < T; t++) {
+        const double residual = log_q[t] - log_reward[t] - centre;
+        weight[t] *= 1 - share;
+        conditional[t] = -share / total * 2 / (1 + exp(residual));
+    }
+}

@@ -20,4 +20,17 @@ double jsp_loss_balance(int T, const double *log_q, const double *log_reward,
                         double centre, double low, double high, int total,
                         double *weight);
 
+/* Share that the likelihood of full conditionals (jsp_edges_conditionals.h) gets of a
+ * gradient whose other part is balance, as if both were independent estimates of one
+ * thing, weighed by their variances: squares[1] against squares[0] times the mean square
+ * of delta - m, here that of a normal variable of mean size `residual`. At most `most`. */
+double jsp_loss_share(double residual, const double squares[2], double most);
+
+/* Weights of the two parts: weight[t] *= 1 - share, and
+ *     conditional[t] = - share / total * 2 / (1 + exp(delta[t] - m)),
+ * by which own draws and draws of the posterior, as many of each, together weigh as the
+ * posterior does (balance heuristic; Veach and Guibas, SIGGRAPH 1995). */
+void jsp_loss_mix(int T, const double *log_q, const double *log_reward, double centre,
+                  double share, int total, double *weight, double *conditional);
+
 #endif

@@ -32,10 +32,11 @@ static jsp_status create_shard(jsp_trainer *trainer, int s, jsp_error *error) {
     part->walk = jsp_memory_alloc(2 * n + extra, sizeof *part->walk);
     part->uniform = jsp_memory_alloc(n * slots, sizeof *part->uniform);
     part->weight = jsp_memory_alloc(2 * n + extra, sizeof *part->weight);
+    part->conditional = jsp_memory_alloc(2 * n + extra, sizeof *part->conditional);
     part->extra_log_q = jsp_memory_alloc(3 * extra, sizeof *part->extra_log_q);
     part->place = jsp_memory_alloc(extra, sizeof *part->place);
-    if (!part->walk || !part->uniform || !part->weight || !part->extra_log_q ||
-        !part->place) {
+    if (!part->walk || !part->uniform || !part->weight || !part->conditional ||
+        !part->extra_log_q || !part->place) {
         return jsp_status_no_memory(error, n * slots * sizeof(double),
                                     "a training shard");
     }
@@ -95,10 +96,11 @@ static jsp_status allocate(jsp_trainer *trainer, jsp_error *error) {
     trainer->log_q = jsp_memory_alloc(2 * batch, sizeof(double));
     trainer->log_reward = jsp_memory_alloc(2 * batch, sizeof(double));
     trainer->weight = jsp_memory_alloc(2 * batch, sizeof(double));
+    trainer->conditional = jsp_memory_alloc(2 * batch, sizeof(double));
     trainer->sorted = jsp_memory_alloc(batch, sizeof(double));
     if (!trainer->log_q || !trainer->log_reward || !trainer->weight ||
-        !trainer->sorted) {
-        return jsp_status_no_memory(error, 8 * batch * sizeof(double),
+        !trainer->conditional || !trainer->sorted) {
+        return jsp_status_no_memory(error, 9 * batch * sizeof(double),
                                     "a batch of walks");
     }
     jsp_status status = create_network(trainer, error);
@@ -151,6 +153,7 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
         jsp_memory_free(trainer->shards[s].walk);
         jsp_memory_free(trainer->shards[s].uniform);
         jsp_memory_free(trainer->shards[s].weight);
+        jsp_memory_free(trainer->shards[s].conditional);
         jsp_memory_free(trainer->shards[s].extra_log_q);
         jsp_memory_free(trainer->shards[s].place);
         for (int k = 0; k < JSP_TRAINER_LISTS; k++)
@@ -162,6 +165,7 @@ void jsp_trainer_destroy(jsp_trainer *trainer) {
     jsp_memory_free(trainer->log_q);
     jsp_memory_free(trainer->log_reward);
     jsp_memory_free(trainer->weight);
+    jsp_memory_free(trainer->conditional);
     jsp_memory_free(trainer->sorted);
     jsp_memory_free(trainer->params);
     jsp_memory_free(trainer->d_params);
@@ -229,6 +233,9 @@ static void forward_shard(void *context, int s, int worker) {
     start_hard_walks(trainer, part);
     jsp_edges_rollout_forward(part->rollout, trainer->params, &trainer->cache[worker],
                               n_own + part->n + part->n_extra, part->walk);
+    part->squares[0] = part->squares[1] = 0;
+    if (trainer->config.tuning.conditional_share > 0)
+        jsp_edges_rollout_condition(part->rollout, n_own + part->n, part->squares);
     for (int k = 0; k < n_own + part->n; k++) {
         trainer->log_q[first + k] = part->walk[k].log_q;
         trainer->log_reward[first + k] =
@@ -253,8 +260,10 @@ static void backward_shard(void *context, int s, int worker) {
     memcpy(part->weight, trainer->weight + first_walk(trainer, part),
            n * sizeof *part->weight);
     memcpy(part->weight + n, part->extra_weight, extra * sizeof *part->weight);
+    memcpy(part->conditional, trainer->conditional + first_walk(trainer, part),
+           n * sizeof *part->conditional);
     jsp_edges_rollout_backward(part->rollout, trainer->params, (int)(n + extra),
-                               part->weight, part->d_params);
+                               part->weight, part->conditional, part->d_params);
 }
 
 /* Numbers of a gradient that are added up for all shards before the next ones are: they
@@ -428,6 +437,16 @@ static double bad_residual(const jsp_trainer *trainer, int T, double centre) {
                 tuning->missed_ratio * typical_residual(trainer, T, centre));
 }
 
+/* Share of full conditionals in the gradient of the present update. */
+static double share_of_conditionals(const jsp_trainer *trainer, int T, double centre) {
+    double squares[2] = {0, 0};
+    for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
+        for (int k = 0; k < 2; k++) squares[k] += trainer->shards[s].squares[k];
+    }
+    return jsp_loss_share(typical_residual(trainer, T, centre), squares,
+                          trainer->config.tuning.conditional_share);
+}
+
 /* Weights of all walks in the balance phase; returns the loss of T regular ones. */
 static double balance(jsp_trainer *trainer, int T) {
     const jsp_trainer_tuning *tuning = &trainer->config.tuning;
@@ -438,15 +457,14 @@ static double balance(jsp_trainer *trainer, int T) {
     double loss =
         jsp_loss_balance(T, trainer->log_q, trainer->log_reward, centre,
                          tuning->clip_low, tuning->clip_high, total, trainer->weight);
+    jsp_loss_mix(T, trainer->log_q, trainer->log_reward, centre,
+                 share_of_conditionals(trainer, T, centre), total, trainer->weight,
+                 trainer->conditional);
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
         jsp_trainer_shard *part = &trainer->shards[s];
         jsp_loss_balance(part->n_extra, part->extra_log_q, part->extra_log_reward,
                          centre, tuning->clip_low, tuning->clip_high, total,
                          part->extra_weight);
-        double *chain = trainer->weight + first_walk(trainer, part) + part->n;
-        for (int k = 0; k < part->n; k++) {
-            chain[k] -= tuning->likelihood_weight / trainer->config.batch_size;
-        }
         for (int k = 0; k < part->n_extra; k++) {
             part->extra_weight[k] *= k < part->n_shown[JSP_TRAINER_MISSED]
                                          ? tuning->missed_weight
@@ -496,6 +514,10 @@ static jsp_status run_update(jsp_trainer *trainer, double time_fraction,
         measure_gap(trainer, metrics);
     } else {
         metrics->loss = jsp_loss_likelihood(T, trainer->log_q, trainer->weight);
+        if (trainer->config.tuning.conditional_share > 0) {
+            memcpy(trainer->conditional, trainer->weight, (size_t)T * sizeof(double));
+            memset(trainer->weight, 0, (size_t)T * sizeof(double));
+        }
         const double centre = jsp_loss_centre(T, trainer->log_q, trainer->log_reward);
         const double bad = bad_residual(trainer, T, centre);
         for (int s = 0; s < JSP_TRAINER_SHARDS; s++)
@@ -585,6 +607,7 @@ void jsp_trainer_tuning_default(int batch_size, int n_variables,
         .wild_weight = 0.3,
         .clip_low = -10,
         .clip_high = 10,
+        .conditional_share = 0.95,
         .proposals = 1,
         .epsilon = 1e-5,
         .average_decay = 0.995,
@@ -599,7 +622,7 @@ const char *jsp_trainer_tuning_name(int k) {
         "missed_spread", "missed_residual",   "missed_ratio",
         "missed_turns",  "missed_weight",     "wild_residual",
         "wild_turns",    "wild_weight",       "clip_low",
-        "clip_high",     "likelihood_weight", "proposals",
+        "clip_high",     "conditional_share", "proposals",
         "epsilon",       "average_decay",
     };
     int n = (int)(sizeof names / sizeof *names);

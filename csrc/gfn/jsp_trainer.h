@@ -49,10 +49,11 @@ typedef struct jsp_trainer_tuning {
     double wild_turns;      /* updates that show a wild draw */
     double wild_weight;     /* of the gradient */
     double clip_low, clip_high; /* bounds of residuals log q - log R - centre */
-    double likelihood_weight; /* of maximum likelihood on chains in the balance phase */
-    double proposals;         /* 1 = own draws are proposed to the chains */
-    double epsilon;           /* of Adam */
-    double average_decay;     /* of the averaged parameters */
+    double
+        conditional_share; /* most that full conditionals get of the gradient; 0 = none */
+    double proposals;      /* 1 = own draws are proposed to the chains */
+    double epsilon;        /* of Adam */
+    double average_decay; /* of the averaged parameters */
 } jsp_trainer_tuning;
 
 #define JSP_TRAINER_TUNINGS ((int)(sizeof(jsp_trainer_tuning) / sizeof(double)))

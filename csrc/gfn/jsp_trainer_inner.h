@@ -16,6 +16,8 @@ typedef struct jsp_trainer_shard {
     jsp_edges_walk *walk; /* [2 n] own draws, then chain states */
     double *uniform;      /* [n, slots] */
     double *weight;       /* [2 n + n_extra] */
+    double *conditional;  /* [2 n + n_extra] 0 for the extra ones */
+    double squares[2];    /* of slopes, see jsp_edges_rollout_condition */
     int first, n;         /* its chains: first .. first + n - 1 */
     jsp_hard hard[JSP_TRAINER_LISTS]; /* missed chain states, wild own draws */
     int n_hard[JSP_TRAINER_LISTS];    /* most of each shown per update */
@@ -41,11 +43,12 @@ struct jsp_trainer {
     jsp_trainer_shard shards[JSP_TRAINER_SHARDS];
     /* per walk of an update, shard by shard: the shard's own draws, then its chain
      * states */
-    double *log_q, *log_reward, *weight; /* [2 batch] */
-    double *sorted;                      /* [batch] scratch of the metrics */
-    jsp_parallel_team *team; /* threads of the present call of jsp_trainer_step */
-    int has_own;             /* 1 when the present update has own draws */
-    double mean_log_reward;  /* of the chain states */
+    double *log_q, *log_reward;   /* [2 batch] */
+    double *weight, *conditional; /* [2 batch] of jsp_edges_rollout_backward */
+    double *sorted;               /* [batch] scratch of the metrics */
+    jsp_parallel_team *team;      /* threads of the present call of jsp_trainer_step */
+    int has_own;                  /* 1 when the present update has own draws */
+    double mean_log_reward;       /* of the chain states */
     double sd_log_reward;
     uint64_t n_options;
 };
