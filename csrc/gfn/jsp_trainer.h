@@ -11,7 +11,9 @@
  *   4. the shards run backward, gradients are added in a fixed order, Adam steps.
  * The first part of a plan is maximum likelihood on chain states, the rest trajectory
  * balance on chain states and own draws together. Own draws alone never find the modes
- * that a confident start leaves out, and their sample size does not show it.
+ * that a confident start leaves out, and their sample size does not show it. Likelihood
+ * is that of the full conditionals of the slots (jsp_edges_conditionals.h) rather than of
+ * the choices that were made, and has a share in the gradient of the second part, too.
  *
  * Work is cut into a fixed number of shards and every random stream is named by
  * (update, walk or chain, purpose), so results are the same bits for any number of

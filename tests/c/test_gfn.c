@@ -346,6 +346,23 @@ static int test_losses(void) {
     return 0;
 }
 
+static int test_mixed_losses(void) {
+    const double log_q[3] = {-1, -2, -900}, log_reward[3] = {0, -1, 0};
+    const double squares[2] = {8, 2}, none[2] = {0, 0};
+    double weight[3] = {1, 2, 3}, conditional[3];
+    /* mean square of a normal variable of mean size 1: pi / 2 */
+    CHECK_NEAR(jsp_loss_share(1, squares, 1), 4 * acos(-1) / (4 * acos(-1) + 2), 1e-12);
+    CHECK(jsp_loss_share(1, squares, 0.5) == 0.5);
+    CHECK(jsp_loss_share(1e-9, squares, 1) < 1e-16);
+    CHECK(jsp_loss_share(0, none, 0.5) == 0);
+    jsp_loss_mix(3, log_q, log_reward, -1, 0.25, 4, weight, conditional);
+    CHECK(weight[0] == 0.75 && weight[1] == 1.5 && weight[2] == 2.25);
+    CHECK_NEAR(conditional[0], -0.0625, 1e-15);
+    CHECK_NEAR(conditional[1], -0.0625, 1e-15);
+    CHECK_NEAR(conditional[2], -0.125, 1e-15); /* at most twice */
+    return 0;
+}
+
 static int test_schedule(void) {
     jsp_schedule s = {.first = 100,
                       .n_updates = 1000,
@@ -555,6 +572,7 @@ int main(void) {
         {"conditionals", test_conditionals},
         {"equal means of conditionals", test_conditionals_equal_means},
         {"losses", test_losses},
+        {"mixed losses", test_mixed_losses},
         {"hard graphs", test_hard},
         {"guard", test_guard},
         {"schedule", test_schedule},
