@@ -120,7 +120,8 @@ static void run_forward(parts *p) {
 static void run_both(parts *p) {
     run_forward(p);
     memset(p->d_params, 0, p->view.layout->size * sizeof *p->d_params);
-    jsp_edges_rollout_backward(p->rollout, p->view.params, T, p->weight, NULL, p->d_params);
+    jsp_edges_rollout_backward(p->rollout, p->view.params, T, p->weight, NULL,
+                               p->d_params);
 }
 
 /* The network alone, forward, in the batches of a slot. */

@@ -135,7 +135,8 @@ static inline int edges_fixture_check_gradient(edges_fixture *f, int n,
     jsp_rng_init(&rng, 1, 0, 0, JSP_RNG_TEST);
     for (int t = 0; t < GRADIENT_T; t++) weight[t] = jsp_rng_normal(&rng);
     edges_fixture_log_q(f, n, parents, weight);
-    jsp_edges_rollout_backward(f->rollout, f->params, GRADIENT_T, weight, NULL, gradient);
+    jsp_edges_rollout_backward(f->rollout, f->params, GRADIENT_T, weight, NULL,
+                               gradient);
     for (int k = -8; k < f->edges->layout.n_tensors; k++) {
         const jsp_params_tensor *tensor = k < 0 ? NULL : &f->edges->layout.tensor[k];
         size_t first = tensor ? tensor->offset : 0;
