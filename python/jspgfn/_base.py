@@ -769,7 +769,10 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         ['model']
         """
         check_is_fitted(self, "_tables")
-        return float(np.mean(self._predict(X, interventions)))
+        densities = self._predict(X, interventions)
+        if not len(densities):
+            raise ValueError("X has 0 rows, score needs at least 1 for a mean")
+        return float(np.mean(densities))
 
     def _predict(self, X: Any, interventions: Any) -> NDArray[np.float64]:
         draws = self.sample(

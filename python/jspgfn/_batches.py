@@ -238,6 +238,15 @@ class SufficientStatistics:
         ...     (rng.integers(3, size=(50, 4)) for _ in range(10)), discrete=True)
         SufficientStatistics(500 rows, 4 variables)
         """
+        if (
+            not isinstance(batches, Iterable)
+            or isinstance(batches, (str, bytes))
+            or getattr(batches, "ndim", 3) == 2
+        ):
+            raise TypeError(
+                "batches must be an iterable of tables, such as a list of them, got "
+                f"{'one table' if hasattr(batches, 'shape') else describe(batches)}"
+            )
         stats = cls(discrete=discrete, n_jobs=n_jobs)
         for batch in batches:
             stats.add(*(batch if isinstance(batch, tuple) else (batch,)))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ._labels import label_matrix
 from ._networks import FAMILIES, DiscreteNetworks, LinearNetworks, Networks
-from ._validation import check_integer, variable_finder
+from ._validation import check_flag, check_integer, describe, variable_finder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -159,7 +159,9 @@ class Draws:
         return np.asarray(self.log_reward_joint - self.log_prob - self.log_prob_theta)
 
     def _weights_of(self, weighted: bool) -> Floats:
-        return self.weights if weighted else np.full(len(self), 1 / len(self))
+        if check_flag("weighted", weighted):
+            return self.weights
+        return np.full(len(self), 1 / len(self))
 
     def reweight(self, log_factor: Any) -> Self:
         """The same draws with other weights, for another prior or a further likelihood.
@@ -187,7 +189,12 @@ class Draws:
         >>> bool(both[1] < both[0])
         True
         """
-        factor = np.asarray(log_factor, dtype=np.float64)
+        try:
+            factor = np.asarray(log_factor, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"log_factor must be numbers, one per draw, got {describe(log_factor)}"
+            ) from None
         if factor.shape != (len(self),):
             raise ValueError(
                 f"log_factor must have one entry per draw, {len(self)}, got shape "
@@ -202,13 +209,19 @@ class Draws:
     # --- cutting and joining ---------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Self:
-        """Some of the draws: a number, a slice, a list of numbers or a mask."""
+        """Some of the draws: a number, a slice, a list of numbers or a mask.
+
+        ValueError when none is left: of no draws there is no probability.
+        """
         draws = np.arange(len(self))[key]
         if np.ndim(draws) > 1:
             raise IndexError("draws are numbered by one index")
         draws = np.atleast_1d(draws)
         if not len(draws):
-            raise IndexError("no draws are left")
+            raise ValueError(
+                f"a posterior needs at least one draw, but {describe(key)} selects none "
+                f"of {len(self)}"
+            )
         factor = None if self._log_factor is None else self._log_factor[draws]
         return self._changed(self._networks.take(draws), draws, factor)
 

@@ -12,7 +12,7 @@ from ._features import distinct_graphs
 from ._labels import import_extra
 from ._networks import DiscreteNetworks, LinearNetworks
 from ._predict import Predictions
-from ._validation import check_choice, check_real
+from ._validation import check_choice, check_integer, check_real
 
 if TYPE_CHECKING:
     import networkx
@@ -130,7 +130,10 @@ class Exports(Predictions):
             },
         )
         first, which = distinct_graphs(self.graphs)
-        weights = np.bincount(which, self._weights_of(weighted), len(first))
+        if n is not None:
+            n = check_integer("n", n, at_least=1)
+        counts = np.bincount(which, self._counts_of(weighted), len(first))
+        weights = counts / (1 if weighted else len(self))
         order = np.argsort(-weights, kind="stable")[:n]
         return [
             (self._as_format(int(first[k]), format), float(weights[k])) for k in order

@@ -15,7 +15,8 @@ no protection against a file made to deceive: what is read is therefore checked 
 _restore.py before the compiled core sees it. No code is ever read from a file.
 
 A file is written aside, flushed to the disk and then renamed, so that whatever happens
-there is the old file or the new one.
+there is the old file or the new one. What a killed process left aside is removed by a later
+save to the same file.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ FORMAT_VERSION = 1
 ESTIMATORS: dict[str, type[ScoreEstimator]] = {
     cls.__name__: cls for cls in (JSPGFN, ExactPosterior, StructureMCMC)
 }
+
+# Files aside that are older were left by a process that was killed.
+STALE_SECONDS = 3600.0
 
 FIELDS = ("format", "format_version", "kind", "written_by", "content", "about")
 
@@ -126,7 +130,8 @@ def write_atomically(path: Any, arrays: Arrays, metadata: dict[str, str]) -> Non
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: no folder {target.parent}")
-    aside = target.with_name(f".{secrets.token_hex(8)}.jspgfn.tmp")
+    mark = name_mark(target)
+    aside = target.with_name(f".{mark}.{secrets.token_hex(8)}.jspgfn.tmp")
     try:
         with open(aside, "xb") as file:
             if target.exists():
@@ -134,13 +139,33 @@ def write_atomically(path: Any, arrays: Arrays, metadata: dict[str, str]) -> Non
             file.write(to_bytes(arrays, metadata))
             file.flush()
             os.fsync(file.fileno())
+            written = os.fstat(file.fileno()).st_mtime
         os.replace(aside, target)
     except (OSError, SafetensorError) as error:
         raise OSError(f"cannot write {path}: {reason_of(error)}") from error
     finally:
         with contextlib.suppress(OSError):  # gone after the rename
             aside.unlink(missing_ok=True)
+    remove_stale(target.parent, mark, written)
     flush_folder(target.parent)
+
+
+def name_mark(target: Path) -> str:
+    """Names of files aside begin with it; a hash, as long names would become too long."""
+    return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+
+
+def remove_stale(folder: Path, mark: str, now: float) -> None:
+    """Files aside of one target that nobody has written to for an hour before `now`.
+
+    Times are those of the file system, which several machines may share. Should a writer
+    have been that slow, its save fails and the target stays whole.
+    """
+    with contextlib.suppress(OSError):
+        for aside in folder.glob(f".{mark}.*.jspgfn.tmp"):
+            with contextlib.suppress(OSError):  # another process may be faster
+                if now - aside.stat().st_mtime > STALE_SECONDS:
+                    aside.unlink()
 
 
 def reason_of(error: Exception) -> str:

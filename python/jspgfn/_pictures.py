@@ -13,7 +13,13 @@ from ._exports import Exports
 from ._features import paths_of
 from ._networks import DiscreteNetworks
 from ._plots import Ridge
-from ._validation import check_choice, check_graph_matrix, check_integer, check_real
+from ._validation import (
+    check_choice,
+    check_graph_matrix,
+    check_integer,
+    check_real,
+    describe,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,6 +149,11 @@ class Pictures(Exports):
             pairs = np.argwhere(probability >= 0)[order]
             pairs = pairs[probability[tuple(pairs.T)] > 0]
         else:
+            edges = list(edges)
+            if any(isinstance(e, str) or np.shape(e) != (2,) for e in edges):
+                raise ValueError(
+                    f"edges must be a list of pairs (parent, child), got {describe(edges)}"
+                )
             pairs = np.array(
                 [[self._find_variable(end, "edges") for end in edge] for edge in edges]
             ).reshape(-1, 2)

@@ -227,7 +227,9 @@ class Predictions(Summaries):
         i = self._find_variable(parent, "parent")
         j = self._find_variable(child, "child")
         if i == j:
-            raise ValueError("parent and child must differ")
+            raise ValueError(
+                f"parent and child must differ, got {self.feature_names[i]!r} twice"
+            )
         if isinstance(self._networks, DiscreteNetworks):
             raise ValueError("discrete data have tables, see conditional_table")
         n_points = check_integer("n_points", n_points, at_least=2)
@@ -240,13 +242,14 @@ class Predictions(Summaries):
         grid[:, i] = np.linspace(data[:, i].min(), data[:, i].max(), n_points)
         present = np.flatnonzero(self.graphs[:, i, j])
         weights = self._weights_of(weighted)[present]
+        probability = weights.sum() if weighted else len(present) / len(self)
         curves = self._means(j, grid, present)
         mean = low = high = np.full(n_points, np.nan)
         if weights.sum() > 0:
             share = weights / weights.sum()
             mean = share @ curves
             low, high = weighted_quantiles(curves, share, (0.05, 0.95))
-        return Mechanism(grid[:, i], curves, mean, low, high, float(weights.sum()))
+        return Mechanism(grid[:, i], curves, mean, low, high, float(probability))
 
     def effects(
         self,
@@ -377,7 +380,12 @@ class Predictions(Summaries):
         True
         """
         effects = self.effects(cause, outcome, **options)
-        return summarise_effects(effects, self._weights_of(weighted))
+        return summarise_effects(effects, self._counts_of(weighted))
+
+    def _counts_of(self, weighted: bool) -> Floats:
+        """Weights up to a factor; 1 without them, so that shares are counts / n exactly."""
+        weights = self._weights_of(weighted)
+        return weights if weighted else np.ones_like(weights)
 
     def effect_table(self, weighted: bool = False) -> pandas.DataFrame:
         """The effects of every variable on every other. Linear models; needs pandas.
@@ -409,7 +417,7 @@ class Predictions(Summaries):
                 "unit; ask effect_summary for one pair of variables"
             )
         contrast = Contrast(0.0, 1.0, None, 1, 0)
-        weights = self._weights_of(weighted)
+        weights = self._counts_of(weighted)
         possible = self._shares(paths_of, weighted=False)[0] > 0
         rows = []
         for a, b in np.argwhere(possible).tolist():
@@ -459,12 +467,14 @@ class EffectSummary(NamedTuple):
 
 
 def summarise_effects(effects: Floats, weights: Floats) -> EffectSummary:
+    """weights : up to a common factor"""
     present = effects != 0
     share = float(weights[present].sum())
     given = float(weights[present] @ effects[present]) / share if share > 0 else np.nan
+    without = float(weights[~present].sum() / weights.sum())
     return EffectSummary(
         *summarise(effects, weights),
-        probability_zero=1.0 - share if share < 0.5 else float(weights[~present].sum()),
+        probability_zero=min(without, 1.0),
         mean_given_effect=given,
     )
 

@@ -15,7 +15,7 @@ from ._exceptions import CyclicGraphWarning
 from ._features import blankets_of, compelled_of, paths_of
 from ._labels import import_extra
 from ._networks import LinearNetworks
-from ._validation import check_real
+from ._validation import check_flag, check_real
 
 if TYPE_CHECKING:
     import pandas
@@ -156,6 +156,10 @@ class Summaries(Draws):
         either_way = np.maximum(edges - directed, 0.0)
         undirected = either_way + either_way.T
         absent = np.maximum(1.0 - (edges + edges.T), 0.0)
+        if not weighted:  # counts / n, without the rounding of the differences
+            undirected, absent = (
+                np.rint(m * len(self)) / len(self) for m in (undirected, absent)
+            )
         np.fill_diagonal(absent, 1.0)
         return EdgeTypes(
             *(self._labelled_matrix(m) for m in (directed, undirected, absent))
@@ -177,7 +181,7 @@ class Summaries(Draws):
     ) -> tuple[Floats, Floats]:
         """Probability and standard error of a 0/1 feature (n, D, D) of graphs."""
         n, n_variables = len(self), len(self.feature_names)
-        weights = self.weights if weighted else None
+        weights = self.weights if check_flag("weighted", weighted) else None
         total, squares = np.zeros((2, n_variables, n_variables))
         block = max(1, BLOCK_ENTRIES // n_variables**2)
         for begin in range(0, n, block):

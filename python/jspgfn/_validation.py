@@ -224,6 +224,12 @@ def split_columns(X: Any) -> tuple[list[Any], list[str], bool]:
             f"X has {np.asarray(X.mask).sum()} masked (missing) entries; "
             "drop those rows or fill them in"
         )
+    if X is None or isinstance(X, (str, bytes, Path, Mapping)):
+        hint = "read the file" if isinstance(X, (str, bytes, Path)) else "make one"
+        raise ValueError(
+            "X must be a table (rows, variables), an array or a DataFrame, "
+            f"got {describe(X)}; {hint} first, with pandas for example"
+        )
     try:
         array = np.asarray(X)
     except ValueError as error:
@@ -523,7 +529,11 @@ def read_mask(interventions: Any, table: Table) -> Bytes:
             f"interventions as a mask must have the shape of X, {shape}, got {mask.shape}"
         )
     if not np.isin(mask, (0, 1)).all():
-        raise ValueError("an interventions mask must hold only 0 and 1 (or bool)")
+        row, column = np.argwhere(~np.isin(mask, (0, 1)))[0]
+        raise ValueError(
+            "an interventions mask must hold only 0 and 1 (or bool), got "
+            f"{plain(mask[row, column])} in row {row}, column {names[column]!r}"
+        )
     return np.ascontiguousarray(mask, dtype=np.uint8)
 
 
@@ -573,9 +583,9 @@ def variable_finder(
         )
         if not labelled and is_number and key in range(len(names)):
             return int(key)  # type: ignore[call-overload,no-any-return]
-        expected = (
-            join_names(names) if labelled else f"integers from 0 to {len(names) - 1}"
-        )
+        expected = join_names(names)
+        if not labelled:
+            expected = f"integers from 0 to {len(names) - 1}, or {expected}"
         raise ValueError(
             f"{argument}: unknown variable {describe(key)}; expected {expected}"
         )
@@ -695,6 +705,8 @@ def check_graphs(graphs: Any, names: list[str]) -> Bytes:
 
 def check_graph_matrix(name: str, graph: object, n_variables: int) -> NDArray[np.bool_]:
     """One graph (D, D) of 0 and 1, which may have cycles; weights are not 0 or 1."""
+    if hasattr(graph, "graphs"):
+        raise TypeError(f"{name} must be one graph, a matrix of 0 and 1, got {graph!r}")
     array = np.asarray(graph)
     if array.shape != (n_variables, n_variables) or not np.isin(array, (0, 1)).all():
         raise ValueError(

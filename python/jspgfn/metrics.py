@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ._draws import Draws
 from ._features import blankets_of, distinct_graphs, paths_of
-from ._validation import check_graph_matrix, check_integer
+from ._validation import check_flag, check_graph_matrix, check_integer, describe
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,9 @@ def shd(graph: Any, truth: Any) -> int:
     >>> jspgfn.metrics.shd([[0, 1], [0, 0]], [[0, 0], [1, 0]])  # reversed
     1
     """
-    known = check_graph_matrix("truth", truth, len(np.asarray(truth)))
+    known = check_graph_matrix(
+        "truth", truth, len(np.atleast_1d(as_array("truth", truth)))
+    )
     one = check_graph_matrix("graph", graph, len(known))
     return int(distances(one[None], known)[0])
 
@@ -109,8 +111,8 @@ def expected_shd(posterior: Any, truth: Any, weighted: bool = False) -> Expected
     graphs, weights = graphs_of(posterior, weighted)
     known = check_graph_matrix("truth", truth, graphs.shape[1])
     return ExpectedShd(
-        float(weights @ distances(graphs, known)),
-        float(weights @ graphs.sum(axis=(1, 2))),
+        float(np.average(distances(graphs, known), weights=weights)),
+        float(np.average(graphs.sum(axis=(1, 2)), weights=weights)),
     )
 
 
@@ -309,7 +311,8 @@ def graph_probabilities(posterior: Any, graphs: Any, weighted: bool = False) -> 
     first, which = distinct_graphs(np.concatenate([listed, drawn]))
     if (np.bincount(which[: len(listed)]) > 1).any():
         raise ValueError("graphs must differ from each other")
-    share = np.bincount(which[len(listed) :], weights, len(first))
+    counts = np.bincount(which[len(listed) :], weights, len(first))
+    share = counts / (len(drawn) if weights is None else 1)
     return np.asarray(share[which[: len(listed)]])
 
 
@@ -384,7 +387,7 @@ def jensen_shannon(p: Any, q: Any) -> float:
 
 
 def distributions(p: Any, q: Any) -> tuple[Floats, Floats]:
-    one, two = np.asarray(p, np.float64), np.asarray(q, np.float64)
+    one, two = (as_array(n, x).astype(np.float64) for n, x in (("p", p), ("q", q)))
     if one.shape != two.shape or one.ndim != 1:
         raise ValueError(
             f"p and q must be vectors of one length, got shapes {one.shape}, {two.shape}"
@@ -509,6 +512,7 @@ def probabilities_of(
     source: Any, method: str, feature: Any, weighted: bool = False
 ) -> Floats:
     """Matrix (D, D) from an object with the method, a matrix, or graphs."""
+    weighted = check_flag("weighted", weighted)
     if hasattr(source, method):
         ask = getattr(source, method)
         found = ask(weighted=True) if weighted else ask()
@@ -516,7 +520,13 @@ def probabilities_of(
     array = np.asarray(source)
     if array.ndim == 3:
         return np.asarray(feature(graphs_of(array, False)[0]).mean(axis=0))
-    array = np.asarray(array, dtype=np.float64)
+    try:
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "expected a Posterior, an estimator, graphs (n, D, D) or probabilities (D, D), "
+            f"got {describe(source)}"
+        ) from None
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         raise ValueError(f"expected a matrix (D, D), got shape {array.shape}")
     if not ((array >= 0) & (array <= 1)).all():
@@ -524,16 +534,23 @@ def probabilities_of(
     return array
 
 
-def graphs_of(source: Any, weighted: bool) -> tuple[NDArray[np.bool_], Floats]:
-    """Graphs (n, D, D) and their weights."""
+def graphs_of(source: Any, weighted: bool) -> tuple[NDArray[np.bool_], Floats | None]:
+    """Graphs (n, D, D) and their weights, None where all count the same."""
+    weighted = check_flag("weighted", weighted)
     if isinstance(source, Draws):
-        return source.graphs, source._weights_of(weighted)
-    array = np.asarray(source)
+        return source.graphs, source.weights if weighted else None
+    array = as_array("graphs", source)
     if array.ndim != 3 or array.shape[1] != array.shape[2] or not len(array):
         raise ValueError(f"graphs must have shape (n, D, D), got {array.shape}")
     if not np.isin(array, (0, 1)).all():
         raise ValueError("graphs must hold only 0 and 1 (or bool)")
-    return array.astype(bool), np.full(len(array), 1 / len(array))
+    return array.astype(bool), None
+
+
+def as_array(name: str, values: Any) -> NDArray[Any]:
+    if isinstance(values, Draws):  # NumPy would go into every draw
+        raise TypeError(f"{name} must be numbers, got {values!r}")
+    return np.asarray(values)
 
 
 def cells(posterior: Any, truth: Any, weighted: bool) -> tuple[Floats, Floats]:

@@ -141,6 +141,12 @@ def test_threads_do_not_change_bits(data):
 def test_refusals(data):
     x, mask = data
     make = jspgfn.SufficientStatistics
+    for one in (x, pandas.DataFrame(x)):
+        with pytest.raises(TypeError, match=r"an iterable of tables, .* got one table"):
+            make.from_batches(one)
+    for no_batches in (3, "data.csv"):
+        with pytest.raises(TypeError, match=f"tables, .* got {no_batches!r}"):
+            make.from_batches(no_batches)
     est = jspgfn.ExactPosterior("nig")
     with pytest.raises(ValueError, match="same columns"):
         make().add(x).add(x[:, :3])

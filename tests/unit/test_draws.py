@@ -63,9 +63,13 @@ def test_cutting(draws, key):
 
 
 def test_a_cut_that_leaves_nothing(draws):
-    for key in (slice(5, 5), len(draws), np.zeros(len(draws), bool)):
-        with pytest.raises(IndexError):
+    n = len(draws)
+    for key in (slice(5, 5), slice(0), np.zeros(n, bool), [], np.arange(0)):
+        with pytest.raises(ValueError, match=rf"at least one draw, but .* none of {n}"):
             draws[key]
+    with pytest.raises(IndexError, match=f"index {n} is out of bounds"):
+        draws[n]  # which also ends loops over draws
+    assert len(list(draws[:3])) == 3
 
 
 def test_joining(draws):
@@ -104,6 +108,8 @@ def test_reweighting(draws):
     for bad in (factor[1:], factor * np.nan, np.full(len(draws), -np.inf)):
         with pytest.raises(ValueError, match="log_factor must"):
             draws.reweight(bad)
+    with pytest.raises(ValueError, match=r"log_factor must be numbers.* got 'a'"):
+        draws.reweight("a")
 
 
 def test_reweighting_to_another_prior():

@@ -118,6 +118,10 @@ def test_distinct_graphs_and_their_weights(posterior, weighted):
     mean = sum(weight * graph.astype(float) for graph, weight in graphs)
     np.testing.assert_allclose(mean, posterior.edge_probabilities(weighted=weighted))
     assert len(posterior.to_graphs(n=3)) == 3
+    if not weighted:
+        assert (weights == np.rint(weights * 300) / 300).all()
+    with pytest.raises(ValueError, match="n must be an integer of at least 1, got -1"):
+        posterior.to_graphs(n=-1)
 
 
 def test_graphs_in_every_format(awkward):

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -332,6 +333,42 @@ def test_killed_at_any_moment(fitted, path):
     command = [sys.executable, "-c", KILL, str(path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout == "whole\n"
+
+
+def test_what_killed_saves_left_goes_with_the_next_save(fitted, path):
+    """Only files aside of the same target, and only old ones: others may be at work."""
+
+    def leave(target, age):
+        mark = _files.name_mark(target)
+        aside = target.with_name(f".{mark}.{age:016x}.jspgfn.tmp")
+        aside.write_bytes(b"half")
+        then = time.time() - age
+        os.utime(aside, (then, then))
+        return aside
+
+    old, older = leave(path, 3700), leave(path, 10**6)
+    fresh, of_another = leave(path, 10), leave(path.with_name("other"), 3700)
+    fitted.save(path)
+    assert not old.exists()
+    assert not older.exists()
+    assert {*path.parent.iterdir()} == {path, fresh, of_another}
+
+
+def test_a_killed_save_leaves_a_file_that_is_known(fitted, path, monkeypatch):
+    monkeypatch.setattr(_files.Path, "unlink", lambda *args, **kwargs: None)
+    monkeypatch.setattr(os, "replace", lambda *args: None)
+    fitted.save(path)
+    monkeypatch.undo()
+    (aside,) = path.parent.iterdir()
+    os.utime(aside, (0, 0))
+    fitted.save(path)
+    assert [*path.parent.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 100, "-", "[a-z]*?"])
+def test_names_of_any_length_and_kind(fitted, tmp_path, name):
+    through_a_file(fitted, tmp_path / name)
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
 # --- files that are not what they should be ------------------------------------------

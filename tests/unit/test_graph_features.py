@@ -128,6 +128,8 @@ def test_edge_types(posterior):
     np.testing.assert_allclose(directed, compelled.mean(axis=0))
     edges = posterior.edge_probabilities()
     np.testing.assert_allclose(absent, 1 - edges - edges.T, atol=1e-12)
+    for shares in (directed, undirected, absent):  # counts / n to the bit
+        np.testing.assert_array_equal(shares, np.rint(shares * 300) / 300)
 
 
 def test_directions_within_a_class_are_even():

@@ -143,3 +143,21 @@ def test_what_is_refused(sim, sampled):
         metrics.brier(sim.coef * 5, sim.graph)
     with pytest.raises(ValueError, match=r"shape \(n, D, D\)"):
         metrics.expected_shd(sim.graph, sim.graph)
+    with pytest.raises(TypeError, match=r"truth must be one graph.* got Posterior\("):
+        metrics.brier(sim.graph, sampled)
+    with pytest.raises(TypeError, match=r"p must be numbers, got Posterior\("):
+        metrics.total_variation(sampled, sampled)
+    with pytest.raises(TypeError, match=r"expected a Posterior, .* got 'a'"):
+        metrics.edge_error(sampled, "a")
+    with pytest.raises(TypeError, match="weighted must be True or False, got 'no'"):
+        metrics.auroc(sampled, sim.graph, weighted="no")
+
+
+def test_plain_means_are_sums_over_n(sampled, sim):
+    n = len(sampled)
+    result = metrics.expected_shd(sampled, sim.graph)
+    assert result.n_edges == sampled.graphs.sum() / n
+    assert result.shd == sum(hamming(g, sim.graph) for g in sampled.graphs) / n
+    one = sampled.graphs[:1]
+    count = (sampled.graphs == one).all(axis=(1, 2)).sum()
+    assert metrics.graph_probabilities(sampled, one)[0] == count / n

@@ -97,6 +97,9 @@ def test_weights(posterior):
         posterior.plot_coef(ax=new_axes(), scale="log")
     with pytest.raises(ValueError, match="edges: unknown variable 'width'"):
         posterior.plot_coef([("width", "age")], new_axes())
+    for edges in ("mass", ["mass", "age"], [("mass",)], [0, 1]):
+        with pytest.raises(ValueError, match=r"edges must be a list of pairs .*, got"):
+            posterior.plot_coef(edges, new_axes())
 
 
 def test_weights_of_different_units(posterior):
@@ -203,7 +206,7 @@ def test_mechanism(table, posterior, discrete):
     slope = posterior.coef[there, 0, 3].mean()
     assert (y[-1] - y[0]) / (x[-1] - x[0]) == pytest.approx(slope)
     assert f"probability {there.mean():.2f}" in ax.get_title()
-    with pytest.raises(ValueError, match="parent and child must differ"):
+    with pytest.raises(ValueError, match="must differ, got 'age' twice"):
         posterior.plot_mechanism("age", "age", table)
     with pytest.raises(ValueError, match="see conditional_table"):
         discrete.plot_mechanism(0, 1, np.zeros((4, 3)))

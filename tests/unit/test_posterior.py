@@ -313,6 +313,12 @@ def test_missing_extra_is_explained(monkeypatch, posterior):
         posterior.to_networkx(0)
 
 
+def test_a_threshold_in_place_of_weighted(posterior):
+    for ask in (posterior.edge_table, posterior.edge_probabilities):
+        with pytest.raises(TypeError, match=r"weighted must be True or False, got 0.5"):
+            ask(0.5)
+
+
 @pytest.mark.parametrize("method", ["edge_table", "median_graph", "plot_graph"])
 def test_thresholds_are_numbers(posterior, method):
     with pytest.raises(ValueError, match=r"threshold must be a finite number"):

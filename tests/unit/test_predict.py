@@ -169,6 +169,8 @@ def test_score(est, table):
     assert score == pytest.approx(again.score(table.iloc[60:]), abs=0.5)
     with pytest.raises(ValueError, match=f"but {type(est).__name__} is expecting 4"):
         est.score(table[:, :2] if isinstance(table, np.ndarray) else table.iloc[:, :2])
+    with pytest.raises(ValueError, match="X has 0 rows, score needs at least 1"):
+        est.score(table.iloc[:0])
 
 
 def test_grid_search_and_pipeline(table):
@@ -272,6 +274,22 @@ def test_simulated_effects_are_repeatable_and_survive_cuts(discrete):
     np.testing.assert_array_equal(one, discrete.effects(0, 1, n_simulations=50))
     assert isinstance(discrete[10:20]._networks, DiscreteNetworks)
     assert discrete[10:20].effects(0, 1).shape == (10,)
+
+
+def test_shares_of_draws_are_counts(posterior, table):
+    """To the bit: sums of weights 1 / n would be off in the last digits."""
+    for n in (300, 97, 49):
+        post = posterior[:n]
+        effects = post.effects("mass", "age")
+        summary = post.effect_summary("mass", "age")
+        assert summary.probability_zero == (effects == 0).sum() / n
+        table_row = post.effect_table().set_index(["cause", "outcome"])
+        if ("mass", "age") in table_row.index:
+            assert tuple(table_row.loc[("mass", "age")])[4] == summary.probability_zero
+        there = post.graphs[:, 0, 3]
+        assert post.mechanism("mass", "age", table).probability == there.sum() / n
+        weighted = post.mechanism("mass", "age", table, weighted=True).probability
+        assert weighted == pytest.approx(post.weights[there].sum())
 
 
 def test_effects_that_make_no_sense(posterior, discrete):

@@ -1,5 +1,7 @@
 """Bad input gets an error that names the column or argument, before any work."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,6 +172,20 @@ def test_not_a_table(shape):
         fit(np.zeros(shape))
 
 
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("data.csv", r"got 'data.csv'; read the file first"),
+        (Path("data.csv"), r"data.csv.*; read the file first"),
+        ({"a": [1, 2]}, r"got \{'a': \[1, 2\]\}; make one first"),
+        (None, r"got None; make one first"),
+    ],
+)
+def test_no_table_at_all(X, message):
+    with pytest.raises(ValueError, match=rf"X must be a table .*{message}"):
+        fit(X)
+
+
 def test_sparse():
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"sparse"):
@@ -226,7 +242,7 @@ def test_masks(data):
     [
         (np.zeros((4, 30)), r"shape of X, \(30, 4\), got \(4, 30\)"),
         (np.zeros((30, 5)), r"shape of X, \(30, 4\), got \(30, 5\)"),
-        (np.full((30, 4), 2), r"only 0 and 1"),
+        (np.full((30, 4), 2), r"only 0 and 1 .*, got 2 in row 0, column 'a'"),
         (np.full((30, 4), np.nan), r"only 0 and 1"),
         (["a"] * 29, r"one entry per row of X, 30, got 29"),
         (["a"] * 29 + ["z"], r"unknown variable 'z'; expected 'a', 'b'"),
@@ -246,7 +262,8 @@ def test_bad_interventions(data, interventions, message):
 
 @pytest.mark.parametrize("target", [4, -1, 1.5, True, "a"])
 def test_bad_target_numbers(data, target):
-    with pytest.raises(ValueError, match=r"unknown variable .* integers from 0 to 3"):
+    expected = "integers from 0 to 3, or 'x0', 'x1', 'x2', 'x3'"
+    with pytest.raises(ValueError, match=rf"unknown variable .* expected {expected}"):
         fit(data.to_numpy(), interventions=[target] + [None] * 29)
 
 
