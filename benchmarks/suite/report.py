@@ -345,26 +345,29 @@ def frontier(stored):
 
 
 def scale(stored):
-    """Rows of scale.py: two long chains are the judges."""
+    """Rows of scale.py, by size: two long chains are the judges."""
+    rows = [
+        row
+        for path in sorted(stored.folder.glob("scale_*.json"))
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]
+        if "gap" in row
+    ]
     lines = []
-    for path in sorted(stored.folder.glob("scale_*.json")):
-        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-            if "gap" not in row:
-                continue
-            lines.append(
-                [
-                    f"{row['D']}, {row['N']}",
-                    f"{row['updates']:,}",
-                    f"{row['cpu s']:.0f}",
-                    f"{row['MB']:.0f}",
-                    number(row["gap"]),
-                    f"{100 * row['acceptance']:.0f} %",
-                    f"{number(row['edge RMS'])} ({number(row['edge max'])})",
-                    number(row["refined RMS"]) if "refined RMS" in row else "",
-                    f"{number(row['chains RMS'])} ({number(row['chains max'])})",
-                    f"{row['R-hat']:.3f}",
-                ]
-            )
+    for row in sorted(rows, key=lambda row: (row["D"], row["N"])):
+        lines.append(
+            [
+                f"{row['D']}, {row['N']}",
+                f"{row['updates']:,}",
+                f"{row['cpu s']:.0f}",
+                f"{row['MB']:.0f}",
+                number(row["gap"]),
+                f"{100 * row['acceptance']:.0f} %",
+                f"{number(row['edge RMS'])} ({number(row['edge max'])})",
+                number(row["refined RMS"]) if "refined RMS" in row else "",
+                f"{number(row['chains RMS'])} ({number(row['chains max'])})",
+                f"{row['R-hat']:.3f}",
+            ]
+        )
     header = ["D, N", "updates", "CPU s", "MB", "gap, nats", "proposals accepted"]
     header += ["edges against chains", "of refined draws"]
     header += ["chains against each other", "R-hat"]

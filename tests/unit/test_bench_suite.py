@@ -1,6 +1,7 @@
 """Pieces of the benchmark suite: problems, methods, peers' protocol, figures, the page."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -246,3 +247,16 @@ def test_the_page_shows_the_stored_rows(monkeypatch):
         monkeypatch.delitem(report.BLOCKS, name)
     page = (BENCHMARKS.parent / "docs" / "results.md").read_text(encoding="utf-8")
     assert report.fill(page, report.Stored(BENCHMARKS / "results")) == page
+
+
+def test_rows_of_scale_come_by_size(tmp_path):
+    names = ("gap", "acceptance", "edge RMS", "edge max", "chains RMS", "chains max")
+    row = dict.fromkeys((*names, "updates", "cpu s", "MB", "R-hat"), 1.0)
+    sizes = [(100, 100), (50, 1000), (50, 100)]
+    for k, (D, N) in enumerate(sizes):
+        text = json.dumps({"rows": [{**row, "D": D, "N": N}]})
+        (tmp_path / f"scale_{k}.json").write_text(text)
+    lines = report.scale(report.Stored(tmp_path)).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == [
+        f"| {D}, {N}" for D, N in sorted(sizes)
+    ]
