@@ -6,7 +6,7 @@ pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -269,9 +269,12 @@ class Draws:
         >>> bool((both.coef == post.coef).all())
         True
         """
-        parts = list(posteriors)
+        parts = list(posteriors) if isinstance(posteriors, Iterable) else []
         if not parts or not all(isinstance(part, Draws) for part in parts):
-            raise ValueError("posteriors must be a list of posteriors, at least one")
+            raise ValueError(
+                "posteriors must be a list of posteriors, at least one, got "
+                f"{describe(posteriors)}"
+            )
         first = parts[0]
         for part in parts[1:]:
             if part.feature_names != first.feature_names:

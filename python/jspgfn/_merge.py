@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def merge(
 
 
 def check_members(estimators: Sequence[JSPGFN]) -> list[JSPGFN]:
-    members = list(estimators)
+    members = list(estimators) if isinstance(estimators, Iterable) else []
     if not members or not all(isinstance(member, JSPGFN) for member in members):
         raise ValueError(
             "estimators must be a list of fitted JSPGFN, at least one, got "

@@ -91,8 +91,9 @@ def test_parts_without_weights_count_by_their_number(table, posterior):
 
 
 def test_what_cannot_be_joined(posterior, discrete):
-    with pytest.raises(ValueError, match="at least one"):
-        Posterior.concatenate([])
+    for none in ([], None, [posterior, 3], 7):
+        with pytest.raises(ValueError, match=r"list of posteriors, at least one, got"):
+            Posterior.concatenate(none)
     with pytest.raises(ValueError, match="different variables cannot be joined"):
         Posterior.concatenate([posterior, discrete])
 

@@ -69,8 +69,11 @@ def test_refusals(x, members):
     other = jspgfn.JSPGFN("bge", graph_prior="uniform", n_iter=1, random_state=0).fit(x)
     with pytest.raises(ValueError, match="different data, models"):
         jspgfn.merge([members[0], other], 10)
-    with pytest.raises(ValueError, match="at least one"):
-        jspgfn.merge([])
+    for none in ([], None, members[0], [members[0], 3]):
+        with pytest.raises(
+            ValueError, match=r"list of fitted JSPGFN, at least one, got"
+        ):
+            jspgfn.merge(none)
     with pytest.raises(ValueError, match="n must be an integer of at least 3"):
         jspgfn.merge(members, 2)
     published = jspgfn.JSPGFN("linear", generator="gnn", n_iter=1, batch_size=4)
