@@ -447,7 +447,8 @@ static double share_of_conditionals(const jsp_trainer *trainer, int T, double ce
                           trainer->config.tuning.conditional_share);
 }
 
-/* Weights of all walks in the balance phase; returns the loss of T regular ones. */
+/* Weights of all walks in the balance phase; returns the loss of T regular ones. Hard
+ * graphs keep their weights relative to the other part of balance. */
 static double balance(jsp_trainer *trainer, int T) {
     const jsp_trainer_tuning *tuning = &trainer->config.tuning;
     const double centre = jsp_loss_centre(T, trainer->log_q, trainer->log_reward);
@@ -457,18 +458,19 @@ static double balance(jsp_trainer *trainer, int T) {
     double loss =
         jsp_loss_balance(T, trainer->log_q, trainer->log_reward, centre,
                          tuning->clip_low, tuning->clip_high, total, trainer->weight);
-    jsp_loss_mix(T, trainer->log_q, trainer->log_reward, centre,
-                 share_of_conditionals(trainer, T, centre), total, trainer->weight,
-                 trainer->conditional);
+    const double share = share_of_conditionals(trainer, T, centre);
+    jsp_loss_mix(T, trainer->log_q, trainer->log_reward, centre, share, total,
+                 trainer->weight, trainer->conditional);
     for (int s = 0; s < JSP_TRAINER_SHARDS; s++) {
         jsp_trainer_shard *part = &trainer->shards[s];
         jsp_loss_balance(part->n_extra, part->extra_log_q, part->extra_log_reward,
                          centre, tuning->clip_low, tuning->clip_high, total,
                          part->extra_weight);
         for (int k = 0; k < part->n_extra; k++) {
-            part->extra_weight[k] *= k < part->n_shown[JSP_TRAINER_MISSED]
-                                         ? tuning->missed_weight
-                                         : tuning->wild_weight;
+            part->extra_weight[k] *=
+                (1 - share) * (k < part->n_shown[JSP_TRAINER_MISSED]
+                                   ? tuning->missed_weight
+                                   : tuning->wild_weight);
         }
         keep_hard(trainer, part, centre, bad);
     }
