@@ -41,7 +41,7 @@ void jsp_edges_rollout_forward(jsp_edges_rollout *rollout, const jsp_real *param
 /* Has the next backward pass teach walks 0 .. n-1 the full conditionals of their graphs
  * (jsp_edges_conditionals.h), too. Needs with_record. Adds sums of squares over all
  * options of these walks: of 1[chosen] - q to squares[0], and of conditional - q, which
- * are smaller, to squares[1]. */
+ * are smaller where the walks are close to the posterior, to squares[1]. */
 void jsp_edges_rollout_condition(jsp_edges_rollout *rollout, int n, double squares[2]);
 
 /* d_params += sum over the walks of the last forward pass of

@@ -1,7 +1,8 @@
 /* jsp_loss.h - losses on whole trajectories, as weights on the gradients of log q.
  *
- * Both losses have gradients of the form sum_t weight[t] * grad log q(t), so a loss is
- * fully described by its weights. All numbers are double. */
+ * Losses have gradients of the form sum_t weight[t] * grad log q(t), so a loss is fully
+ * described by its weights; a second weight per trajectory is that of full conditionals.
+ * All numbers are double. */
 #ifndef JSP_LOSS_H
 #define JSP_LOSS_H
 

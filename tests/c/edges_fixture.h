@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "jsp_edges_conditionals.h"
 #include "jsp_edges_rollout.h"
 #include "jsp_memory.h"
 
@@ -103,6 +104,72 @@ static inline int edges_fixture_check_forced(edges_fixture *f) {
         CHECK(alone.log_q == log_q[t]);
         CHECK(!memcmp(alone.chosen, drawn[t], bytes));
     }
+    return 0;
+}
+
+/* log R of a graph with choice k (-1, 0, 1) at a slot instead; -inf when not allowed. */
+static inline double edges_fixture_changed_reward(const jsp_scores *scores,
+                                                  const jsp_edges_slot *slot,
+                                                  const uint32_t *graph, int k) {
+    static uint8_t matrix[JSP_MAX_VARIABLES * JSP_MAX_VARIABLES];
+    uint32_t parents[JSP_MAX_VARIABLES];
+    const int D = scores->n_variables;
+    memset(matrix, 0, sizeof matrix);
+    for (int j = 0; j < D; j++) {
+        for (int m = 0; m < scores->node[j].K; m++)
+            matrix[scores->node[j].candidate[m] * D + j] = graph[j] >> m & 1;
+    }
+    matrix[slot->a * D + slot->b] = k == 0;
+    matrix[slot->b * D + slot->a] = k == 1;
+    if (jsp_dag_find_cycle(D, 1, matrix) >= 0) return -INFINITY;
+    if (!jsp_scores_masks_of_graph(scores, matrix, parents)) return -INFINITY;
+    return jsp_scores_log_reward(scores, parents);
+}
+
+/* The state of a finished graph. */
+static inline void edges_fixture_finish(const edges_fixture *f, const uint32_t *graph,
+                                        jsp_edges_state *state) {
+    const int D = f->scores->n_variables;
+    jsp_edges_state_copy(state, &f->edges->initial);
+    memcpy(state->chosen, graph, (size_t)D * sizeof *graph);
+    for (int j = 0; j < D; j++) {
+        for (int m = 0; m < f->scores->node[j].K; m++) {
+            const int i = f->scores->node[j].candidate[m];
+            if (graph[j] >> m & 1 && !jsp_bits_has(state->dag.parents[j], i))
+                jsp_dag_add(&state->dag, i, j);
+        }
+    }
+}
+
+/* Full conditionals of every slot of allowed DAGs, parents [n, D], against log R of the
+ * three graphs. */
+static inline int edges_fixture_check_conditionals(edges_fixture *f, int n,
+                                                   const uint32_t *parents) {
+    enum { MAX_DIRECTIONS = 128 };
+    jsp_real found[MAX_DIRECTIONS];
+    jsp_edges_state state;
+    char *memory = jsp_memory_alloc(jsp_edges_state_size(f->scores), 1);
+    CHECK(memory && 2 * f->edges->n_slots <= MAX_DIRECTIONS);
+    jsp_edges_state_init(&state, f->scores, memory);
+    for (int s = 0; s < n; s++) {
+        const uint32_t *graph = parents + s * f->scores->n_variables;
+        edges_fixture_finish(f, graph, &state);
+        jsp_edges_conditionals(f->edges, &state, found);
+        for (int p = 0; p < f->edges->n_slots; p++) {
+            double reward[3], top = -INFINITY, total = 0;
+            for (int k = 0; k < 3; k++) {
+                reward[k] = edges_fixture_changed_reward(f->scores, &f->edges->slot[p],
+                                                         graph, k - 1);
+                top = fmax(top, reward[k]);
+            }
+            for (int k = 0; k < 3; k++) total += exp(reward[k] - top);
+            for (int d = 0; d < 2; d++) {
+                CHECK_NEAR((double)found[2 * p + d], exp(reward[1 + d] - top) / total,
+                           1e-6);
+            }
+        }
+    }
+    jsp_memory_free(memory);
     return 0;
 }
 

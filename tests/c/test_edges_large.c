@@ -96,6 +96,38 @@ static int test_free_equals_forced(void) {
     return 0;
 }
 
+/* ---- full conditionals ------------------------------------------------------------- */
+
+/* Of drawn graphs of n variables with a required edge. */
+static int check_conditionals(int n, int step) {
+    enum { T = 30, MAX_SLOTS = MAX_ACTIVE * (MAX_ACTIVE - 1) / 2 };
+    static double uniform[T][MAX_SLOTS];
+    static uint32_t drawn[T * MOST];
+    static jsp_edges_walk walk[T];
+    edges_fixture f;
+    jsp_scores *scores = random_scores(n, step, MAX_ACTIVE, 1, 5);
+    CHECK(edges_fixture_open(&f, scores, 0.2, T) == 0);
+    CHECK(f.edges->n_slots <= MAX_SLOTS);
+    for (int t = 0; t < T; t++) {
+        jsp_rng rng;
+        jsp_rng_init(&rng, 8, 0, (uint32_t)t, JSP_RNG_TEST);
+        jsp_rng_fill_uniform(&rng, f.edges->n_slots, uniform[t]);
+        walk[t] = (jsp_edges_walk){.uniform = uniform[t]};
+    }
+    jsp_edges_rollout_forward(f.rollout, f.params, &f.cache, T, walk);
+    for (int t = 0; t < T; t++)
+        memcpy(drawn + t * n, walk[t].chosen, (size_t)n * sizeof *drawn);
+    CHECK(edges_fixture_check_conditionals(&f, T, drawn) == 0);
+    edges_fixture_close(&f);
+    return 0;
+}
+
+static int test_conditionals(void) {
+    CHECK(check_conditionals(D, STEP) == 0);
+    CHECK(check_conditionals(130, 25) == 0); /* sets of several words */
+    return 0;
+}
+
 /* ---- sums over ancestors and descendants ----------------------------------------- */
 
 /* sum[x] over all pairs of the graph, from its closure. */
@@ -333,6 +365,7 @@ static int test_failing_allocations(void) {
 
 int main(void) {
     static const check_test tests[] = {
+        {"conditionals", test_conditionals},
         {"sum_to_one", test_sum_to_one},
         {"free_equals_forced", test_free_equals_forced},
         {"ends", test_ends},

@@ -6,7 +6,6 @@
 #include "edges_fixture.h"
 #include "jsp_chain.h"
 #include "jsp_dag.h"
-#include "jsp_edges_conditionals.h"
 #include "jsp_guard.h"
 #include "jsp_loss.h"
 #include "jsp_memory.h"
@@ -223,58 +222,14 @@ static int test_gradient(void) {
 
 /* ---- full conditionals ------------------------------------------------------------- */
 
-/* log R of a graph with choice k (-1, 0, 1) at a slot instead; -inf when not allowed. */
-static double changed_reward(const jsp_scores *scores, const jsp_edges_slot *slot,
-                             const uint32_t *graph, int k) {
-    const int D = scores->n_variables;
-    uint8_t matrix[MAX_D * MAX_D] = {0};
-    uint32_t parents[MAX_D];
-    for (int j = 0; j < D; j++) {
-        for (int m = 0; m < scores->node[j].K; m++)
-            matrix[scores->node[j].candidate[m] * D + j] = graph[j] >> m & 1;
-    }
-    matrix[slot->a * D + slot->b] = k == 0;
-    matrix[slot->b * D + slot->a] = k == 1;
-    if (jsp_dag_find_cycle(D, 1, matrix) >= 0) return -INFINITY;
-    if (!jsp_scores_masks_of_graph(scores, matrix, parents)) return -INFINITY;
-    return jsp_scores_log_reward(scores, parents);
-}
-
-/* Of every slot of every graph, against log R of the three graphs. */
 static int test_conditionals(void) {
     enum { D = 4 };
     static uint32_t parents[600 * MAX_D];
     edges_fixture f;
-    jsp_real found[D * (D - 1)];
     CHECK(open_fixture(&f, D, 3, 2, 1) == 0);
     const int n = list_dags(f.scores, parents, 600);
-    char *memory = jsp_memory_alloc(jsp_edges_state_size(f.scores), 1);
-    CHECK(n > 300 && memory);
-    jsp_edges_state state;
-    jsp_edges_state_init(&state, f.scores, memory);
-    for (int s = 0; s < n; s++) {
-        const uint32_t *graph = parents + s * D;
-        jsp_edges_state_copy(&state, &f.edges->initial);
-        memcpy(state.chosen, graph, D * sizeof *graph);
-        for (int j = 0; j < D; j++) {
-            for (int m = 0; m < D - 1; m++) {
-                if (graph[j] >> m & 1)
-                    jsp_dag_add(&state.dag, f.scores->node[j].candidate[m], j);
-            }
-        }
-        jsp_edges_conditionals(f.edges, &state, found);
-        for (int p = 0; p < f.edges->n_slots; p++) {
-            double weight[3], total = 0;
-            for (int k = -1; k < 2; k++) {
-                weight[1 + k] =
-                    exp(changed_reward(f.scores, &f.edges->slot[p], graph, k));
-                total += weight[1 + k];
-            }
-            for (int d = 0; d < 2; d++)
-                CHECK_NEAR((double)found[2 * p + d], weight[1 + d] / total, 1e-6);
-        }
-    }
-    jsp_memory_free(memory);
+    CHECK(n > 300);
+    CHECK(edges_fixture_check_conditionals(&f, n, parents) == 0);
     edges_fixture_close(&f);
     return 0;
 }
