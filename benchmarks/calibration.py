@@ -3,7 +3,7 @@
     python benchmarks/calibration.py exact --data-sets 500
     python benchmarks/calibration.py chain --data-sets 500
     python benchmarks/calibration.py edges --data-sets 500
-    python benchmarks/calibration.py gnn --data-sets 60
+    python benchmarks/calibration.py gnn --data-sets 500
     python benchmarks/calibration.py exact --wrong
 
 Graph, parameters and rows are drawn from the prior, the posterior is sampled, and the
@@ -51,7 +51,7 @@ def main():
             found = p_values(collected, N_DRAWS)
             for quantity, (p, inside) in found.items():
                 print(
-                    f"{args.generator:6} {name:9} D = {D}  {quantity:17} "
+                    f"{args.generator:6} {name:9} D = {D}  {quantity:28} "
                     f"p = {p:.2g}  90 % interval {100 * inside:.1f} %"
                 )
                 lowest.append(p)
