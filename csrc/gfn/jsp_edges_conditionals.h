@@ -9,8 +9,9 @@
 #include "jsp_edges.h"
 
 /* Overwrites probability [2 slots], in the order of directions: of a -> b and of b -> a at
- * every slot if all other edges of the graph of `state` stay. Its log R must be finite. What the graph's order of decisions had
- * closed has probability 0, like all that is cyclic or excluded. */
+ * every slot if all other edges of the graph of `state` stay. Its log R must be finite.
+ * What the graph's order of decisions had closed has probability 0, like all that is
+ * cyclic or excluded. */
 void jsp_edges_conditionals(const jsp_edges *edges, const jsp_edges_state *state,
                             jsp_real *probability);
 
