@@ -50,7 +50,7 @@ void *jsp_memory_alloc(size_t count, size_t size) {
     size_t bytes = count * size;
     if (bytes == 0) bytes = 1;
     /* aligned_alloc wants a multiple of the alignment */
-    bytes = round_up(bytes, JSP_MEMORY_ALIGNMENT);
+    bytes = jsp_memory_pad(bytes);
     void *pointer = allocate(bytes);
     if (!pointer) return NULL;
     memset(pointer, 0, bytes);
@@ -62,6 +62,16 @@ void jsp_memory_free(void *pointer) {
     if (!pointer) return;
     atomic_fetch_sub(&live_blocks, 1);
     free(pointer);
+}
+
+size_t jsp_memory_pad(size_t bytes) {
+    return round_up(bytes, JSP_MEMORY_ALIGNMENT);
+}
+
+void *jsp_memory_take(char **cursor, size_t bytes) {
+    void *here = *cursor;
+    *cursor += jsp_memory_pad(bytes);
+    return here;
 }
 
 long jsp_memory_fail_at(long n) {

@@ -28,13 +28,9 @@ static size_t journal_length(size_t D) {
     return D * (D - 1) + D * (D - 1) / 2;
 }
 
-static size_t round_up(size_t size) {
-    return (size + 63) / 64 * 64;
-}
-
 size_t jsp_dag_size(int n_variables, int with_undo) {
-    size_t D = (size_t)n_variables, size = round_up(4 * D * sizeof(jsp_bits));
-    if (with_undo) size += round_up(journal_length(D) * sizeof(jsp_dag_change));
+    size_t D = (size_t)n_variables, size = jsp_memory_pad(4 * D * sizeof(jsp_bits));
+    if (with_undo) size += jsp_memory_pad(journal_length(D) * sizeof(jsp_dag_change));
     return size;
 }
 
@@ -50,7 +46,8 @@ void jsp_dag_init(jsp_dag *dag, int n_variables, int with_undo, void *memory) {
     dag->journal = NULL;
     if (with_undo) {
         char *bytes = memory;
-        dag->journal = (jsp_dag_change *)(bytes + round_up(4 * D * sizeof(jsp_bits)));
+        dag->journal =
+            (jsp_dag_change *)(bytes + jsp_memory_pad(4 * D * sizeof(jsp_bits)));
     }
     jsp_dag_reset(dag);
 }

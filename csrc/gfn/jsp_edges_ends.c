@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "jsp_kernels.h"
+#include "jsp_memory.h"
 
 /* Nodes above and below that are joined, each with each. */
 typedef struct group {
@@ -19,20 +20,12 @@ static size_t journal_length(int D) {
     return 2 * (size_t)D * (size_t)(D - 1);
 }
 
-static size_t pad(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 size_t jsp_edges_ends_size(int D, int W, int T, int with_record) {
-    const size_t sums = pad((size_t)T * (size_t)(D * W) * sizeof(jsp_real));
-    const size_t journal = pad((size_t)T * journal_length(D) * sizeof(int16_t));
-    return sums + pad((size_t)T * sizeof(int)) + (with_record ? sums + journal : 0);
-}
-
-static void *take(char **cursor, size_t bytes) {
-    void *here = *cursor;
-    *cursor += pad(bytes);
-    return here;
+    const size_t sums = jsp_memory_pad((size_t)T * (size_t)(D * W) * sizeof(jsp_real));
+    const size_t journal =
+        jsp_memory_pad((size_t)T * journal_length(D) * sizeof(int16_t));
+    return sums + jsp_memory_pad((size_t)T * sizeof(int)) +
+           (with_record ? sums + journal : 0);
 }
 
 void jsp_edges_ends_init(jsp_edges_ends *ends, int D, int W, size_t above, size_t below,
@@ -40,11 +33,12 @@ void jsp_edges_ends_init(jsp_edges_ends *ends, int D, int W, size_t above, size_
     const size_t sums = (size_t)T * (size_t)(D * W) * sizeof(jsp_real);
     assert(W <= JSP_EDGES_ENDS_MAX_WIDTH);
     *ends = (jsp_edges_ends){.D = D, .W = W, .above = above, .below = below};
-    ends->sum = take(&memory, sums);
-    ends->n_journal = take(&memory, (size_t)T * sizeof(int));
+    ends->sum = jsp_memory_take(&memory, sums);
+    ends->n_journal = jsp_memory_take(&memory, (size_t)T * sizeof(int));
     if (!with_record) return;
-    ends->d_sum = take(&memory, sums);
-    ends->journal = take(&memory, (size_t)T * journal_length(D) * sizeof(int16_t));
+    ends->d_sum = jsp_memory_take(&memory, sums);
+    ends->journal =
+        jsp_memory_take(&memory, (size_t)T * journal_length(D) * sizeof(int16_t));
 }
 
 /* ---- groups ---------------------------------------------------------------------- */

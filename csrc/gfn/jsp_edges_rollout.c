@@ -83,10 +83,6 @@ struct jsp_edges_rollout {
 
 /* ---- memory ---------------------------------------------------------------------- */
 
-static size_t pad(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 /* All arrays lie in one block: large blocks get large pages. */
 static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
     const jsp_edges *edges = r->edges;
@@ -131,13 +127,13 @@ static jsp_status allocate(jsp_edges_rollout *r, jsp_error *error) {
     };
     size_t n_bytes = 0;
     for (size_t k = 0; k < sizeof table / sizeof *table; k++)
-        n_bytes += pad(table[k].count * table[k].size);
+        n_bytes += jsp_memory_pad(table[k].count * table[k].size);
     r->memory = jsp_memory_alloc(n_bytes, 1);
     if (!r->memory) return jsp_status_no_memory(error, n_bytes, "a group of walks");
     char *cursor = r->memory;
     for (size_t k = 0; k < sizeof table / sizeof *table; k++) {
         *table[k].target = cursor;
-        cursor += pad(table[k].count * table[k].size);
+        cursor += jsp_memory_pad(table[k].count * table[k].size);
     }
     for (size_t t = 0; t < T; t++) {
         jsp_edges_state_init(&r->state[t], edges->scores,

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "jsp_memory.h"
+
 /* A closed candidate below this log-odds changes the other odds of its node so little
  * that the row is kept; thresholds of -7 and -2 gave the same untrained policy within
  * noise. */
@@ -11,22 +13,14 @@
 /* Forbidden edges below this log-odds are left out of the look-ahead sum. */
 #define LOOK_AHEAD_ODDS (-5.0f)
 
-static size_t pad(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 size_t jsp_edges_state_size(const jsp_scores *scores) {
     size_t D = (size_t)scores->n_variables;
     size_t row = JSP_EDGES_CACHE_VECTORS * (size_t)jsp_edges_cache_stride(scores);
-    return pad(D * row * sizeof(float)) + pad(D * sizeof(jsp_edges_node)) +
-           2 * pad(D * sizeof(uint32_t)) + 2 * pad(D * sizeof(jsp_bits)) +
+    return jsp_memory_pad(D * row * sizeof(float)) +
+           jsp_memory_pad(D * sizeof(jsp_edges_node)) +
+           2 * jsp_memory_pad(D * sizeof(uint32_t)) +
+           2 * jsp_memory_pad(D * sizeof(jsp_bits)) +
            jsp_dag_size(scores->n_variables, 0);
-}
-
-static void *take(char **cursor, size_t bytes) {
-    void *here = *cursor;
-    *cursor += pad(bytes);
-    return here;
 }
 
 void jsp_edges_state_init(jsp_edges_state *state, const jsp_scores *scores,
@@ -38,12 +32,12 @@ void jsp_edges_state_init(jsp_edges_state *state, const jsp_scores *scores,
     state->stride = jsp_edges_cache_stride(scores);
     state->memory = memory;
     size_t row = JSP_EDGES_CACHE_VECTORS * (size_t)state->stride;
-    state->rows = take(&cursor, D * row * sizeof(float));
-    state->node = take(&cursor, D * sizeof(jsp_edges_node));
-    state->chosen = take(&cursor, D * sizeof(uint32_t));
-    state->open = take(&cursor, D * sizeof(uint32_t));
-    state->open_parents = take(&cursor, D * sizeof(jsp_bits));
-    state->open_children = take(&cursor, D * sizeof(jsp_bits));
+    state->rows = jsp_memory_take(&cursor, D * row * sizeof(float));
+    state->node = jsp_memory_take(&cursor, D * sizeof(jsp_edges_node));
+    state->chosen = jsp_memory_take(&cursor, D * sizeof(uint32_t));
+    state->open = jsp_memory_take(&cursor, D * sizeof(uint32_t));
+    state->open_parents = jsp_memory_take(&cursor, D * sizeof(jsp_bits));
+    state->open_children = jsp_memory_take(&cursor, D * sizeof(jsp_bits));
     jsp_dag_init(&state->dag, scores->n_variables, 0, cursor);
 }
 

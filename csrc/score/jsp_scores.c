@@ -273,23 +273,17 @@ size_t jsp_scores_size(int n_variables, const int *n_candidates) {
     return size;
 }
 
-static size_t pad(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 /* Bytes of a table of doubles and two of floats. */
 static size_t tables_size(int K) {
-    return pad(sizeof(double) << K) + 2 * pad(sizeof(float) << K);
+    return jsp_memory_pad(sizeof(double) << K) + 2 * jsp_memory_pad(sizeof(float) << K);
 }
 
 /* Lays the tables of a node out on `memory`; returns what follows. */
 static char *place_node(jsp_scores_node *node, char *memory) {
-    node->score = (double *)memory;
-    memory += pad(sizeof(double) << node->K);
-    node->log_term = (float *)memory;
-    memory += pad(sizeof(float) << node->K);
-    node->log_sum = (float *)memory;
-    return memory + pad(sizeof(float) << node->K);
+    node->score = jsp_memory_take(&memory, sizeof(double) << node->K);
+    node->log_term = jsp_memory_take(&memory, sizeof(float) << node->K);
+    node->log_sum = jsp_memory_take(&memory, sizeof(float) << node->K);
+    return memory;
 }
 
 /* All tables lie in one block: large blocks get large pages, and chains and walks look at

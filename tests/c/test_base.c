@@ -56,6 +56,21 @@ static int test_memory(void) {
     return 0;
 }
 
+static int test_memory_pieces(void) {
+    const size_t size[] = {0, 1, 63, 64, 65, 1000},
+                 padded[] = {0, 64, 64, 64, 128, 1024};
+    char *block = jsp_memory_alloc(64 * 21, 1), *cursor = block;
+    CHECK(block);
+    for (int k = 0; k < 6; k++) {
+        CHECK(jsp_memory_pad(size[k]) == padded[k]);
+        char *here = cursor;
+        CHECK(jsp_memory_take(&cursor, size[k]) == here && cursor == here + padded[k]);
+    }
+    CHECK(cursor == block + 64 * 21);
+    jsp_memory_free(block);
+    return 0;
+}
+
 static int test_memory_fault(void) {
     for (long n = 1; n <= 4; n++) {
         jsp_memory_fail_at(n);
@@ -401,6 +416,7 @@ int main(void) {
     static const check_test tests[] = {
         {"status", test_status},
         {"memory", test_memory},
+        {"pieces of memory", test_memory_pieces},
         {"memory fault", test_memory_fault},
         {"arena", test_arena},
         {"arena fault", test_arena_fault},
