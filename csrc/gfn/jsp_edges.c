@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "jsp_memory.h"
+#include "jsp_odds.h"
 
 /* A cache for the initial rows only. */
 #define START_CACHE_BYTES ((size_t)1 << 16)
@@ -35,8 +36,8 @@ static double free_log_odds(const jsp_scores *scores, int child, int k) {
     if (k < 0) return -INFINITY;
     uint32_t all = ((uint32_t)1 << scores->node[child].K) - 1;
     double ratio =
-        jsp_scores_restricted_sum(scores, child, 0, all & ~((uint32_t)1 << k)) -
-        jsp_scores_restricted_sum(scores, child, 0, all);
+        jsp_odds_restricted_sum(scores, child, 0, all & ~((uint32_t)1 << k)) -
+        jsp_odds_restricted_sum(scores, child, 0, all);
     if (ratio > -1e-13) return -INFINITY;
     return ratio < -30 ? -ratio : log(-expm1(ratio)) - ratio;
 }

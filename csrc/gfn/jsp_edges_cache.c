@@ -5,6 +5,7 @@
 
 #include "jsp_cpu.h"
 #include "jsp_memory.h"
+#include "jsp_odds.h"
 
 int jsp_edges_cache_stride(const jsp_scores *scores) {
     int longest = 1;
@@ -47,7 +48,7 @@ static void compute_row(const jsp_scores *scores, int node, uint32_t S, uint32_t
     float *exps = row + JSP_EDGES_CACHE_EXP * stride;
     float *gain = row + JSP_EDGES_CACHE_GAIN * stride;
     float *chance = row + JSP_EDGES_CACHE_CHANCE * stride;
-    jsp_scores_odds(scores, node, S, U, odds);
+    jsp_odds_compute(scores, node, S, U, odds);
     memset(chance, 0, (size_t)stride * sizeof *chance);
     for (uint32_t left = U; left; left &= left - 1) {
         int k = jsp_bits_lowest64(left);

@@ -6,6 +6,7 @@
 #include "jsp_candidates.h"
 #include "jsp_draws.h"
 #include "jsp_memory.h"
+#include "jsp_odds.h"
 
 /* ---- candidates ------------------------------------------------------------------ */
 
@@ -248,7 +249,7 @@ static PyObject *scores_restricted_sum(PyObject *object, PyObject *args) {
                         "parents and undecided must be disjoint masks of candidates");
         return NULL;
     }
-    return PyFloat_FromDouble(jsp_scores_restricted_sum(self->scores, node, S, U));
+    return PyFloat_FromDouble(jsp_odds_restricted_sum(self->scores, node, S, U));
 }
 
 static PyObject *scores_log_reward(PyObject *object, PyObject *graphs) {

@@ -11,6 +11,7 @@
 #include "jsp_candidates.h"
 #include "jsp_memory.h"
 #include "jsp_evidences.h"
+#include "jsp_odds.h"
 #include "jsp_scores.h"
 
 #define LOWEST (-30) /* of log-odds */
@@ -277,7 +278,7 @@ static double count_dags(const jsp_scores *scores) {
                 for (int k = 0; k < D - 1; k++) {
                     if (rest >> scores->node[j].candidate[k] & 1) U |= (uint32_t)1 << k;
                 }
-                product *= exp(jsp_scores_restricted_sum(scores, j, 0, U));
+                product *= exp(jsp_odds_restricted_sum(scores, j, 0, U));
             }
             Z[W] += Z[rest] * product;
         }
@@ -297,9 +298,9 @@ static int test_uniform(void) {
     float odds[11];
     for (uint32_t S = 0; S < 1 << 11; S += 7) {
         uint32_t U = 0x7ff & ~S;
-        CHECK_NEAR(jsp_scores_restricted_sum(scores, 3, S, U),
+        CHECK_NEAR(jsp_odds_restricted_sum(scores, 3, S, U),
                    log(2) * jsp_bits_count64(U), 1e-3);
-        jsp_scores_odds(scores, 3, S, U, odds);
+        jsp_odds_compute(scores, 3, S, U, odds);
         for (int k = 0; k < 11; k++) {
             if (U >> k & 1) CHECK_NEAR(odds[k], 0, 1e-2);
         }
@@ -353,7 +354,7 @@ static int test_restricted_sum(void) {
             uint32_t S, U;
             random_masks(&rng, 11, q & 1, &S, &U);
             double exact = enumerate(node, S, U, 0) - node->max_score;
-            double value = jsp_scores_restricted_sum(scores, 2, S, U);
+            double value = jsp_odds_restricted_sum(scores, 2, S, U);
             CHECK_NEAR(value, exact, 0.02 + 2e-7 * fabs(exact));
         }
         jsp_scores_destroy(scores);
@@ -373,11 +374,11 @@ static int test_large_rest(void) {
                          ((uint32_t)1 << jsp_rng_next(&rng) % 15);
             uint32_t U = 0x7fff & ~S;
             double exact = enumerate(node, S, U, 0) - node->max_score;
-            double value = jsp_scores_restricted_sum(scores, 7, S, U);
+            double value = jsp_odds_restricted_sum(scores, 7, S, U);
             CHECK(value >= node->log_term[S]);
             CHECK(value <= exact + 0.1 + 2e-7 * fabs(exact));
             float odds[15];
-            jsp_scores_odds(scores, 7, S, U, odds);
+            jsp_odds_compute(scores, 7, S, U, odds);
             for (int k = 0; k < 15; k++) {
                 if (U >> k & 1) CHECK(odds[k] >= LOWEST && odds[k] <= HIGHEST);
             }
@@ -403,7 +404,7 @@ static int check_odds(const jsp_scores *scores, uint32_t S, uint32_t U) {
     int direct = n_S > 0 && ((uint32_t)1 << n_U) <= ((uint32_t)1 << n_S) * (n_U + 1);
     float odds[MOST];
     for (int k = 0; k < K; k++) odds[k] = 77;
-    jsp_scores_odds(scores, 1, S, U, odds);
+    jsp_odds_compute(scores, 1, S, U, odds);
     double all = enumerate(node, S, U, 0), size = fabs(all - node->max_score);
     for (int k = 0; k < K; k++) {
         if (!(U >> k & 1)) {

@@ -3,6 +3,7 @@
 #include "fuzz.h"
 #include "jsp_exact.h"
 #include "jsp_memory.h"
+#include "jsp_odds.h"
 
 enum { MOST = 4, SETS = 1 << (MOST - 1) };
 
@@ -62,7 +63,7 @@ static void check_sums(const jsp_scores *scores) {
             const double twin = enumerate(node, 0, S), got = node->log_sum[S];
             MUST(got == twin || fabs(got - twin) <= 1e-5 + 1e-6 * fabs(twin));
             for (uint32_t U = full & ~S;; U = (U - 1) & full & ~S) {
-                const double sum = jsp_scores_restricted_sum(scores, j, S, U);
+                const double sum = jsp_odds_restricted_sum(scores, j, S, U);
                 const double all = enumerate(node, S, U);
                 MUST(!isnan(sum));
                 MUST((sum == -INFINITY) == (all == -INFINITY));
