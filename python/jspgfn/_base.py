@@ -31,9 +31,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _core
 from ._batches import Moments, SufficientStatistics, gather, is_large
+from ._candidates import CandidatePlan, plan_candidates
 from ._config import check_n_jobs
 from ._constraints import Rules, check_constraints
 from ._exceptions import CandidatesWarning
+from ._interventions import check_interventions, check_same_rows
 from ._mechanisms import make_feature_networks
 from ._mechanisms_mlp import make_mlp_networks
 from ._models import (
@@ -58,18 +60,12 @@ from ._preprocess import (
 from ._priors import GraphPrior, check_graph_prior
 from ._progress import progress_bar
 from ._spread import count_sets, find_evidences, is_known, n_workers
+from ._table import Table, check_discrete_table, check_table
 from ._validation import (
-    CandidatePlan,
-    Table,
-    check_candidates,
-    check_discrete_table,
     check_graphs,
-    check_interventions,
     check_max_parents,
     check_memory,
-    check_same_rows,
     check_seed,
-    check_table,
     check_verbose,
     count_bytes,
     describe,
@@ -791,29 +787,6 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         if row >= 0:
             raise ValueError(f"graph in row {row} has a cycle")
         return checked
-
-
-def plan_candidates(
-    candidates: Any, table: Table, rules: Rules, has_tables: bool
-) -> CandidatePlan:
-    if has_tables:
-        return check_candidates(
-            candidates, table.names, table.labelled, rules.forbidden, rules.required
-        )
-    if candidates is not None and not isinstance(candidates, Mapping):
-        raise ValueError(
-            "candidates must be None or a dict where parameters are learned by the sampler "
-            f"and parent sets have no scores to choose by, got {describe(candidates)}"
-        )
-    plan = check_candidates(
-        candidates or {}, table.names, table.labelled, rules.forbidden, rules.required
-    )
-    others = table.n_variables - 1 - rules.forbidden.sum(axis=0)
-    counts = [
-        len(plan.named[j]) if j in plan.named else int(others[j])
-        for j in range(table.n_variables)
-    ]
-    return CandidatePlan(counts, plan.named, table.n_variables - 1)
 
 
 def draw_tables(

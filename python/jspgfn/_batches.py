@@ -21,28 +21,23 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._config import check_n_jobs
+from ._interventions import check_interventions, check_same_rows, is_mask
 from ._labels import import_extra
-from ._validation import (
+from ._table import (
     CORRELATION_MARGIN,
     LARGEST_ENTRY,
-    Bytes,
-    Floats,
     Table,
     as_numbers,
     check_columns,
     check_finite,
-    check_interventions,
     check_n_states,
-    check_same_rows,
     constant_columns,
-    describe,
-    is_mask,
     is_well_conditioned,
-    join_names,
     read_states,
     refuse_copies,
     sort_states,
 )
+from ._validation import Bytes, Floats, describe, join_names
 
 # Cells of a batch that go to the core at once: they stay in the second cache.
 CELLS_AT_ONCE = 1 << 17

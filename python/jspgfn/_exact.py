@@ -16,19 +16,19 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
 from ._batches import Moments
+from ._candidates import check_candidates
 from ._engine import SECONDS_PER_CALL, held_interrupts
 from ._exceptions import JspgfnWarning
 from ._features import blankets_of, paths_of
+from ._interventions import check_interventions
 from ._labels import label_matrix
 from ._models import NON_LINEAR, Model
 from ._posterior import Posterior
 from ._predict import read_rows
 from ._progress import progress_bar
+from ._table import Table
 from ._validation import (
-    Table,
-    check_candidates,
     check_integer,
-    check_interventions,
     check_memory,
     check_real,
     count_bytes,

@@ -10,21 +10,12 @@ from numpy.typing import NDArray
 
 from ._exceptions import JspgfnWarning
 from ._features import paths_of
+from ._interventions import check_interventions
 from ._labels import import_extra
 from ._networks import Contrast, DiscreteNetworks, LinearNetworks
 from ._summaries import Summaries, summarise
-from ._validation import (
-    Table,
-    as_numbers,
-    check_finite,
-    check_integer,
-    check_interventions,
-    check_real,
-    describe,
-    join_names,
-    plain,
-    split_columns,
-)
+from ._table import Table, as_numbers, check_finite, split_columns
+from ._validation import check_integer, check_real, describe, join_names, plain
 
 if TYPE_CHECKING:
     import pandas

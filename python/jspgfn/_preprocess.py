@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ._batches import Moments
 from ._exceptions import NoiseScaleWarning
 from ._models import NON_LINEAR, ModelSettings
-from ._validation import Floats, Table, check_choice, join_names
+from ._table import Table
+from ._validation import Floats, check_choice, join_names
 
 # A fixed noise scale is called far from the data when it is beyond this factor below
 # the smallest, or above the largest residual standard deviation that any parents could

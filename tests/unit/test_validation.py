@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 import jspgfn
 from jspgfn import _core, _validation
-from jspgfn._validation import check_candidates, check_interventions, check_table
+from jspgfn._candidates import check_candidates
+from jspgfn._interventions import check_interventions
+from jspgfn._table import check_table
 
 pandas = pytest.importorskip("pandas")
 
