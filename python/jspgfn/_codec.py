@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._base import ScoreTables
 from ._batches import Moments
 from ._constraints import Constraints
 from ._engine import Engine, Plan
@@ -27,6 +26,7 @@ from ._mcmc import Record
 from ._models import MODEL_NAMES
 from ._preprocess import Preprocessing
 from ._priors import EdgeProbabilities, ErdosRenyi
+from ._problem import ScoreTables
 from ._refine import Refinement
 from ._validation import describe
 

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._base import ScoreTables, in_pieces
+from ._problem import ScoreTables
 from ._progress import Bar, duration, progress_bar
+from ._streams import in_pieces
 
 SECONDS_PER_CALL = 0.1
 

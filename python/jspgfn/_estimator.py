@@ -13,16 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import (
-    STREAM_FIT,
-    STREAM_GRAPHS,
-    STREAM_REFERENCE,
-    STREAM_REFINE,
-    STREAM_SUMMARY,
-    Problem,
-    ScoreEstimator,
-    stream_seed,
-)
+from ._base import ScoreEstimator
 from ._diagnose import Diagnosis, diagnose
 from ._engine import (
     CHECK_EVERY,
@@ -56,8 +47,17 @@ from ._gnn import (
 from ._labels import label_matrix
 from ._models import Model
 from ._posterior import Posterior
+from ._problem import Problem
 from ._progress import Callback, check_callback
 from ._refine import GOOD_DISTANCE, Refinement, plan_sweeps, sweep
+from ._streams import (
+    STREAM_FIT,
+    STREAM_GRAPHS,
+    STREAM_REFERENCE,
+    STREAM_REFINE,
+    STREAM_SUMMARY,
+    stream_seed,
+)
 from ._validation import (
     check_choice,
     check_flag,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._base import STREAM_GRAPHS, Problem, ScoreEstimator, stream_seed
+from ._base import ScoreEstimator
 from ._batches import Moments
 from ._candidates import check_candidates
 from ._engine import SECONDS_PER_CALL, held_interrupts
@@ -25,7 +25,9 @@ from ._labels import label_matrix
 from ._models import NON_LINEAR, Model
 from ._posterior import Posterior
 from ._predict import read_rows
+from ._problem import Problem
 from ._progress import progress_bar
+from ._streams import STREAM_GRAPHS, stream_seed
 from ._table import Table
 from ._validation import (
     check_integer,

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._base import Problem, in_pieces
 from ._engine import CHECK_EVERY, Draws, Engine, InterruptFlag
+from ._problem import Problem
+from ._streams import in_pieces
 from ._validation import (
     MAX_NETWORK_VARIABLES,
     check_choice,

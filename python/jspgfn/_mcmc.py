@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._base import STREAM_FIT, STREAM_GRAPHS, ScoreEstimator, stream_seed
+from ._base import ScoreEstimator
 from ._engine import SECONDS_PER_CALL, UNLIMITED, held_interrupts
 from ._exceptions import NotMixedWarning
 from ._labels import label_matrix
 from ._models import Model
 from ._posterior import Posterior
 from ._progress import progress_bar
+from ._streams import STREAM_FIT, STREAM_GRAPHS, stream_seed
 from ._validation import check_integer, check_memory, check_real
 
 Floats = NDArray[np.float64]

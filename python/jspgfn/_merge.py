@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ._base import stream_seed
 from ._estimator import JSPGFN
 from ._posterior import Posterior
+from ._streams import stream_seed
 from ._validation import check_integer, check_seed, describe
 
 # Largest difference of log rewards of the same graph between two fits of the same data.

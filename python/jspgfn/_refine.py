@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._base import in_pieces
 from ._engine import Engine
+from ._streams import in_pieces
 
 LAG = 10
 N_PAIRS = 128

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._base import BYTES_PER_PARENT_SET, ScoreEstimator, ScoreTables
+from ._base import ScoreEstimator
 from ._batches import Moments
 from ._config import check_n_jobs
 from ._engine import UNLIMITED, Engine, Plan
@@ -20,6 +20,7 @@ from ._mcmc import Record, graphs_of_states
 from ._models import MODEL_NAMES
 from ._posterior import Posterior
 from ._preprocess import Preprocessing
+from ._problem import BYTES_PER_PARENT_SET, ScoreTables
 from ._refine import MAX_SWEEPS, Refinement
 from ._spread import count_sets
 from ._validation import (

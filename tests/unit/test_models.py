@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 import jspgfn
 from checks import ERROR_RATE, as_bytes, make_scores, simulate, uniform_p
-from jspgfn import _base
+from jspgfn import _streams
 from reference import cases, dags, local_scores
 from reference.exact_posterior import ExactPosterior
 
@@ -341,7 +341,7 @@ def test_tables_do_not_depend_on_the_graphs_beside_them():
 def test_draws_in_pieces_are_the_same(monkeypatch, states):
     est = fit(states)
     whole = est.sample(50, random_state=1)
-    monkeypatch.setattr(_base, "DRAWS_PER_CALL", 7)
+    monkeypatch.setattr(_streams, "DRAWS_PER_CALL", 7)
     pieces = est.sample(50, random_state=1)
     assert np.array_equal(whole.graphs, pieces.graphs)
     for name in whole.theta:
