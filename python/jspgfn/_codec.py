@@ -22,7 +22,7 @@ from ._constraints import Constraints
 from ._engine import Engine, Plan
 from ._gnn import GnnEngine
 from ._labels import import_extra
-from ._mcmc import Record
+from ._mixing import Record
 from ._models import MODEL_NAMES
 from ._preprocess import Preprocessing
 from ._priors import EdgeProbabilities, ErdosRenyi

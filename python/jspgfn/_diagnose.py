@@ -21,15 +21,12 @@ from . import _core
 from ._engine import SECONDS_PER_CALL, Engine, held_interrupts
 from ._mcmc import (
     COLD_MOVES,
-    LARGEST_R_HAT,
     MOVES_PER_HOT_SHARE,
     N_BATCHES,
     N_STORED,
-    STRETCHES,
-    Record,
     default_temperatures,
-    split_r_hat,
 )
+from ._mixing import LARGEST_R_HAT, Record, graphs_of_states, split_r_hat
 from ._validation import available_memory
 
 Floats = NDArray[np.float64]
@@ -719,9 +716,9 @@ def chain_reference(
             break
     states = record.states[:, int(0.3 * record.states.shape[1]) :]
     step = max(1, states.shape[1] * N_CHAINS // N_REFERENCE)
-    graphs = graphs_of(states[:, ::step], engine.tables.settings["candidates"])
-    edges, error = edges_of(record)
-    return make_reference(engine, graphs, edges, error, r_hat=r_hat)
+    graphs = graphs_of_states(states[:, ::step], engine.tables.settings["candidates"])
+    error = record.standard_error(record.sums)
+    return make_reference(engine, graphs, record.edges(), error, r_hat=r_hat)
 
 
 def run_chains(chains: _core.Chains, n_rounds: int, clock: Clock) -> None:
@@ -738,27 +735,6 @@ def run_chains(chains: _core.Chains, n_rounds: int, clock: Clock) -> None:
             chunk = int(min(max(1, SECONDS_PER_CALL * chunk / seconds), 4 * chunk))
         if clock.max_time is not None and left == n_rounds:
             chains.step(100)  # something to look at, however little time was left
-
-
-def edges_of(record: Record) -> tuple[Floats, Floats]:
-    """Edge probabilities of chains and their standard errors."""
-    means = record.stretches(record.sums, STRETCHES)
-    pooled = means.reshape(-1, *means.shape[2:])
-    error = pooled.std(axis=0, ddof=1) / math.sqrt(len(pooled))
-    between = means.mean(axis=1).std(axis=0, ddof=1) / math.sqrt(len(means))
-    return record.edges(), np.maximum(error, between)
-
-
-def graphs_of(
-    states: NDArray[np.uint32], candidates: list[list[int]]
-) -> NDArray[np.uint8]:
-    """Graphs (..., D, D) of local masks (..., D)."""
-    D = states.shape[-1]
-    graphs = np.zeros((*states.shape, D), np.uint8)
-    for j, parents in enumerate(candidates):
-        for k, i in enumerate(parents):
-            graphs[..., i, j] = states[..., j] >> np.uint32(k) & np.uint32(1)
-    return graphs
 
 
 def diagnose(

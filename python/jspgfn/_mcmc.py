@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +16,14 @@ from ._base import ScoreEstimator
 from ._engine import SECONDS_PER_CALL, UNLIMITED, held_interrupts
 from ._exceptions import NotMixedWarning
 from ._labels import label_matrix
+from ._mixing import (
+    ChainDiagnostics,
+    Record,
+    describe_verdict,
+    find_trouble,
+    graphs_of_states,
+    split_r_hat,
+)
 from ._models import Model
 from ._posterior import Posterior
 from ._progress import progress_bar
@@ -34,15 +41,6 @@ MOVES_PER_HOT_SHARE = 500
 N_BATCHES = 64
 N_STORED = 4096
 
-# Errors are judged by the spread of this many stretches of each chain.
-STRETCHES = 8
-
-# When a run counts as mixed.
-LARGEST_R_HAT = 1.05
-LARGEST_ERROR = 0.01
-SMALLEST_SWAP_RATE = 0.02
-TRIPS_PER_CHAIN = 2
-
 
 def default_temperatures(n_variables: int) -> tuple[int, float]:
     """Number of replicas and ratio of neighbours.
@@ -57,113 +55,6 @@ def default_temperatures(n_variables: int) -> tuple[int, float]:
 def default_n_moves(n_variables: int) -> int:
     """Moves of all chains and temperatures when no budget is given."""
     return 50_000_000 + 1_000_000 * n_variables**2
-
-
-@dataclass
-class Record:
-    """What the chains have seen, as arrays: enough for all results."""
-
-    rounds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    counts: Floats = field(default_factory=lambda: np.zeros(0))
-    sums: Floats = field(default_factory=lambda: np.zeros(0))
-    states: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
-    counters: dict[str, Any] = field(default_factory=dict)
-    burn_in: float = 0.0
-
-    @property
-    def first_batch(self) -> int:
-        """Batches before this one are burn-in; the last one always counts."""
-        ends = np.cumsum(self.rounds)
-        return int(np.searchsorted(ends, self.burn_in * ends[-1], side="right"))
-
-    def kept_states(self) -> NDArray[np.uint32]:
-        """Stored states after the burn-in, (n, D): local masks of all chains."""
-        n_states, D = self.states.shape[1:]
-        first = math.ceil(self.burn_in * n_states)
-        return self.states[:, min(first, n_states - 1) :].reshape(-1, D)
-
-    def edges(self) -> Floats:
-        kept = slice(self.first_batch, None)
-        total = self.sums.shape[0] * self.rounds[kept].sum()
-        return np.asarray(self.sums[:, kept].sum(axis=(0, 1)) / total)
-
-    def stretches(self, batches: Floats, most: int) -> Floats:
-        """Means over up to `most` equal stretches of each chain, (chains, n, D, D).
-
-        Only full batches are used, the youngest ones, an equal number in each stretch.
-        """
-        length = self.rounds[0]
-        n_full = int((self.rounds == length).sum())
-        n_kept = n_full - min(self.first_batch, n_full - 1)
-        n = min(most, n_kept)
-        each = n_kept // n
-        kept = batches[:, n_full - n * each : n_full]
-        shape = (len(kept), n, each, *kept.shape[2:])
-        return np.asarray(kept.reshape(shape).sum(axis=2) / (each * length))
-
-
-@dataclass(frozen=True)
-class ChainDiagnostics:
-    """Whether the chains of a `StructureMCMC` have mixed; prints as a table.
-
-    Attributes
-    ----------
-    mixed : bool
-        No sign of trouble was seen.
-    verdict : str
-        The same in words, with the reasons.
-    r_hat_max : float
-        Largest entry of `r_hat`.
-    r_hat : ndarray of shape (D, D)
-        Split R-hat of the indicator of each edge: each chain is cut in halves, and the
-        variance between and within halves is compared. 1 is best.
-    ess_min : float
-        Smallest `ess` among edges with a probability from 0.01 to 0.99.
-    ess : ndarray of shape (D, D)
-        Effective number of independent draws behind the frequency of each edge, from
-        the spread of means over stretches of the chains; NaN for edges that never
-        changed.
-    standard_error : ndarray of shape (D, D)
-        Of `edge_probabilities`, from the same stretches.
-    swap_rates : ndarray of shape (n_temperatures - 1,)
-        Share of accepted swaps between neighbouring temperatures, coldest first.
-    acceptance : ndarray of shape (n_temperatures,)
-        Share of accepted moves at each temperature, coldest first.
-    round_trips : int
-        Times that a state went from the hottest to the coldest replica, all chains.
-    n_moves, n_rounds : int
-        Moves of all chains and temperatures; rounds of each chain.
-    """
-
-    mixed: bool
-    verdict: str
-    r_hat_max: float
-    r_hat: Floats
-    ess_min: float
-    ess: Floats
-    standard_error: Floats
-    swap_rates: Floats
-    acceptance: Floats
-    round_trips: int
-    n_moves: int
-    n_rounds: int
-
-    def __str__(self) -> str:
-        swaps = "none (one temperature)"
-        if len(self.swap_rates):
-            swaps = f"{self.swap_rates.min():.3f} to {self.swap_rates.max():.3f}"
-        lines = {
-            "verdict": self.verdict,
-            "split R-hat": f"{self.r_hat_max:.4f} at most",
-            "effective": f"{self.ess_min:.0f} draws at least",
-            "error": f"{self.standard_error.max():.5f} at most (edge probabilities)",
-            "swap rates": swaps,
-            "acceptance": f"{self.acceptance[0]:.4f} (posterior), "
-            f"{self.acceptance[-1]:.4f} (hottest)",
-            "round trips": str(self.round_trips),
-            "moves": f"{self.n_moves:.3g} in {self.n_rounds} rounds per chain",
-        }
-        return "\n".join(f"{name:<13}{text}" for name, text in lines.items())
 
 
 def moves_per_round(settings: dict[str, Any]) -> int:
@@ -530,7 +421,9 @@ class StructureMCMC(ScoreEstimator):
         edges = self._labelled_matrix(self._record.edges())
         if not standard_error:
             return edges
-        return edges, self._labelled_matrix(self._standard_error(self._record.sums))
+        return edges, self._labelled_matrix(
+            self._record.standard_error(self._record.sums)
+        )
 
     def log_prob(self, graphs: Any) -> NoReturn:
         """Not available: a chain does not know how probable its states are.
@@ -622,8 +515,8 @@ class StructureMCMC(ScoreEstimator):
         check_is_fitted(self, "_record")
         record, counters = self._record, self._record.counters
         r_hat = split_r_hat(record.stretches(record.counts, 2))
-        error = self._standard_error(record.sums)
-        ess = self._effective_size()
+        error = record.standard_error(record.sums)
+        ess = record.effective_size()
         probability = record.edges()
         uncertain = (probability > 0.01) & (probability < 0.99)
         n_temperatures = self._settings["n_temperatures"]
@@ -633,7 +526,7 @@ class StructureMCMC(ScoreEstimator):
         tried = np.maximum(counters["tried_swaps"].sum(axis=0), 1)
         swap_rates = counters["accepted_swaps"].sum(axis=0) / tried
         trips = sum(counters["round_trips"])
-        reasons = self._find_trouble(r_hat, error, swap_rates, trips)
+        reasons = find_trouble(record, r_hat, error, swap_rates, self._names)
         return ChainDiagnostics(
             mixed=not reasons,
             verdict=describe_verdict(reasons, len(record.sums), n_temperatures),
@@ -649,100 +542,5 @@ class StructureMCMC(ScoreEstimator):
             n_rounds=int(counters["n_rounds"]),
         )
 
-    def _find_trouble(
-        self, r_hat: Floats, error: Floats, swap_rates: Floats, trips: int
-    ) -> list[str]:
-        reasons = []
-        if self._record.rounds[0] * len(self._record.rounds) < 2 * STRETCHES:
-            reasons.append("the run is too short to judge it")
-        if r_hat.max() > LARGEST_R_HAT:
-            edge = self._name_edge(r_hat)
-            reasons.append(
-                f"chains disagree on {edge} (split R-hat {r_hat.max():.3g}, should be "
-                f"below {LARGEST_R_HAT})"
-            )
-        if error.max() > LARGEST_ERROR:
-            edge = self._name_edge(error)
-            reasons.append(
-                f"the probability of {edge} is uncertain by {error.max():.3f} (standard "
-                f"error, should be below {LARGEST_ERROR})"
-            )
-        if len(swap_rates) and swap_rates.min() < SMALLEST_SWAP_RATE:
-            reasons.append(
-                f"only {100 * swap_rates.min():.2g} % of the swaps between two "
-                "temperatures are accepted (use a temperature_ratio closer to 1)"
-            )
-        n_chains = len(self._record.sums)
-        if len(swap_rates) and trips < TRIPS_PER_CHAIN * n_chains:
-            reasons.append(
-                f"only {trips} round trips between the hottest and the coldest replica "
-                f"in {n_chains} chains"
-            )
-        return reasons
-
-    def _name_edge(self, matrix: Floats) -> str:
-        i, j = np.unravel_index(np.argmax(matrix), matrix.shape)
-        return f"{self._names[int(i)]} -> {self._names[int(j)]}"
-
-    def _standard_error(self, batches: Floats) -> Floats:
-        means = self._record.stretches(batches, STRETCHES)
-        pooled = means.reshape(-1, *means.shape[2:])
-        if len(pooled) < 2:
-            return np.full(pooled.shape[1:], 0.5)  # the largest there is
-        error = pooled.std(axis=0, ddof=1) / math.sqrt(len(pooled))
-        if len(means) > 1:  # chains in different modes: stretches are not independent
-            of_chains = means.mean(axis=1).std(axis=0, ddof=1) / math.sqrt(len(means))
-            error = np.maximum(error, of_chains)
-        return np.asarray(error)
-
-    def _effective_size(self) -> Floats:
-        means = self._record.stretches(self._record.counts, STRETCHES)
-        p = means.mean(axis=(0, 1))
-        variance = self._standard_error(self._record.counts) ** 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ess = p * (1 - p) / variance
-        n_looks = len(means) * self._record.counters["n_rounds"]
-        return np.where(p * (1 - p) > 0, np.minimum(ess, n_looks), np.nan)
-
     def _labelled_matrix(self, matrix: Floats) -> Any:
         return label_matrix(matrix, self._names, self._labelled)
-
-
-def graphs_of_states(
-    states: NDArray[np.uint32], candidates: list[list[int]]
-) -> NDArray[np.uint8]:
-    """Graphs (n, D, D) of local masks (n, D): bit k of node j = its k-th candidate."""
-    n, D = states.shape
-    graphs = np.zeros((n, D, D), np.uint8)
-    for j, parents in enumerate(candidates):
-        for k, i in enumerate(parents):
-            graphs[:, i, j] = states[:, j] >> np.uint32(k) & np.uint32(1)
-    return graphs
-
-
-def split_r_hat(means: Floats) -> Floats:
-    """Split R-hat of 0/1 indicators from their means (chains, halves, D, D).
-
-    The variance of an indicator within a half is m (1 - m). Infinite where halves are
-    constant but differ, 1 where nothing ever changes.
-    """
-    pooled = means.reshape(-1, *means.shape[2:])
-    if len(pooled) < 2:
-        return np.full(pooled.shape[1:], np.inf)
-    within = (pooled * (1 - pooled)).mean(axis=0)
-    between = pooled.var(axis=0, ddof=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r_hat = np.sqrt(1 + between / within)
-    return np.where(between == 0, 1.0, r_hat)
-
-
-def describe_verdict(reasons: list[str], n_chains: int, n_temperatures: int) -> str:
-    if reasons:
-        return "not mixed: " + "; ".join(reasons) + ". Let the chains run longer"
-    if n_chains == 1:
-        return "no sign of trouble, but one chain cannot show that a mode was missed"
-    if n_temperatures == 1:
-        return (
-            "chains agree, but plain chains may all miss a mode: use more temperatures"
-        )
-    return "mixed: chains agree"

@@ -16,7 +16,7 @@ from ._base import ScoreEstimator
 from ._batches import Moments
 from ._config import check_n_jobs
 from ._engine import UNLIMITED, Engine, Plan
-from ._mcmc import Record, graphs_of_states
+from ._mixing import Record, graphs_of_states
 from ._models import MODEL_NAMES
 from ._posterior import Posterior
 from ._preprocess import Preprocessing

@@ -12,13 +12,8 @@ from sklearn.base import clone
 import jspgfn
 from checks import make_scores, simulate
 from jspgfn import _core
-from jspgfn._mcmc import (
-    COLD_MOVES,
-    Record,
-    default_n_moves,
-    default_temperatures,
-    split_r_hat,
-)
+from jspgfn._mcmc import COLD_MOVES, default_n_moves, default_temperatures
+from jspgfn._mixing import Record, split_r_hat
 
 N_MOVES = 2_000_000
 
@@ -173,7 +168,7 @@ def test_states_repeat_only_beyond_the_store(chain):
     kept = chain._record.kept_states()
     n = len(kept)
     everything = chain.sample(n, random_state=0).graphs
-    graphs = jspgfn._mcmc.graphs_of_states(kept, chain.candidates_)
+    graphs = jspgfn._mixing.graphs_of_states(kept, chain.candidates_)
     assert np.allclose(everything.mean(axis=0), graphs.mean(axis=0))
     assert len(chain.sample(2 * n + 1)) == 2 * n + 1
 
