@@ -7,8 +7,8 @@ import numpy as np
 
 from checks import as_bytes, make_scores, simulate
 from jspgfn import _core
-from jspgfn._diagnose import make_reference
 from jspgfn._engine import Draws
+from jspgfn._reference import make_reference
 from reference import cases, dags
 
 

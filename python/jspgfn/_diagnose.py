@@ -10,27 +10,27 @@ from __future__ import annotations
 
 import html
 import math
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
-from ._engine import SECONDS_PER_CALL, Engine, held_interrupts
-from ._mcmc import (
-    COLD_MOVES,
-    MOVES_PER_HOT_SHARE,
-    N_BATCHES,
-    N_STORED,
-    default_temperatures,
+from ._engine import Engine
+from ._mixing import LARGEST_R_HAT
+from ._reference import (
+    N_CHAINS,
+    Clock,
+    Own,
+    Reference,
+    chain_reference,
+    collect_own,
+    exact_fits,
+    exact_reference,
 )
-from ._mixing import LARGEST_R_HAT, Record, graphs_of_states, split_r_hat
-from ._validation import available_memory
+from ._weights import bridge, forward_size, log_mean_exp, pareto_k, reverse_size
 
 Floats = NDArray[np.float64]
-Graphs = NDArray[np.uint8]
 
 TRUST = "trust the draws"
 WEIGHTS = "use the weights"
@@ -61,132 +61,8 @@ FEWEST_EFFECTIVE = 200
 LARGEST_K = 0.7
 LARGEST_WEIGHTED_ERROR = 0.05
 
-# Variables up to which the reference is exact: without and with max_time.
-EXACT_VARIABLES = 18
-EXACT_VARIABLES_TIMED = 22
-
-# The reference chains.
-N_CHAINS = 4
-N_REFERENCE = 4096  # of their states are compared
-
 # A region in which one chain sits is negligible below this share of the posterior.
 NEGLIGIBLE = 1e-3
-
-
-# --- formulas ------------------------------------------------------------------------
-
-
-def log_mean_exp(x: Floats) -> float:
-    top = float(np.max(x))
-    if math.isinf(top):
-        return top
-    return top + math.log(float(np.mean(np.exp(x - top))))
-
-
-def fit_pareto(x: Floats) -> float:
-    """Shape of a generalised Pareto distribution from sorted exceedances x > 0.
-
-    Zhang and Stephens, Technometrics 51 (2009), with the weak prior towards 1/2 of
-    Vehtari et al., JMLR 25 (2024).
-    """
-    n = len(x)
-    m = 30 + math.isqrt(n)
-    b = 1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))
-    b = b / (3 * x[int(n / 4 + 0.5) - 1]) + 1 / x[-1]
-    k = np.log1p(-b[:, None] * x).mean(axis=1)
-    profile = n * (np.log(-b / k) - k - 1)
-    weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
-    weight[weight < 10 * np.finfo(float).eps] = 0
-    b_mean = float((b * weight).sum() / weight.sum())
-    shape = float(np.log1p(-b_mean * x).mean())
-    return (n * shape + 10 * 0.5) / (n + 10)
-
-
-def pareto_k(log_weights: Floats) -> float:
-    """Pareto k-hat of importance weights; above 0.7 they cannot be relied on.
-
-    -inf when the largest weights are all equal, NaN for fewer than 25 weights.
-    """
-    n = len(log_weights)
-    n_tail = math.ceil(min(0.2 * n, 3 * math.sqrt(n)))
-    if n_tail < 5:
-        return math.nan
-    x = np.sort(log_weights - log_weights.max())
-    cut = max(float(x[-n_tail - 1]), math.log(np.finfo(float).tiny))
-    tail = x[x > cut]
-    if len(tail) < 5:
-        return -math.inf if x[-1] == x[-n_tail] else math.inf
-    with np.errstate(all="ignore"):
-        return fit_pareto(np.exp(tail) - math.exp(cut))
-
-
-def reverse_size(log_weights: Floats) -> float:
-    """Effective share of own draws, (sum w)^2 / (n sum w^2)."""
-    w = np.exp(log_weights - log_weights.max())
-    return float(w.sum() ** 2 / ((w**2).sum() * len(w)))
-
-
-def forward_size(log_weights: Floats) -> float:
-    """The same share as seen by draws from p: 1 / (mean of w * mean of 1 / w)."""
-    size = math.exp(-log_mean_exp(log_weights) - log_mean_exp(-log_weights))
-    return min(1.0, max(size, np.finfo(float).tiny))
-
-
-def bridge(own: Floats, reference: Floats) -> float:
-    """log Z by bridge sampling (Meng and Wong, Statistica Sinica 6, 1996).
-
-    own, reference : log R - log q of draws from q and from p.
-    """
-    total = len(own) + len(reference)
-    if not np.isfinite(reference).any():  # q draws nothing of what p draws
-        return log_mean_exp(own)
-    of_own, of_reference = math.log(len(own) / total), math.log(len(reference) / total)
-    log_Z = log_mean_exp(own)
-    for _ in range(1000):
-        above = log_mean_exp(own - np.logaddexp(of_reference + own, of_own + log_Z))
-        below = log_mean_exp(-np.logaddexp(of_reference + reference, of_own + log_Z))
-        change = above - below - log_Z
-        log_Z += change
-        if abs(change) < 1e-9:
-            break
-    return log_Z
-
-
-# --- the two sets of graphs ----------------------------------------------------------
-
-
-@dataclass
-class Own:
-    """Draws of the sampler."""
-
-    log_weight: Floats  # log R - log q, (n,)
-    log_reward: Floats
-    edges: Floats  # frequencies, (D, D)
-    edges_weighted: Floats
-    edges_weighted_error: Floats
-    kl_parameters: float  # of theta given the graph, 0 where theta is drawn exactly
-
-
-@dataclass
-class Reference:
-    """Draws of the posterior, or of chains that aim at it."""
-
-    log_weight: Floats  # (n_chains, n); one row for exact draws
-    log_prob: Floats  # log q, (n_chains, n)
-    log_reward: Floats
-    repeats: Floats  # (n_chains, n): how often this very graph is among its chain's
-    edges: Floats
-    edges_error: Floats
-    log_partition: float | None = None  # exact
-    r_hat: float = 1.0
-
-    @property
-    def is_exact(self) -> bool:
-        return self.log_partition is not None
-
-    @property
-    def mixed(self) -> bool:
-        return self.r_hat <= LARGEST_R_HAT
 
 
 @dataclass(frozen=True)
@@ -545,196 +421,6 @@ def judge(
         f"{figures['edge_error']:.2g}, nothing missing"
     )
     return TRUST, reasons
-
-
-# --- collecting ----------------------------------------------------------------------
-
-
-@dataclass
-class Clock:
-    """Wall seconds, or none."""
-
-    max_time: float | None
-    started: float = field(default_factory=time.perf_counter)
-
-    def left(self, share: float = 1.0) -> float:
-        """Seconds until this share of the time is over."""
-        if self.max_time is None:
-            return math.inf
-        return share * self.max_time - (time.perf_counter() - self.started)
-
-
-def log_prob_of(engine: Engine, graphs: Graphs) -> Floats:
-    """log q, each different graph once."""
-    packed = np.packbits(graphs.reshape(len(graphs), -1), axis=1)
-    _, first, inverse = np.unique(
-        packed, axis=0, return_index=True, return_inverse=True
-    )
-    values = engine.log_prob(np.ascontiguousarray(graphs[first]))[0]
-    return np.asarray(values[inverse.reshape(-1)])
-
-
-def repeats_of(graphs: Graphs) -> Floats:
-    """How often each graph occurs, (n,)."""
-    packed = np.packbits(graphs.reshape(len(graphs), -1), axis=1)
-    _, inverse, counts = np.unique(
-        packed, axis=0, return_inverse=True, return_counts=True
-    )
-    return np.asarray(counts[inverse.reshape(-1)], float)
-
-
-def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
-    """Draws of the sampler: n, or as many as a quarter of the time allows."""
-    parts, done = [], 0
-    while done < n and (done == 0 or clock.left(0.25) > 0):
-        size = min(1000, n - done)
-        parts.append(engine.draw(size, seed, done))
-        done += size
-    graphs = np.concatenate([part.graphs for part in parts])
-    log_reward = np.concatenate([part.log_reward for part in parts])
-    log_prob = np.concatenate([part.log_prob for part in parts])
-    kl = 0.0
-    if parts[0].log_reward_joint is not None:
-        joint = np.concatenate([part.log_reward_joint for part in parts])
-        theta = np.concatenate([part.parameters[3] for part in parts])  # type: ignore[index]
-        kl = float(np.mean(theta + log_reward - joint))
-        log_prob = log_prob_of(
-            engine, graphs
-        )  # of the graph, not of its order of edges
-    log_weight = log_reward - log_prob
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
-    edges = graphs.mean(axis=0)
-    weighted = np.minimum(np.einsum("s,sij->ij", weight, graphs), 1.0)
-    square = weight**2
-    present = np.einsum("s,sij->ij", square, graphs)
-    variance = present * (1 - 2 * weighted) + square.sum() * weighted**2
-    return Own(
-        log_weight,
-        log_reward,
-        edges,
-        weighted,
-        np.sqrt(np.maximum(variance, 0.0)),
-        kl,
-    )
-
-
-def make_reference(
-    engine: Engine, graphs: Graphs, edges: Floats, error: Floats, **more: Any
-) -> Reference:
-    """graphs : (n_chains, n, D, D)"""
-    flat = graphs.reshape(-1, *graphs.shape[2:])
-    shape = graphs.shape[:2]
-    log_reward = engine.tables.scores.log_reward(flat)
-    log_prob = log_prob_of(engine, flat)
-    return Reference(
-        log_weight=(log_reward - log_prob).reshape(shape),
-        log_prob=log_prob.reshape(shape),
-        log_reward=log_reward.reshape(shape),
-        repeats=np.stack([repeats_of(chain) for chain in graphs]),
-        edges=edges,
-        edges_error=error,
-        **more,
-    )
-
-
-def exact_fits(engine: Engine, clock: Clock) -> bool:
-    """Whether the exact posterior is within reach of memory and time."""
-    candidates = engine.tables.settings["candidates"]
-    n_variables, n_threads = len(candidates), engine.tables.n_threads
-    timed = clock.max_time is not None
-    if n_variables > (EXACT_VARIABLES_TIMED if timed else EXACT_VARIABLES):
-        return False
-    seconds = 2 * 3.0**n_variables / (2.5e8 * n_threads)  # usually a tenth of it
-    if timed and 0.2 * seconds > clock.left(0.5):
-        return False
-    n_bytes = _core.Exact.plan([len(c) for c in candidates], True, n_threads)
-    return n_bytes < 0.5 * available_memory()
-
-
-def exact_reference(
-    engine: Engine, n: int, seed: int, clock: Clock
-) -> Reference | None:
-    """Independent exact draws; None when the time was over first."""
-    scores = engine.tables.scores
-    exact = _core.Exact(scores, posterior=True, n_threads=engine.tables.n_threads)
-    n_units = 1
-    with held_interrupts() as interrupt:
-        while True:
-            begin = time.perf_counter()
-            if exact.step(n_units) >= 1 or interrupt.is_set:
-                break
-            if clock.left(0.7) <= 0:
-                return None
-            seconds = max(time.perf_counter() - begin, 1e-6)
-            n_units = int(max(1, min(SECONDS_PER_CALL / seconds, 4) * n_units))
-    edges = exact.edges()
-    graphs = exact.sample(n, seed)
-    return make_reference(
-        engine,
-        graphs[None],
-        edges,
-        np.zeros_like(edges),
-        log_partition=exact.log_partition(),
-    )
-
-
-def n_chain_rounds(n_variables: int, hot_moves: int) -> int:
-    """Rounds of each chain when no time is given."""
-    moves = 20_000_000 + 200_000 * n_variables**2
-    return math.ceil(moves / (N_CHAINS * (COLD_MOVES + hot_moves)))
-
-
-def chain_reference(
-    engine: Engine, seed: int, clock: Clock, n_temperatures: int | None = None
-) -> Reference:
-    """States of several tempered chains, run up to four times as long until they agree."""
-    scores, n_variables = engine.tables.scores, engine.tables.scores.n_variables
-    most, ratio = default_temperatures(n_variables)
-    n_temperatures = n_temperatures or most
-    hot_moves = max(1, MOVES_PER_HOT_SHARE // max(1, n_temperatures - 1))
-    chains = _core.Chains(
-        scores,
-        n_chains=N_CHAINS,
-        n_temperatures=n_temperatures,
-        ratio=ratio,
-        cold_moves=COLD_MOVES,
-        hot_moves=hot_moves,
-        n_batches=N_BATCHES,
-        n_stored=N_STORED,
-        seed=seed,
-        n_threads=engine.tables.n_threads,
-    )
-    each = n_chain_rounds(n_variables, hot_moves * (n_temperatures - 1))
-    for _ in range(4):
-        run_chains(chains, each, clock)
-        record = Record(burn_in=0.3)
-        record.rounds, record.counts, record.sums = chains.batches()
-        record.states = chains.states()
-        r_hat = float(split_r_hat(record.stretches(record.counts, 2)).max())
-        if r_hat <= LARGEST_R_HAT or clock.left(0.7) <= 0:
-            break
-    states = record.states[:, int(0.3 * record.states.shape[1]) :]
-    step = max(1, states.shape[1] * N_CHAINS // N_REFERENCE)
-    graphs = graphs_of_states(states[:, ::step], engine.tables.settings["candidates"])
-    error = record.standard_error(record.sums)
-    return make_reference(engine, graphs, record.edges(), error, r_hat=r_hat)
-
-
-def run_chains(chains: _core.Chains, n_rounds: int, clock: Clock) -> None:
-    chunk, left = 1, n_rounds
-    with held_interrupts() as interrupt:
-        while left > 0 and clock.left(0.7) > 0:
-            begin = time.perf_counter()
-            chunk = min(chunk, left)
-            chains.step(chunk)
-            left -= chunk
-            if interrupt.is_set:
-                return
-            seconds = max(time.perf_counter() - begin, 1e-6)
-            chunk = int(min(max(1, SECONDS_PER_CALL * chunk / seconds), 4 * chunk))
-        if clock.max_time is not None and left == n_rounds:
-            chains.step(100)  # something to look at, however little time was left
 
 
 def diagnose(

@@ -13,7 +13,7 @@ import pytest
 import jspgfn
 import planted
 from checks import as_bytes, make_trainer
-from jspgfn import _diagnose
+from jspgfn import _diagnose, _reference
 from jspgfn._diagnose import MISSING, TRUST, UNEVEN, WEIGHTS
 
 pytestmark = pytest.mark.statistical
@@ -96,7 +96,7 @@ def judge(engine, reference="auto"):
 
 
 def judge_chains(engine, chains, edges, r_hat):
-    own = _diagnose.collect_own(engine, N_DRAWS, 1, _diagnose.Clock(None))
+    own = _reference.collect_own(engine, N_DRAWS, 1, _reference.Clock(None))
     reference = planted.reference_of(engine, chains, edges, r_hat)
     return _diagnose.compare(own, reference)
 

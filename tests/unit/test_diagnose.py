@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import jspgfn
-from jspgfn import _diagnose, _refine
+from jspgfn import _diagnose, _refine, _weights
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +32,15 @@ def test_pareto_k_is_that_of_arviz(shape, n):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = float(arviz.psislw(x.copy())[1])
-    assert abs(_diagnose.pareto_k(x) - expected) < 1e-6
+    assert abs(_weights.pareto_k(x) - expected) < 1e-6
 
 
 def test_pareto_k_of_odd_weights():
-    assert np.isnan(_diagnose.pareto_k(np.zeros(10)))
-    assert _diagnose.pareto_k(np.zeros(1000)) == -np.inf
+    assert np.isnan(_weights.pareto_k(np.zeros(10)))
+    assert _weights.pareto_k(np.zeros(1000)) == -np.inf
     one_large = np.zeros(1000)
     one_large[3] = 50.0
-    assert _diagnose.pareto_k(one_large) == np.inf
+    assert _weights.pareto_k(one_large) == np.inf
 
 
 def test_bridge_finds_the_constant_from_either_side():
@@ -49,18 +49,18 @@ def test_bridge_finds_the_constant_from_either_side():
     q = stats.norm(0.5, 1.5)
     own, reference = q.rvs(20_000, random_state=rng), rng.normal(size=5000)
     log_weight = [stats.norm.logpdf(x) + 3 - q.logpdf(x) for x in (own, reference)]
-    assert abs(_diagnose.bridge(*log_weight) - 3) < 0.02
-    assert abs(_diagnose.bridge(log_weight[0], log_weight[1][:100]) - 3) < 0.05
+    assert abs(_weights.bridge(*log_weight) - 3) < 0.02
+    assert abs(_weights.bridge(log_weight[0], log_weight[1][:100]) - 3) < 0.05
     t = np.linspace(-9, 9, 9001)
     exact = 1 / ((stats.norm.pdf(t) ** 2 / q.pdf(t)).sum() * (t[1] - t[0]))
-    assert abs(_diagnose.reverse_size(log_weight[0]) - exact) < 0.02
-    assert abs(_diagnose.forward_size(log_weight[1]) - exact) < 0.03
+    assert abs(_weights.reverse_size(log_weight[0]) - exact) < 0.02
+    assert abs(_weights.forward_size(log_weight[1]) - exact) < 0.03
 
 
 def test_measures_of_endless_weights():
     infinite = np.array([0.0, np.inf])
-    assert 0 < _diagnose.forward_size(infinite) < 1e-300
-    assert _diagnose.bridge(np.zeros(5), np.full(3, np.inf)) == 0
+    assert 0 < _weights.forward_size(infinite) < 1e-300
+    assert _weights.bridge(np.zeros(5), np.full(3, np.inf)) == 0
 
 
 # --- the report ----------------------------------------------------------------------
