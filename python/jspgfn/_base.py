@@ -32,6 +32,7 @@ from ._config import check_n_jobs
 from ._constraints import check_constraints
 from ._exceptions import CandidatesWarning
 from ._interventions import check_interventions, check_same_rows
+from ._labels import label_matrix
 from ._mechanisms import make_feature_networks
 from ._mechanisms_mlp import make_mlp_networks
 from ._models import (
@@ -597,3 +598,6 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
         if row >= 0:
             raise ValueError(f"graph in row {row} has a cycle")
         return checked
+
+    def _labelled_matrix(self, matrix: NDArray[Any]) -> Any:
+        return label_matrix(matrix, self._names, self._labelled)

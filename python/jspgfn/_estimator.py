@@ -44,7 +44,6 @@ from ._gnn import (
     check_values,
     name_unused,
 )
-from ._labels import label_matrix
 from ._models import Model
 from ._posterior import Posterior
 from ._problem import Problem
@@ -847,7 +846,7 @@ class JSPGFN(ScoreEstimator):
         parts = (
             self._draw(min(size, n - first), seed, first) for first in range(0, n, size)
         )
-        return label_matrix(edges_of(parts, weighted), self._names, self._labelled)
+        return self._labelled_matrix(edges_of(parts, weighted))
 
     def plot_history(self, axes: Any = None, diagnosis: Any = None) -> Any:
         """The course of the training and how near the draws are to the posterior.

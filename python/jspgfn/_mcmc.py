@@ -15,7 +15,6 @@ from . import _core
 from ._base import ScoreEstimator
 from ._engine import SECONDS_PER_CALL, UNLIMITED, held_interrupts
 from ._exceptions import NotMixedWarning
-from ._labels import label_matrix
 from ._mixing import (
     ChainDiagnostics,
     Record,
@@ -541,6 +540,3 @@ class StructureMCMC(ScoreEstimator):
             n_moves=self.n_moves_,
             n_rounds=int(counters["n_rounds"]),
         )
-
-    def _labelled_matrix(self, matrix: Floats) -> Any:
-        return label_matrix(matrix, self._names, self._labelled)

@@ -8,8 +8,8 @@ import pytest
 import jspgfn
 from checks import ERROR_RATE, make_scores, simulate
 from jspgfn import _core
-from jspgfn._exact import log_prior_partition
 from jspgfn._features import blankets_of, paths_of
+from jspgfn._partition import log_prior_partition
 from reference import cases, dags, exact_layers
 from reference.exact_posterior import enumerated
 
