@@ -161,7 +161,7 @@ def test_one_variable():
 
 def test_a_hopeless_sampler_is_announced(fitted, monkeypatch):
     hopeless = _refine.Refinement(100, 0.4, 0.6, {5: 0.0})
-    monkeypatch.setattr("jspgfn._estimator.plan_sweeps", lambda *_: hopeless)
+    monkeypatch.setattr("jspgfn._sampler.plan_sweeps", lambda *_: hopeless)
     est = pickle.loads(pickle.dumps(fitted))
     est.__dict__.pop("_refinement_plan", None)
     with pytest.warns(jspgfn.NotMixedWarning, match="60% met within 100 sweeps"):

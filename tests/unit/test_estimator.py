@@ -471,7 +471,7 @@ def test_no_time_for_training(X):
 
 
 def test_default_schedule_stops_early_or_at_its_end(X, monkeypatch):
-    monkeypatch.setattr("jspgfn._estimator.default_n_iter", lambda n_variables: 400)
+    monkeypatch.setattr("jspgfn._training.default_n_iter", lambda n_variables: 400)
     est = fit(X, n_iter=None)
     assert est.n_iter_ in (200, 300, 400)
     recent = est.history_["gap"][-100:].mean()

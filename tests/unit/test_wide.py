@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jspgfn
-from jspgfn import _core, _estimator
+from jspgfn import _core, _sampler
 
 D = 200
 
@@ -41,7 +41,7 @@ def log_binomial(n, k):
 
 def test_edges_of_many_draws_are_summed_in_parts(fitted, monkeypatch):
     whole = fitted.edge_probabilities(120), fitted.edge_probabilities(120, True)
-    monkeypatch.setattr(_estimator, "BYTES_OF_DRAWS", 50 * D**2)
+    monkeypatch.setattr(_sampler, "BYTES_OF_DRAWS", 50 * D**2)
     parts = fitted.edge_probabilities(120), fitted.edge_probabilities(120, True)
     np.testing.assert_allclose(parts[0], whole[0], atol=1e-15)
     np.testing.assert_allclose(parts[1], whole[1], atol=1e-12)
