@@ -86,6 +86,12 @@ def test_public_things_are_documented(name, thing):
             assert re.search(rf"\b{parameter}\b.* : ", text), f"{name}: {parameter}"
 
 
+def test_every_module_is_in_the_list_of_subjects():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for module in MODULES:
+        assert f"`{module.__name__.split('.')[1]}`" in text
+
+
 def test_setup_py_is_short():
     assert len((ROOT / "setup.py").read_text(encoding="utf-8").splitlines()) < 150
 
