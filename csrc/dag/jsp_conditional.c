@@ -41,7 +41,7 @@ void jsp_conditional_sets(const jsp_scores *scores, const jsp_bits *parents,
 }
 
 void jsp_conditional_add(const jsp_scores *scores, const jsp_bits *parents,
-                         double *sum) {
+                         double weight, double *sum) {
     uint32_t undecided[JSP_MAX_VARIABLES];
     jsp_conditional_sets(scores, parents, undecided);
     for (int j = 0; j < scores->n_variables; j++) {
@@ -51,7 +51,8 @@ void jsp_conditional_add(const jsp_scores *scores, const jsp_bits *parents,
             float without = node->log_sum[undecided[j] ^ (set & -set)];
             float drop = total - without; /* NaN cannot be: total is finite */
             if (drop < NEGLIGIBLE) continue;
-            sum[jsp_bits_lowest64(set)] += drop < CERTAIN ? 1 - exp(-(double)drop) : 1;
+            sum[jsp_bits_lowest64(set)] +=
+                weight * (drop < CERTAIN ? 1 - exp(-(double)drop) : 1);
         }
         sum += node->K;
     }

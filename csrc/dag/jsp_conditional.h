@@ -7,7 +7,7 @@
  *     P(i -> j | rest)   = 1 - tau_j(U_j - i) / tau_j(U_j),
  *
  * with tau_j(A) the sum of exp l_j over the subsets of A, which the score tables hold.
- * Averaged over the states of a chain this estimates edge probabilities with less noise
+ * Averaged over draws or the states of a chain this estimates edge probabilities with less noise
  * than counting edges does (Rao-Blackwell). */
 #ifndef JSP_CONDITIONAL_H
 #define JSP_CONDITIONAL_H
@@ -20,11 +20,11 @@
 void jsp_conditional_sets(const jsp_scores *scores, const jsp_bits *parents,
                           uint32_t *undecided);
 
-/* sum[m] += P(i -> j | rest) for every candidate pair m, in the order of
+/* sum[m] += weight P(i -> j | rest) for every candidate pair m, in the order of
  * jsp_chain_moves: by child, then by local bit.
  *   parents  [D]         in   an acyclic graph that is not excluded
  *   sum      [n_moves]   in and out, accumulated */
 void jsp_conditional_add(const jsp_scores *scores, const jsp_bits *parents,
-                         double *sum);
+                         double weight, double *sum);
 
 #endif

@@ -169,7 +169,7 @@ static void look(jsp_mcmc *mcmc, int chain, cursor *at) {
         }
         count += mcmc->scores->node[j].K;
     }
-    jsp_conditional_add(mcmc->scores, cold->parents, mcmc->sum + slice);
+    jsp_conditional_add(mcmc->scores, cold->parents, 1, mcmc->sum + slice);
     if (++at->n_partial == at->batch_rounds) {
         at->n_partial = 0;
         at->n_full++;

@@ -4,6 +4,8 @@
 #include <math.h>
 
 #include "jsp_candidates.h"
+#include "jsp_conditional.h"
+#include "jsp_dag.h"
 #include "jsp_draws.h"
 #include "jsp_memory.h"
 #include "jsp_odds.h"
@@ -278,6 +280,86 @@ static PyObject *scores_log_reward(PyObject *object, PyObject *graphs) {
     return result;
 }
 
+/* Row of the first graph that is cyclic or excluded, or -1; -2 with MemoryError. */
+static npy_intp find_impossible(const jsp_scores *scores, PyArrayObject *graphs) {
+    const npy_intp n = PyArray_DIM(graphs, 0), D = scores->n_variables;
+    npy_intp row = jsp_dag_find_cycle((int)D, (long)n, PyArray_DATA(graphs));
+    uint32_t *masks;
+    uint8_t *possible;
+    if (row >= 0) return row;
+    if (jsp_py_convert_masks(scores, graphs, &masks, &possible) < 0) return -2;
+    for (row = 0; row < n; row++) {
+        if (!possible[row] ||
+            !isfinite(jsp_scores_log_reward(scores, masks + row * D))) {
+            break;
+        }
+    }
+    jsp_memory_free(masks);
+    jsp_memory_free(possible);
+    return row < n ? row : -1;
+}
+
+/* sum [moves] += weight of the graph times its conditionals, over all graphs. */
+static void add_conditionals(const jsp_scores *scores, PyArrayObject *graphs,
+                             const double *weight, double *sum) {
+    const int D = scores->n_variables;
+    const npy_intp n = PyArray_DIM(graphs, 0);
+    const uint8_t *cell = PyArray_DATA(graphs);
+    jsp_bits parents[JSP_MAX_VARIABLES];
+    for (npy_intp s = 0; s < n; s++) {
+        for (int j = 0; j < D; j++) parents[j] = jsp_bits_empty();
+        for (int i = 0; i < D; i++) {
+            for (int j = 0; j < D; j++) {
+                if (*cell++) jsp_bits_add(&parents[j], i);
+            }
+        }
+        jsp_conditional_add(scores, parents, weight[s], sum);
+    }
+}
+
+static PyObject *scores_edge_conditionals(PyObject *object, PyObject *args) {
+    const jsp_scores *scores = ((jsp_py_scores *)object)->scores;
+    PyObject *graphs, *weights;
+    if (!PyArg_ParseTuple(args, "OO:edge_conditionals", &graphs, &weights)) return NULL;
+    if (jsp_py_scores_need_tables(object) < 0) return NULL;
+    const npy_intp D = scores->n_variables, shape[2] = {D, D};
+    if (jsp_py_convert_check_graphs(graphs, (int)D) < 0) return NULL;
+    PyArrayObject *array = (PyArrayObject *)graphs;
+    const npy_intp row = find_impossible(scores, array);
+    if (row == -2) return NULL;
+    if (row >= 0) {
+        return PyErr_Format(PyExc_ValueError,
+                            "graph in row %zd has a cycle or is excluded", row);
+    }
+    PyArrayObject *weight = (PyArrayObject *)PyArray_FROMANY(
+        weights, NPY_DOUBLE, 1, 1, NPY_ARRAY_CARRAY_RO);
+    if (!weight) return NULL;
+    double *sum = NULL;
+    PyObject *result = NULL;
+    size_t n_moves = 0, m = 0;
+    for (int j = 0; j < D; j++) n_moves += (size_t)scores->node[j].K;
+    if (PyArray_DIM(weight, 0) != PyArray_DIM(array, 0)) {
+        PyErr_SetString(PyExc_ValueError, "weights must have one entry per graph");
+    } else if (!(sum = jsp_memory_alloc(n_moves + 1, sizeof *sum))) {
+        PyErr_NoMemory();
+    } else {
+        result = PyArray_ZEROS(2, shape, NPY_DOUBLE, 0);
+    }
+    if (result) {
+        double *cell = PyArray_DATA((PyArrayObject *)result);
+        Py_BEGIN_ALLOW_THREADS
+        add_conditionals(scores, array, PyArray_DATA(weight), sum);
+        Py_END_ALLOW_THREADS
+        for (int j = 0; j < D; j++) {
+            for (int k = 0; k < scores->node[j].K; k++)
+                cell[scores->node[j].candidate[k] * D + j] = sum[m++];
+        }
+    }
+    jsp_memory_free(sum);
+    Py_DECREF(weight);
+    return result;
+}
+
 /* Index of the first edge of every graph, [n + 1]; the caller frees it, may be NULL. */
 static long *count_edges(PyArrayObject *graphs) {
     const npy_intp n = PyArray_DIM(graphs, 0);
@@ -519,6 +601,8 @@ static PyMethodDef scores_methods[] = {
     {"restricted_sum", scores_restricted_sum, METH_VARARGS,
      "Restricted sum, for tests."},
     {"log_reward", scores_log_reward, METH_O, "log R of graphs; -inf when excluded."},
+    {"edge_conditionals", scores_edge_conditionals, METH_VARARGS,
+     "Weighted sum over graphs of edge probabilities given the rest of each."},
     {"draw_parameters", (PyCFunction)(void (*)(void))scores_draw_parameters,
      METH_VARARGS | METH_KEYWORDS, "Exact draws of parameters given graphs."},
     {"draw_tables", (PyCFunction)(void (*)(void))scores_draw_tables,

@@ -54,6 +54,12 @@ class Scores:
         """log T_j(S, U) minus the best score of the node; local masks. For tests."""
     def log_reward(self, graphs: NDArray[np.uint8]) -> NDArray[np.float64]:
         """log w(G) + sum of log evidences; -inf for excluded graphs. No cycle check."""
+    def edge_conditionals(
+        self, graphs: NDArray[np.uint8], weights: NDArray[np.float64], /
+    ) -> NDArray[np.float64]:
+        """(D, D): sum over graphs of weights[s] P(i -> j | parents of all nodes but j).
+
+        Graphs must be acyclic and allowed, else ValueError."""
     def draw_parameters(
         self, graphs: NDArray[np.uint8], seed: int, first_draw: int = 0
     ) -> tuple[NDArray[np.float64], ...]:

@@ -124,7 +124,7 @@ static int test_conditional(void) {
                     graph[i * D + j] = (uint8_t)jsp_bits_has(parents[j], i);
                 }
             }
-            jsp_conditional_add(scores, parents, sum);
+            jsp_conditional_add(scores, parents, 1, sum);
             for (int m = 0; m < moves.n_moves; m++) {
                 double expected =
                     naive_conditional(scores, graph, moves.child[m], moves.bit[m]);
@@ -295,7 +295,7 @@ static int test_buffers(void) {
     for (int r = 0; r < ROUNDS; r++) {
         jsp_tempering_step(&ensemble);
         const jsp_chain_state *cold = &ensemble.state[0];
-        jsp_conditional_add(scores, cold->parents, sum[r]);
+        jsp_conditional_add(scores, cold->parents, 1, sum[r]);
         memcpy(local[r], cold->local, sizeof(uint32_t) * (size_t)D);
         for (int m = 0; m < moves->n_moves; m++) {
             count[r][m] = cold->local[moves->child[m]] >> moves->bit[m] & 1;

@@ -67,6 +67,7 @@ calls = {
     "candidates of a node": lambda: scores.candidates(1),
     "discarded": lambda: scores.discarded,
     "log_reward": lambda: scores.log_reward(graphs),
+    "edge_conditionals": lambda: scores.edge_conditionals(graphs, np.ones(3)),
     "draw_parameters": lambda: scores.draw_parameters(graphs, 1, 0),
     "draw_tables": lambda: discrete._tables.scores.draw_tables(graphs, 1, 0),
     "select_candidates": lambda: _core.select_candidates(
