@@ -141,6 +141,10 @@ def one_case(n_variables, n_rows, args):
     edges = [chain.edge_probabilities() for chain in chains]
     rms, largest = differ(posterior.graphs.mean(axis=0), sum(edges) / 2)
     refined_rms, _ = differ(refined.graphs.mean(axis=0), sum(edges) / 2)
+    conditional_rms, refined_conditional_rms = (
+        differ(np.asarray(estimator.edge_probabilities(draws=some)), sum(edges) / 2)[0]
+        for some in (posterior, refined)
+    )
     chain_rms, chain_largest = differ(*edges)
     return {
         "D": n_variables,
@@ -162,6 +166,8 @@ def one_case(n_variables, n_rows, args):
         "edge RMS": rms,
         "edge max": largest,
         "refined RMS": refined_rms,
+        "conditional RMS": conditional_rms,
+        "refined conditional RMS": refined_conditional_rms,
         "chains RMS": chain_rms,
         "chains max": chain_largest,
         "R-hat": max(float(c.diagnostics().r_hat_max) for c in chains),

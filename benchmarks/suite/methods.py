@@ -7,9 +7,10 @@ read and write the same files:
     in   x (n, d), budget (processor seconds), seed, settings (JSON: model, graph_prior,
          preprocess), and, where there is one, mask (n, d, 1 = set by an experimenter),
          names and test (rows for the predictive density)
-    out  edge_probabilities (d, d), [i, j] = P(i -> j); where there are, graphs (m, d, d)
-         and log_weights (m); cpu_seconds; info (JSON: versions, and figures that only the
-         method itself can tell, such as log_density, the mean over test rows)
+    out  edge_probabilities (d, d), [i, j] = P(i -> j); where there are, graphs (m, d, d),
+         log_weights (m) and edge probabilities by those, weighted_edges; cpu_seconds;
+         info (JSON: versions, and figures that only the method itself can tell, such as
+         log_density, the mean over test rows)
 
 The environment of a peer is the Python named by JSPGFN_BENCH_NAME, or, in the folder that
 JSPGFN_BENCH_PEERS names, NAME/bin/python. Without one the peer is skipped.
@@ -59,6 +60,7 @@ class Result:
     cpu_seconds: float
     graphs: np.ndarray | None = None
     log_weights: np.ndarray | None = None
+    weighted_edges: np.ndarray | None = None
     info: dict = dataclasses.field(default_factory=dict)
     wall_seconds: float = float("nan")
     peak_mb: float = float("nan")
@@ -98,7 +100,7 @@ def write_result(path, result):
         "cpu_seconds": result.cpu_seconds,
         "info": json.dumps(result.info, default=float),
     }
-    for name in ("graphs", "log_weights"):
+    for name in ("graphs", "log_weights", "weighted_edges"):
         if getattr(result, name) is not None:
             arrays[name] = getattr(result, name)
     np.savez(path, **arrays)
@@ -111,6 +113,7 @@ def read_result(path):
             float(file["cpu_seconds"]),
             file["graphs"].astype(bool) if "graphs" in file else None,
             file.get("log_weights"),
+            file.get("weighted_edges"),
             json.loads(str(file["info"])) if "info" in file else {},
         )
 
@@ -165,22 +168,30 @@ def trained(estimator, task):
     with processor_clock():
         estimator.fit(task.x, interventions=task.mask)
     pieces, most = [], max(N_DRAWS // 1000, 1)
+    edges = {False: [], True: []}  # of each piece, by "weighted"
     while len(pieces) < most:
         started = time.process_time()
         stream = 1000 * task.seed + len(pieces)
         pieces.append(estimator.sample(1000, random_state=stream))
+        for weighted, found in edges.items():
+            found.append(
+                estimator.edge_probabilities(weighted=weighted, draws=pieces[-1])
+            )
         ended = time.process_time()
         if 2 * ended - started - begin >= task.budget:  # no time for another
             break
-    seconds = time.process_time() - begin
     graphs = np.concatenate([piece.graphs for piece in pieces])
     log_weights = np.concatenate([log_weights_of(piece) for piece in pieces])
+    share = np.exp(log_weights - log_weights.max()).reshape(len(pieces), -1).sum(axis=1)
+    weighted_edges = np.average(edges[True], axis=0, weights=share)
+    seconds = time.process_time() - begin
     info = {"peak_mb": peak_of(os.getpid()) / 2**20}
     info.update(updates=int(estimator.n_iter_), **density(pieces[0], task))
     if "gap" in estimator.history_:
         info["gap"] = float(np.mean(estimator.history_["gap"][-100:]))
         info["tv_of_policy"] = tv_of_policy(estimator)
-    return Result(graphs.mean(axis=0), seconds, graphs, log_weights, info)
+    mean = np.mean(edges[False], axis=0)
+    return Result(mean, seconds, graphs, log_weights, weighted_edges, info)
 
 
 def log_weights_of(posterior):

@@ -13,8 +13,9 @@ per problem, method, budget and seed; `help(suite.run)` explains the columns.
 
 Columns: status ok or skipped, with the reason; cpu_seconds of the method by its own
 account, wall_seconds and peak_mb of its process, imports included; n_draws and floor, the
-edge RMSE that as many independent exact draws would have; edge_rmse, edge_max (raw draws,
-or whatever the method calls its edge probabilities), weighted_rmse (importance weights);
+edge RMSE that as many independent exact draws would have; edge_rmse, edge_max of what the
+method calls its edge probabilities, weighted_rmse (importance weights), counted_rmse (edges
+counted among the draws);
 path_rmse, blanket_rmse; tv, kl against all graphs (five variables) with tv_floor,
 tv_of_policy by log_prob instead of draws; auroc, auprc, brier, e_shd with n_edges against
 the true graph, and the same with reference_ in front for the posterior itself;
@@ -37,7 +38,7 @@ COLUMNS = [
     *("plan", "problem", "n_variables", "n_rows", "varsortability", "note"),
     *("method", "budget", "seed", "status", "reason"),
     *("cpu_seconds", "wall_seconds", "peak_mb", "n_draws", "floor"),
-    *("edge_rmse", "edge_max", "weighted_rmse", "ess"),
+    *("edge_rmse", "edge_max", "weighted_rmse", "counted_rmse", "ess"),
     *("path_rmse", "blanket_rmse", "tv", "tv_floor", "tv_of_policy", "kl"),
     *("auroc", "auprc", "brier", "n_edges", "e_shd", "log_density"),
     *("updates", "gap", "r_hat"),

@@ -162,8 +162,11 @@ def figures(result, problem, reference):
             log_w = result.log_weights - result.log_weights.max()
             weights = np.exp(log_w) / np.exp(log_w).sum()
             found["ess"] = float(1 / (weights**2).sum() / len(weights))
-            weighted = np.tensordot(weights, graphs, 1)
+            weighted = result.weighted_edges
+            if weighted is None:
+                weighted = np.tensordot(weights, graphs, 1)
             found["weighted_rmse"] = rmse(weighted, reference.edges)
+            found["counted_rmse"] = rmse(graphs.mean(axis=0), reference.edges)
         paths, blankets = features(graphs)
         found["path_rmse"] = rmse(paths, reference.paths)
         found["blanket_rmse"] = rmse(blankets, reference.blankets)

@@ -1,4 +1,4 @@
-/* jsp_conditional.h - edge probabilities of one node given all others.
+/* jsp_conditional.h - edge probabilities of one node, or two, given all others.
  *
  * The descendants of a node j do not depend on its own parents, so given the rest of
  * the graph
@@ -26,5 +26,17 @@ void jsp_conditional_sets(const jsp_scores *scores, const jsp_bits *parents,
  *   sum      [n_moves]   in and out, accumulated */
 void jsp_conditional_add(const jsp_scores *scores, const jsp_bits *parents,
                          double weight, double *sum);
+
+/* The same with the parents of both ends free: sum[m] += weight P(i -> j | parents of all
+ * nodes but i and j). Less noise, at several times the cost; it averages over reversals
+ * of the edge, which a score-equivalent model cannot tell apart.
+ *
+ * R_i = what i reaches without passing j, A_i = candidates of i outside R_i. Parents of i
+ * from C_i = A_i and (R_j + j) put i below j, so only one of the two nodes may have such
+ * ones, and with u = tau_i(A_i - C_i) / tau_i(A_i), v likewise for j
+ *
+ *     P(i -> j | rest) = u (1 - tau_j(A_j - i) / tau_j(A_j)) / (u + v - u v). */
+void jsp_conditional_add_pairs(const jsp_scores *scores, const jsp_bits *parents,
+                               double weight, double *sum);
 
 #endif

@@ -313,7 +313,7 @@ static void add_conditionals(const jsp_scores *scores, PyArrayObject *graphs,
                 if (*cell++) jsp_bits_add(&parents[j], i);
             }
         }
-        jsp_conditional_add(scores, parents, weight[s], sum);
+        jsp_conditional_add_pairs(scores, parents, weight[s], sum);
     }
 }
 
@@ -331,8 +331,8 @@ static PyObject *scores_edge_conditionals(PyObject *object, PyObject *args) {
         return PyErr_Format(PyExc_ValueError,
                             "graph in row %zd has a cycle or is excluded", row);
     }
-    PyArrayObject *weight = (PyArrayObject *)PyArray_FROMANY(
-        weights, NPY_DOUBLE, 1, 1, NPY_ARRAY_CARRAY_RO);
+    PyArrayObject *weight = (PyArrayObject *)PyArray_FROMANY(weights, NPY_DOUBLE, 1, 1,
+                                                             NPY_ARRAY_CARRAY_RO);
     if (!weight) return NULL;
     double *sum = NULL;
     PyObject *result = NULL;

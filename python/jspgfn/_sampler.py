@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import ScoreEstimator
+from ._conditionals import average_edges
 from ._diagnose import Diagnosis, diagnose
 from ._engine import GOOD_GAP, Engine
 from ._exceptions import NotMixedWarning
@@ -23,7 +24,14 @@ from ._streams import (
     STREAM_SUMMARY,
     stream_seed,
 )
-from ._validation import check_choice, check_integer, check_real, check_seed
+from ._validation import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_real,
+    check_seed,
+    describe,
+)
 
 # Graphs that `edge_probabilities` holds at once.
 BYTES_OF_DRAWS = 1 << 27
@@ -247,24 +255,45 @@ class TrainedSampler(ScoreEstimator):
         values, errors = self._engine.log_prob(checked)
         return (values, errors) if standard_error else values
 
-    def edge_probabilities(self, n: int = 10_000, weighted: bool = False) -> Any:
-        """Posterior probability of each edge, from fresh draws of a fixed seed.
+    def edge_probabilities(
+        self,
+        n: int = 10_000,
+        weighted: bool = False,
+        *,
+        draws: Posterior | None = None,
+    ) -> Any:
+        """Posterior probability of each edge.
+
+        The mean, over draws, of the probability of the edge given the parents of all other
+        nodes, which the score tables know exactly (Rao and Blackwell). Its Monte-Carlo
+        error is two to four times smaller than that of the frequency of the edge among
+        the same draws, and rare edges get a probability even if no draw has them. For the
+        generator "gnn" without tables (the model "mlp", minibatches) it is the frequency.
 
         Parameters
         ----------
         n : int
-            Number of draws; the Monte-Carlo error is at most 0.5 / sqrt(n).
+            Number of fresh draws, of a fixed seed; the Monte-Carlo error is at most
+            0.5 / sqrt(n).
         weighted : bool
             Correct the draws by their importance weights.
+        draws : Posterior or None
+            Draws to use instead of fresh ones: of this estimator, refined for example,
+            or any other draws of the same target.
 
         Returns
         -------
         DataFrame (if X was one) or ndarray of shape (D, D)
             Entry [i, j] is the probability that i is a parent of j.
 
+        Raises
+        ------
+        ValueError
+            If `draws` are of other variables or hold a graph that this estimator excludes.
+
         See Also
         --------
-        sample : the draws themselves, whose `edge_probabilities` also give errors.
+        sample : the draws themselves; their `edge_probabilities` are frequencies.
 
         Examples
         --------
@@ -274,17 +303,40 @@ class TrainedSampler(ScoreEstimator):
         >>> est = jspgfn.JSPGFN(n_iter=50, random_state=0).fit(sim.X)
         >>> est.edge_probabilities(1000).shape
         (3, 3)
+        >>> est.edge_probabilities(draws=est.sample(200, refine=True)).shape
+        (3, 3)
         """
         check_is_fitted(self, "_engine")
         n = check_integer("n", n, at_least=1)
+        weighted = check_flag("weighted", weighted)
+        tables = self._engine.tables
+        scores = tables.scores if tables.settings["tabulate"] else None
+        parts = self._summary_draws(n) if draws is None else [self._check_same(draws)]
+        edges = average_edges(parts, weighted, scores)
+        return self._labelled_matrix(edges)
+
+    def _summary_draws(self, n: int) -> Iterator[Posterior]:
+        """n draws of a fixed seed, as many at once as memory should hold."""
         seed = stream_seed(self.random_seed_, STREAM_SUMMARY)
         size = max(1, BYTES_OF_DRAWS // len(self._names) ** 2)
-        if n <= size:
-            return self._draw(n, seed, 0).edge_probabilities(weighted=weighted)
-        parts = (
-            self._draw(min(size, n - first), seed, first) for first in range(0, n, size)
-        )
-        return self._labelled_matrix(edges_of(parts, weighted))
+        for first in range(0, n, size):
+            yield self._draw(min(size, n - first), seed, first)
+
+    def _check_same(self, draws: Any) -> Posterior:
+        if not isinstance(draws, Posterior):
+            raise TypeError(f"draws must be a Posterior, got {describe(draws)}")
+        if draws.feature_names != list(self._names):
+            raise ValueError(
+                f"draws must be of the variables of this estimator, {list(self._names)}, "
+                f"got {draws.feature_names}"
+            )
+        if self._engine.tables.settings["tabulate"]:
+            excluded = np.flatnonzero(np.isneginf(self.log_reward(draws.graphs)))
+            if excluded.size:
+                raise ValueError(
+                    f"draws hold a graph that this estimator excludes, draw {excluded[0]}"
+                )
+        return draws
 
     def plot_history(self, axes: Any = None, diagnosis: Any = None) -> Any:
         """The course of the training and how near the draws are to the posterior.
@@ -318,20 +370,3 @@ class TrainedSampler(ScoreEstimator):
 
         check_is_fitted(self, "_engine")
         return plot_history(self.history_, axes, GOOD_GAP, diagnosis)
-
-
-def edges_of(parts: Iterable[Posterior], weighted: bool) -> NDArray[np.float64]:
-    """Edge probabilities over all parts, of which one is in memory at a time.
-
-    Weights are relative to the largest so far.
-    """
-    total: Any = 0.0
-    sum_of_weights, largest = 0.0, -np.inf
-    for part in parts:
-        log_weights = part._log_weights() if weighted else np.zeros(len(part))
-        before, largest = largest, max(largest, float(log_weights.max()))
-        weights = np.exp(log_weights - largest)
-        share = np.exp(before - largest)
-        total = share * total + np.einsum("s,sij->ij", weights, part.graphs)
-        sum_of_weights = share * sum_of_weights + weights.sum()
-    return np.asarray(total / sum_of_weights)

@@ -103,6 +103,29 @@ static double naive_conditional(const jsp_scores *scores, const uint8_t *graph, 
     return with / total;
 }
 
+/* The same by summing over all parent sets of both i and j. */
+static double naive_pair(const jsp_scores *scores, const uint8_t *graph, int j,
+                         int bit) {
+    const int D = scores->n_variables, i = scores->node[j].candidate[bit];
+    double with = 0, total = 0;
+    for (uint32_t S = 0; S < (uint32_t)1 << scores->node[j].K; S++) {
+        for (uint32_t T = 0; T < (uint32_t)1 << scores->node[i].K; T++) {
+            uint8_t changed[MOST * MOST];
+            memcpy(changed, graph, sizeof changed);
+            for (int k = 0; k < D; k++) changed[k * D + j] = changed[k * D + i] = 0;
+            for (int k = 0; k < scores->node[j].K; k++)
+                changed[scores->node[j].candidate[k] * D + j] = S >> k & 1;
+            for (int k = 0; k < scores->node[i].K; k++)
+                changed[scores->node[i].candidate[k] * D + i] = T >> k & 1;
+            if (!is_sortable(D, changed)) continue;
+            double weight = exp(scores->node[j].score[S] + scores->node[i].score[T]);
+            total += weight;
+            if (S >> bit & 1) with += weight;
+        }
+    }
+    return with / total;
+}
+
 static int test_conditional(void) {
     for (int c = 0; c < 8; c++) {
         const int D = 3 + c % 4;
@@ -116,7 +139,7 @@ static int test_conditional(void) {
         CHECK(scores && jsp_chain_moves_create(&moves, scores, NULL) == JSP_OK);
         jsp_chain_reset(scores, &state);
         for (int s = 0; s < 50; s++) {
-            double sum[MOST * MOST] = {0};
+            double sum[MOST * MOST] = {0}, pairs[MOST * MOST] = {0};
             uint8_t graph[MOST * MOST] = {0};
             jsp_chain_step(scores, &moves, 0.3, 20, &rng, &state);
             for (int j = 0; j < D; j++) {
@@ -125,10 +148,11 @@ static int test_conditional(void) {
                 }
             }
             jsp_conditional_add(scores, parents, 1, sum);
+            jsp_conditional_add_pairs(scores, parents, 0.5, pairs);
             for (int m = 0; m < moves.n_moves; m++) {
-                double expected =
-                    naive_conditional(scores, graph, moves.child[m], moves.bit[m]);
-                CHECK_NEAR(sum[m], expected, 1e-5);
+                const int j = moves.child[m], bit = moves.bit[m];
+                CHECK_NEAR(sum[m], naive_conditional(scores, graph, j, bit), 1e-5);
+                CHECK_NEAR(2 * pairs[m], naive_pair(scores, graph, j, bit), 1e-5);
             }
         }
         jsp_chain_moves_destroy(&moves);

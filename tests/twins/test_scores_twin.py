@@ -148,6 +148,32 @@ def test_excluded_graphs_have_no_reward():
     np.testing.assert_array_equal(np.isfinite(got), expected)
 
 
+@hypothesis.given(problem=problems(), seed=st.integers(0, 1000))
+@SETTINGS
+def test_edge_conditionals(problem, seed):
+    """Against the sum over all graphs in which only the parents of two nodes differ."""
+    scores = make_scores(**problem)
+    D = scores.n_variables
+    hypothesis.assume(D <= 4)
+    every = dags.enumerate_dags(D)
+    log_r = scores.log_reward(as_bytes(every))
+    allowed = np.flatnonzero(np.isfinite(log_r))
+    hypothesis.assume(np.ptp(log_r[allowed]) < 200)  # floats of the tables
+    chosen = np.random.default_rng(seed).choice(allowed, 3)
+    weights = np.array([0.2, 1.5, 0.7])
+    expected = np.zeros((D, D))
+    for i, j in zip(*np.nonzero(1 - np.eye(D, dtype=int)), strict=True):
+        rest = np.setdiff1d(np.arange(D), [i, j])
+        for s, weight in zip(chosen, weights, strict=True):
+            same = allowed[
+                (every[allowed][:, :, rest] == every[s][:, rest]).all((1, 2))
+            ]
+            p = np.exp(log_r[same] - log_r[same].max())
+            expected[i, j] += weight * p[every[same][:, i, j] == 1].sum() / p.sum()
+    got = scores.edge_conditionals(as_bytes(every[chosen]), weights)
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
 @hypothesis.given(D=st.integers(1, 8), n=st.integers(1, 12), seed=st.integers(0, 10**6))
 @SETTINGS
 def test_find_cycle(D, n, seed):

@@ -143,7 +143,9 @@ def test_files_hold_tasks_and_results(tmp_path, tiny):
     )
     np.testing.assert_array_equal(task.x, given.x)
     graphs = np.zeros((3, 5, 5), bool)
-    result = methods.Result(np.eye(5), 1.5, graphs, np.zeros(3), {"log_density": -1.0})
+    result = methods.Result(
+        np.eye(5), 1.5, graphs, np.zeros(3), info={"log_density": -1.0}
+    )
     methods.write_result(tmp_path / "out.npz", result)
     again = methods.read_result(tmp_path / "out.npz")
     assert (again.cpu_seconds, again.info) == (1.5, {"log_density": -1.0})
