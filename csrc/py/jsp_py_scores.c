@@ -313,7 +313,7 @@ static void add_conditionals(const jsp_scores *scores, PyArrayObject *graphs,
                 if (*cell++) jsp_bits_add(&parents[j], i);
             }
         }
-        jsp_conditional_add_pairs(scores, parents, weight[s], sum);
+        jsp_conditional_add(scores, parents, weight[s], sum);
     }
 }
 
