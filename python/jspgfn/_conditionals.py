@@ -1,7 +1,7 @@
 """Edge probabilities from draws: not by counting edges, but given the rest of each draw.
 
-Given the parents of all other nodes, the probability that i is a parent of j is a quotient
-of two sums in the score tables (csrc/dag/jsp_conditional.h). Its mean over draws of the
+Given the parents of all nodes but i and j, the probability that i is a parent of j follows
+from a few sums in the score tables (csrc/dag/jsp_conditional.h). Its mean over draws of the
 posterior is that of the edge itself and varies less (Rao and Blackwell).
 """
 
@@ -39,7 +39,7 @@ def average_edges(parts: Iterable[Posterior], weighted: bool, scores: Any) -> Fl
         total = share * total + sum_edges(graphs, weights, scores)
         sum_of_weights = share * sum_of_weights + weights.sum()
     # sums of many numbers may end beyond 1 by their rounding
-    return np.minimum(total / sum_of_weights, 1.0)
+    return np.asarray(np.minimum(total / sum_of_weights, 1.0))
 
 
 def pieces(

@@ -57,7 +57,7 @@ class Scores:
     def edge_conditionals(
         self, graphs: NDArray[np.uint8], weights: NDArray[np.float64], /
     ) -> NDArray[np.float64]:
-        """(D, D): sum over graphs of weights[s] P(i -> j | parents of all nodes but j).
+        """(D, D): sum over graphs of weights[s] P(i -> j | parents of all but i, j).
 
         Graphs must be acyclic and allowed, else ValueError."""
     def draw_parameters(
