@@ -89,7 +89,8 @@ def test_the_core_refuses_cycles(fitted):
 
 def test_without_tables_edges_are_counted(data):
     quick = {**jspgfn.PAPER_QUICK, "model": "mlp", "head": "mlp", "n_iter": 1}
-    est = jspgfn.JSPGFN(**quick, n_jobs=1).fit(data)
+    quick |= {"gnn_options": {}, "batch_size": 4, "n_theta_samples": 2, "n_jobs": 1}
+    est = jspgfn.JSPGFN(**quick).fit(data)
     draws = est.sample(50, random_state=0)
     np.testing.assert_allclose(
         est.edge_probabilities(draws=draws), draws.edge_probabilities(), atol=1e-12
