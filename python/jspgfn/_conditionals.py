@@ -17,8 +17,9 @@ from ._posterior import Posterior
 
 Floats = NDArray[np.float64]
 
-# Graphs between two chances for Ctrl-C: about 0.1 s at 100 variables.
-GRAPHS_AT_ONCE = 5000
+# Graphs between two chances for Ctrl-C, times variables: 0.1 s at 20 variables, 0.3 s at
+# 100 with 12 candidates each.
+NODES_AT_ONCE = 100_000
 
 
 def average_edges(parts: Iterable[Posterior], weighted: bool, scores: Any) -> Floats:
@@ -52,8 +53,9 @@ def pieces(
             log_weights = part._log_weights()
             if part._log_factor is not None:
                 log_weights = log_weights + part._log_factor
-        for first in range(0, len(part), GRAPHS_AT_ONCE):
-            here = slice(first, first + GRAPHS_AT_ONCE)
+        size = max(1, NODES_AT_ONCE // part.graphs.shape[1])
+        for first in range(0, len(part), size):
+            here = slice(first, first + size)
             yield part.graphs[here], log_weights[here]
 
 
