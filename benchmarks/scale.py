@@ -5,7 +5,8 @@
     python benchmarks/scale.py --variables 200 --rows 1000 --time 480 --suffix _200
 
 No exact answer is known there. gap = mean of log R - log q over chain states minus the same
-over draws: KL plus reverse KL, as far as the chains have seen the posterior. Acceptance is
+over draws: KL plus reverse KL, as far as the chains have seen the posterior. ESS is the
+share of effective draws under their weights, fESS that of chain states. Acceptance is
 that of full independence proposals, draws against chain states, all pairs of them. Edge
 errors are against the mean of two separate runs of StructureMCMC, whose own difference and
 largest split R-hat stand beside them; 10,000 draws alone have errors of about 0.002 (RMS).
@@ -26,6 +27,7 @@ import numpy as np
 import jspgfn
 from common import peak_bytes, print_table, write
 from jspgfn import _base, _core, _engine
+from jspgfn._weights import forward_size
 
 
 class Stopwatch:
@@ -162,6 +164,7 @@ def one_case(n_variables, n_rows, args):
         "gap": float(on_chain.mean() - own.mean()),
         "gap median": float(np.median(on_chain) - np.median(own)),
         "ESS": float(1 / (posterior.weights**2).sum() / len(own)),
+        "fESS": forward_size(on_chain),
         "acceptance": acceptance(own, on_chain),
         "edge RMS": rms,
         "edge max": largest,

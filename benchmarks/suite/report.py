@@ -362,14 +362,25 @@ def scale(stored):
                 f"{row['MB']:.0f}",
                 number(row["gap"]),
                 f"{100 * row['acceptance']:.0f} %",
+                ", ".join(
+                    f"{100 * row[key]:.0f} %" for key in ("ESS", "fESS") if key in row
+                ),
                 f"{number(row['edge RMS'])} ({number(row['edge max'])})",
-                number(row["refined RMS"]) if "refined RMS" in row else "",
+                *(
+                    number(row[key]) if key in row else ""
+                    for key in (
+                        "conditional RMS",
+                        "refined RMS",
+                        "refined conditional RMS",
+                    )
+                ),
                 f"{number(row['chains RMS'])} ({number(row['chains max'])})",
                 f"{row['R-hat']:.3f}",
             ]
         )
     header = ["D, N", "updates", "CPU s", "MB", "gap, nats", "proposals accepted"]
-    header += ["edges against chains", "of refined draws"]
+    header += ["ESS of draws, of chain states", "edges against chains, counted"]
+    header += ["not counted", "of refined draws, counted", "not counted"]
     header += ["chains against each other", "R-hat"]
     return table(header, lines)
 
