@@ -11,7 +11,10 @@
  * Averaged over draws or the states of a chain this estimates edge probabilities with less
  * noise than counting edges does (Rao-Blackwell). With only the parents of j free, which
  * costs a third of it, the noise is larger: reversals of an edge, which a score-equivalent
- * model cannot tell apart, are then not averaged over. */
+ * model cannot tell apart, are then not averaged over.
+ *
+ * Where the sums lie more than 32,768 nats below the best entry of their node, too far for
+ * float logarithms, 1[i -> j in the graph] stands for P: the same mean, more noise. */
 #ifndef JSP_CONDITIONAL_H
 #define JSP_CONDITIONAL_H
 

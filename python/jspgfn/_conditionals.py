@@ -28,6 +28,8 @@ def average_edges(parts: Iterable[Posterior], weighted: bool, scores: Any) -> Fl
     Weights are relative to the largest so far.
 
     scores : tables of the target, or None where there are none; then edges are counted
+
+    ValueError when all weights are 0.
     """
     total: Any = 0.0
     sum_of_weights, largest = 0.0, -np.inf
@@ -39,6 +41,8 @@ def average_edges(parts: Iterable[Posterior], weighted: bool, scores: Any) -> Fl
         share = np.exp(before - largest)
         total = share * total + sum_edges(graphs, weights, scores)
         sum_of_weights = share * sum_of_weights + weights.sum()
+    if largest == -np.inf:
+        raise ValueError("draws must have a weight above 0, but all of them have none")
     # sums of many numbers may end beyond 1 by their rounding
     return np.asarray(np.minimum(total / sum_of_weights, 1.0))
 

@@ -33,7 +33,7 @@ from ._validation import (
     describe,
 )
 
-# Graphs that `edge_probabilities` holds at once.
+# Bytes of graphs that `edge_probabilities` holds at once.
 BYTES_OF_DRAWS = 1 << 27
 
 
@@ -269,7 +269,9 @@ class TrainedSampler(ScoreEstimator):
         Monte-Carlo error is smaller than that of the frequency of the edge among the same
         draws, 2 to 20 times where it was measured, and rare edges get a probability even
         if no draw has them. For the generator "gnn" without tables (the model "mlp",
-        minibatches) it is the frequency.
+        minibatches) it is the frequency, and so it is for pairs of nodes whose parents in the
+        draws are more than 32,768 nats worse than the best ones (some 100,000 rows and
+        more), where sums in the tables are too coarse.
 
         Parameters
         ----------
@@ -290,7 +292,8 @@ class TrainedSampler(ScoreEstimator):
         Raises
         ------
         ValueError
-            If `draws` are of other variables or hold a graph that this estimator excludes.
+            If `draws` are of other variables, hold a graph that this estimator excludes,
+            or all have weight 0.
 
         See Also
         --------

@@ -139,6 +139,38 @@ static int test_conditional(void) {
     return 0;
 }
 
+/* Two nodes that want each other by `depth` nats, node 1 by log(3) more: 0 -> 1 has three
+ * times the odds of 1 -> 0. */
+static int check_depth(double depth, int is_counted) {
+    const double table[2][2] = {{0, depth}, {0, depth + log(3)}};
+    const double *tables[] = {table[0], table[1]};
+    const int first[] = {1}, second[] = {0}, n_candidates[] = {1, 1};
+    const int *candidates[] = {first, second};
+    jsp_scores *scores = NULL;
+    double sum[2] = {0}; /* of 1 -> 0 and 0 -> 1 */
+    CHECK(jsp_scores_create_from_tables(2, candidates, n_candidates, tables, &scores,
+                                        NULL) == JSP_OK);
+    for (int child = 0; child < 2; child++) {
+        jsp_bits parents[2] = {jsp_bits_empty(), jsp_bits_empty()};
+        jsp_bits_add(&parents[child], 1 - child);
+        jsp_conditional_add(scores, parents, child ? 3 : 1, sum);
+    }
+    jsp_scores_destroy(scores);
+    CHECK_NEAR(sum[0], 1, is_counted ? 0 : 4e-3);
+    CHECK_NEAR(sum[1], 3, is_counted ? 0 : 4e-3);
+    return 0;
+}
+
+/* Beyond the reach of float logarithms edges are counted; at a million nats the odds
+ * would be exp(1.125) or so. */
+static int test_conditional_far_down(void) {
+    CHECK(check_depth(100, 0) == 0);
+    CHECK(check_depth(32000, 0) == 0);
+    CHECK(check_depth(1e6, 1) == 0);
+    CHECK(check_depth(1e11, 1) == 0);
+    return 0;
+}
+
 /* ---- stationary distribution ---- */
 
 static void exchange_coldest(jsp_tempering *ensemble) {
@@ -522,6 +554,7 @@ static int test_restore(void) {
 
 static const check_test TESTS[] = {
     {"conditional", test_conditional},
+    {"conditionals far down", test_conditional_far_down},
     {"stationary distribution", test_stationary},
     {"round", test_round},
     {"buffers", test_buffers},

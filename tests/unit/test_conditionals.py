@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import jspgfn
+from jspgfn import _conditionals
 from jspgfn._conditionals import average_edges
 
 
@@ -55,6 +56,29 @@ def test_weights_and_factors_of_draws_count(fitted):
     late = average_edges(pieces, True, scores)
     alone = average_edges(pieces[1:], True, scores)
     np.testing.assert_allclose(late, alone, atol=1e-12)
+    with pytest.raises(ValueError, match="must have a weight above 0"):
+        fitted.edge_probabilities(weighted=True, draws=draws.reweight(factor)[40:])
+
+
+def test_pieces_do_not_matter(fitted, monkeypatch):
+    draws = fitted.sample(100, random_state=3)
+    at_once = fitted.edge_probabilities(weighted=True, draws=draws)
+    monkeypatch.setattr(_conditionals, "NODES_AT_ONCE", 7 * 5)
+    assert len(list(_conditionals.pieces([draws], True))) == 15
+    pieces = fitted.edge_probabilities(weighted=True, draws=draws)
+    np.testing.assert_allclose(pieces, at_once, atol=1e-12)
+
+
+def test_many_rows_with_known_noise():
+    """Scores span a million nats, which float logarithms round by 0.03."""
+    X = jspgfn.simulate.linear_gaussian(
+        n_variables=5, n_samples=10_000, edges_per_node=1.5, random_state=4
+    ).X
+    stats = jspgfn.SufficientStatistics.from_batches(X for _ in range(100))
+    exact = jspgfn.ExactPosterior("linear", random_state=0).fit(stats)
+    est = jspgfn.JSPGFN("linear", n_iter=2, n_jobs=1, random_state=0).fit(stats)
+    draws = exact.sample(20_000)
+    assert error(est.edge_probabilities(draws=draws), exact) < 0.001
 
 
 def test_required_and_forbidden_edges_are_certain(data):
