@@ -268,10 +268,10 @@ class TrainedSampler(ScoreEstimator):
         but its two ends, which the score tables know exactly (Rao and Blackwell). Its
         Monte-Carlo error is smaller than that of the frequency of the edge among the same
         draws, 2 to 20 times where it was measured, and rare edges get a probability even
-        if no draw has them. For the generator "gnn" without tables (the model "mlp",
-        minibatches) it is the frequency, and so it is for pairs of nodes whose parents in the
-        draws are more than 32,768 nats worse than the best ones (some 100,000 rows and
-        more), where sums in the tables are too coarse.
+        if no draw has them. It is the frequency for the generator "gnn" without tables (the
+        model "mlp", minibatches), and for pairs of nodes whose parents in the draws score
+        more than 32,768 nats below the best ones (some 100,000 rows and more), where the
+        tables are too coarse.
 
         Parameters
         ----------
