@@ -394,6 +394,9 @@ class StructureMCMC(ScoreEstimator):
     def edge_probabilities(self, standard_error: bool = False) -> Any:
         """Posterior probability of each edge, from all states after the burn-in.
 
+        The mean, over states, of the probability of the edge given the parents of all nodes
+        but its two ends, as in `JSPGFN.edge_probabilities`; that of `sample` counts edges.
+
         Parameters
         ----------
         standard_error : bool
