@@ -193,3 +193,19 @@ void jsp_conditional_add(const jsp_scores *scores, const jsp_bits *parents,
         }
     }
 }
+
+void jsp_conditional_add_children(const jsp_scores *scores, const jsp_bits *parents,
+                                  double weight, double *sum) {
+    view_of_graph view;
+    look_at(scores, parents, &view);
+    for (int j = 0; j < scores->n_variables; j++) {
+        const jsp_scores_node *node = &scores->node[j];
+        const int is_deep = (double)node->log_sum[view.open[j]] < LOWEST;
+        for (uint32_t left = view.open[j]; left; left &= left - 1) {
+            const int k = jsp_bits_lowest64(left);
+            sum[k] += weight * (is_deep ? jsp_bits_has(parents[j], node->candidate[k])
+                                        : chance(node, view.open[j], k));
+        }
+        sum += node->K;
+    }
+}

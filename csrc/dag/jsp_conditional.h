@@ -9,9 +9,9 @@
  *     P(i -> j | rest) = u (1 - tau_j(A_j - i) / tau_j(A_j)) / (u + v - u v).
  *
  * Averaged over draws or the states of a chain this estimates edge probabilities with less
- * noise than counting edges does (Rao-Blackwell). With only the parents of j free, which
- * costs a third of it, the noise is larger: reversals of an edge, which a score-equivalent
- * model cannot tell apart, are then not averaged over.
+ * noise than counting edges does (Rao-Blackwell). With only the parents of the child
+ * free the noise is larger: reversals of an edge, which a score-equivalent model cannot tell
+ * apart, are then not averaged over.
  *
  * Where the sums lie more than 32,768 nats below the best entry of their node, too far for
  * float logarithms, 1[i -> j in the graph] stands for P: the same mean, more noise. */
@@ -26,5 +26,11 @@
  *   sum      [n_moves]   in and out, accumulated */
 void jsp_conditional_add(const jsp_scores *scores, const jsp_bits *parents,
                          double weight, double *sum);
+
+/* The same with only the parents of the child j free: P(i -> j | parents of all others) =
+ * 1 - tau_j(A_j - i) / tau_j(A_j), A_j = candidates that are not below j. More noise, for a
+ * fraction of the time. */
+void jsp_conditional_add_children(const jsp_scores *scores, const jsp_bits *parents,
+                                  double weight, double *sum);
 
 #endif

@@ -12,6 +12,11 @@
 #include "jsp_memory.h"
 #include "jsp_parallel.h"
 
+/* Beyond this many variables a chain gains more from moves than from smoother looks: at 100
+ * looks at both ends of each edge left it with 0.4 times the moves and, after 8 s, with 1.2
+ * to 2.3 times the error; at 50 with 0.6 times the moves and no larger error. */
+#define MOST_FOR_PAIRS 64
+
 /* Where a chain stands in its buffers. */
 typedef struct cursor {
     int n_full;
@@ -169,7 +174,10 @@ static void look(jsp_mcmc *mcmc, int chain, cursor *at) {
         }
         count += mcmc->scores->node[j].K;
     }
-    jsp_conditional_add(mcmc->scores, cold->parents, 1, mcmc->sum + slice);
+    if (mcmc->scores->n_variables <= MOST_FOR_PAIRS)
+        jsp_conditional_add(mcmc->scores, cold->parents, 1, mcmc->sum + slice);
+    else
+        jsp_conditional_add_children(mcmc->scores, cold->parents, 1, mcmc->sum + slice);
     if (++at->n_partial == at->batch_rounds) {
         at->n_partial = 0;
         at->n_full++;

@@ -395,7 +395,8 @@ class StructureMCMC(ScoreEstimator):
         """Posterior probability of each edge, from all states after the burn-in.
 
         The mean, over states, of the probability of the edge given the parents of all nodes
-        but its two ends, as in `JSPGFN.edge_probabilities`; that of `sample` counts edges.
+        but its two ends, as in `JSPGFN.edge_probabilities` (beyond 64 variables, of all
+        but the child); that of `sample` counts edges.
 
         Parameters
         ----------

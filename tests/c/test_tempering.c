@@ -106,6 +106,25 @@ static double naive_conditional(const jsp_scores *scores, const uint8_t *graph, 
     return with / total;
 }
 
+/* With the parents of j alone. */
+static double naive_child(const jsp_scores *scores, const uint8_t *graph, int j,
+                          int bit) {
+    const int D = scores->n_variables;
+    const jsp_scores_node *node = &scores->node[j];
+    double with = 0, total = 0;
+    for (uint32_t S = 0; S < (uint32_t)1 << node->K; S++) {
+        uint8_t changed[MOST * MOST];
+        memcpy(changed, graph, sizeof changed);
+        for (int i = 0; i < D; i++) changed[i * D + j] = 0;
+        for (int k = 0; k < node->K; k++)
+            changed[node->candidate[k] * D + j] = S >> k & 1;
+        if (!is_sortable(D, changed)) continue;
+        total += exp(node->score[S]);
+        if (S >> bit & 1) with += exp(node->score[S]);
+    }
+    return with / total;
+}
+
 static int test_conditional(void) {
     for (int c = 0; c < 8; c++) {
         const int D = 3 + c % 4;
@@ -119,7 +138,7 @@ static int test_conditional(void) {
         CHECK(scores && jsp_chain_moves_create(&moves, scores, NULL) == JSP_OK);
         jsp_chain_reset(scores, &state);
         for (int s = 0; s < 50; s++) {
-            double sum[MOST * MOST] = {0};
+            double sum[MOST * MOST] = {0}, child[MOST * MOST] = {0};
             uint8_t graph[MOST * MOST] = {0};
             jsp_chain_step(scores, &moves, 0.3, 20, &rng, &state);
             for (int j = 0; j < D; j++) {
@@ -128,9 +147,11 @@ static int test_conditional(void) {
                 }
             }
             jsp_conditional_add(scores, parents, 0.5, sum);
+            jsp_conditional_add_children(scores, parents, 2, child);
             for (int m = 0; m < moves.n_moves; m++) {
                 const int j = moves.child[m], bit = moves.bit[m];
                 CHECK_NEAR(2 * sum[m], naive_conditional(scores, graph, j, bit), 1e-5);
+                CHECK_NEAR(child[m] / 2, naive_child(scores, graph, j, bit), 1e-5);
             }
         }
         jsp_chain_moves_destroy(&moves);
