@@ -18,7 +18,6 @@
 /* A graph with its variables renumbered by place: parents before children. All sets are
  * sets of places, so that taking members off a set goes down the graph. */
 typedef struct view_of_graph {
-    int D;
     int order[JSP_MAX_VARIABLES];        /* variable at a place */
     int place[JSP_MAX_VARIABLES];        /* of a variable */
     jsp_bits parents[JSP_MAX_VARIABLES]; /* [place] */
@@ -61,7 +60,6 @@ static uint32_t local_mask(const view_of_graph *view, const jsp_scores_node *nod
 static void look_at(const jsp_scores *scores, const jsp_bits *parents,
                     view_of_graph *view) {
     const int D = scores->n_variables;
-    view->D = D;
     find_order(D, parents, view);
     for (int p = 0; p < D; p++) view->below[p] = view->parents[p] = jsp_bits_empty();
     for (int p = D - 1; p >= 0; p--) { /* from the last place: below[p] is complete */

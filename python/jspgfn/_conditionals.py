@@ -52,11 +52,7 @@ def pieces(
 ) -> Iterator[tuple[NDArray[np.bool_], Floats]]:
     """Graphs and their log weights, a few at a time."""
     for part in parts:
-        log_weights = np.zeros(len(part))
-        if weighted:
-            log_weights = part._log_weights()
-            if part._log_factor is not None:
-                log_weights = log_weights + part._log_factor
+        log_weights = part._all_log_weights() if weighted else np.zeros(len(part))
         size = max(1, NODES_AT_ONCE // part.graphs.shape[1])
         for first in range(0, len(part), size):
             here = slice(first, first + size)

@@ -144,9 +144,7 @@ class Draws:
 
     @property
     def weights(self) -> Floats:
-        log_weights = self._log_weights()
-        if self._log_factor is not None:
-            log_weights = log_weights + self._log_factor
+        log_weights = self._all_log_weights()
         weights = np.exp(log_weights - log_weights.max(initial=-np.inf))
         return np.asarray(weights / weights.sum())
 
@@ -157,6 +155,13 @@ class Draws:
         if self._log_reward_joint is None and self.log_reward is not None:
             return np.asarray(self.log_reward - self.log_prob)
         return np.asarray(self.log_reward_joint - self.log_prob - self.log_prob_theta)
+
+    def _all_log_weights(self) -> Floats:
+        """Up to a constant that other draws of the same estimator share."""
+        log_weights = self._log_weights()
+        if self._log_factor is None:
+            return log_weights
+        return log_weights + self._log_factor
 
     def _weights_of(self, weighted: bool) -> Floats:
         if check_flag("weighted", weighted):
