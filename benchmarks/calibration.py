@@ -3,14 +3,16 @@
     python benchmarks/calibration.py exact --data-sets 500
     python benchmarks/calibration.py chain --data-sets 500
     python benchmarks/calibration.py edges --data-sets 500
-    python benchmarks/calibration.py gnn --data-sets 500
+    python benchmarks/calibration.py gnn --variables 4 --iter 1500
+    python benchmarks/calibration.py gnn --variables 5 6 --iter 1000 --weak
     python benchmarks/calibration.py exact --wrong
 
 Graph, parameters and rows are drawn from the prior, the posterior is sampled, and the
 rank of the truth among 99 draws is uniform if all is well (tests/reference/calibration.py).
 One row per model and quantity: chi-square p-value over 20 bins and the share of truths
 inside the central 90 % of their draws. `--wrong` fits with another prior than the data
-came from; every model must then fail.
+came from; every model must then fail. `--weak` takes five rows and halves the effects:
+flat posteriors, which "gnn" learns in seconds.
 """
 
 import argparse
@@ -34,6 +36,7 @@ def main():
     parser.add_argument("--models", nargs="*", default=None)
     parser.add_argument("--iter", type=int, default=None, help="updates or moves")
     parser.add_argument("--wrong", action="store_true", help="negative control")
+    parser.add_argument("--weak", action="store_true", help="little data")
     parser.add_argument("--json", type=pathlib.Path, help="file for the ranks")
     args = parser.parse_args()
     models = ["linear"] if args.generator == "gnn" else list(FIELDS)
@@ -44,7 +47,13 @@ def main():
         for name in args.models or models:
             begin = time.process_time()
             collected = calibrate(
-                name, D, args.generator, args.data_sets, args.wrong, args.iter
+                name,
+                D,
+                args.generator,
+                args.data_sets,
+                wrong=args.wrong,
+                n_iter=args.iter,
+                weak=args.weak,
             )
             seconds = time.process_time() - begin
             everything[f"{name} {D}"] = collected
