@@ -159,7 +159,7 @@ static void prepare(parts *p, jsp_trainer *trainer) {
     jsp_error error;
     p->view = jsp_trainer_state_open(trainer);
     const jsp_scores *scores = p->view.scores;
-    require(jsp_edges_create(scores, &p->edges, &error), &error);
+    require(jsp_edges_create(scores, 0, &p->edges, &error), &error);
     require(jsp_edges_rollout_create(p->edges, T, 1, &p->rollout, &error), &error);
     require(jsp_edges_cache_create(&p->cache, scores, CACHE_BYTES, &error), &error);
     require(jsp_adam_create(&p->adam, p->view.layout->size, p->view.params, &error),

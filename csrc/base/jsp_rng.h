@@ -30,6 +30,7 @@ typedef enum jsp_rng_purpose {
     JSP_RNG_REFINE,      /* its proposals and acceptances; step = sweep, index = draw */
     JSP_RNG_REFINE_BLOCK, /* which variables are redrawn; step = sweep */
     JSP_RNG_ROWS,         /* rows of a minibatch */
+    JSP_RNG_SLOTS,        /* order of the slots; seed = order, step, index = pair */
 } jsp_rng_purpose;
 
 typedef struct jsp_rng {

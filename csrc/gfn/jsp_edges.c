@@ -5,6 +5,7 @@
 
 #include "jsp_memory.h"
 #include "jsp_odds.h"
+#include "jsp_rng.h"
 
 /* A cache for the initial rows only. */
 #define START_CACHE_BYTES ((size_t)1 << 16)
@@ -23,6 +24,10 @@
  * noise, at 20 it still costs a fifth of the divergence. The narrow network needs it as it
  * is: a posterior of 11 variables with far-apart modes was 10 times as far off without. */
 #define POOL_VARIABLES 4
+
+/* Of the logarithms of strengths in orders other than the first: policies of orders that
+ * are further apart have less in common, but find their own order harder. */
+#define SPREAD 0.5
 
 typedef struct ranked_slot {
     jsp_edges_slot slot;
@@ -60,6 +65,17 @@ static int is_required(const jsp_scores *scores, int child, int k) {
     return k >= 0 && (scores->node[child].required >> k & 1);
 }
 
+/* Strengths of order `order` stand in for the true ones: a normal number of its own is
+ * added to the logarithm of each, so that pairs change places with pairs of like strength. */
+static void shuffle_strengths(int order, int n, ranked_slot *ranked) {
+    jsp_rng rng;
+    for (int p = 0; p < n; p++) {
+        jsp_rng_init(&rng, (uint64_t)order, (uint32_t)ranked[p].slot.a,
+                     (uint32_t)ranked[p].slot.b, JSP_RNG_SLOTS);
+        ranked[p].strength = log(ranked[p].strength) + SPREAD * jsp_rng_normal(&rng);
+    }
+}
+
 /* A pair with a required edge is decided, so it has no slot. */
 static int collect_slots(const jsp_scores *scores, ranked_slot *ranked) {
     int D = scores->n_variables, n = 0;
@@ -77,7 +93,7 @@ static int collect_slots(const jsp_scores *scores, ranked_slot *ranked) {
     return n;
 }
 
-static jsp_status order_slots(jsp_edges *edges, jsp_error *error) {
+static jsp_status order_slots(jsp_edges *edges, int order, jsp_error *error) {
     size_t D = (size_t)edges->scores->n_variables;
     size_t n_pairs = D * (D - 1) / 2;
     ranked_slot *ranked = jsp_memory_alloc(n_pairs, sizeof *ranked);
@@ -87,6 +103,7 @@ static jsp_status order_slots(jsp_edges *edges, jsp_error *error) {
         return jsp_status_no_memory(error, n_pairs * sizeof *ranked, "the pair slots");
     }
     edges->n_slots = collect_slots(edges->scores, ranked);
+    if (order > 0) shuffle_strengths(order, edges->n_slots, ranked);
     qsort(ranked, (size_t)edges->n_slots, sizeof *ranked, compare_slots);
     for (int p = 0; p < edges->n_slots; p++) {
         edges->slot[p] = ranked[p].slot;
@@ -139,7 +156,7 @@ static jsp_status prepare_initial(jsp_edges *edges, jsp_error *error) {
     return JSP_OK;
 }
 
-jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out,
+jsp_status jsp_edges_create(const jsp_scores *scores, int order, jsp_edges **out,
                             jsp_error *error) {
     jsp_edges *edges = jsp_memory_alloc(1, sizeof *edges);
     *out = NULL;
@@ -148,7 +165,7 @@ jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out,
     edges->is_large = scores->n_variables > SMALL_VARIABLES;
     edges->hidden = edges->is_large ? WIDE : NARROW;
     edges->policy = 4;
-    jsp_status status = order_slots(edges, error);
+    jsp_status status = order_slots(edges, order, error);
     if (status == JSP_OK) status = prepare_initial(edges, error);
     if (status != JSP_OK) {
         jsp_edges_destroy(edges);

@@ -74,7 +74,9 @@ typedef struct jsp_edges {
     char *initial_memory;    /* owned */
 } jsp_edges;
 
-jsp_status jsp_edges_create(const jsp_scores *scores, jsp_edges **out,
+/* order : 0 for the strongest pair first; others are the same but for pairs of like
+ *         strength, which each order ranks in its own way */
+jsp_status jsp_edges_create(const jsp_scores *scores, int order, jsp_edges **out,
                             jsp_error *error);
 void jsp_edges_destroy(jsp_edges *edges); /* NULL allowed */
 

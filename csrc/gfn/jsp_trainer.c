@@ -67,7 +67,8 @@ static jsp_status create_chains(jsp_trainer *trainer, jsp_error *error) {
 }
 
 static jsp_status create_network(jsp_trainer *trainer, jsp_error *error) {
-    jsp_status status = jsp_edges_create(trainer->scores, &trainer->edges, error);
+    jsp_status status = jsp_edges_create(trainer->scores, trainer->config.order,
+                                         &trainer->edges, error);
     if (status != JSP_OK) return status;
     const jsp_params *layout = &trainer->edges->layout;
     trainer->params = jsp_memory_alloc(layout->size, sizeof *trainer->params);

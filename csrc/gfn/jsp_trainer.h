@@ -72,6 +72,7 @@ typedef struct jsp_trainer_config {
     jsp_schedule schedule;
     int batch_size; /* chains, and own draws per update */
     uint64_t seed;
+    int order; /* of the slots, see jsp_edges_create */
     int n_threads;
     jsp_trainer_tuning tuning;
 } jsp_trainer_config;

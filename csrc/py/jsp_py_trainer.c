@@ -71,6 +71,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                             "learning_rate",
                             "likelihood_fraction",
                             "seed",
+                            "order",
                             "n_threads",
                             "tuning",
                             NULL};
@@ -81,10 +82,10 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     jsp_py_module_state *state = jsp_py_module_state_of(type);
     if (!state) return NULL;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!|$liddO&iO:Trainer", names, state->scores_type, &scores,
+            args, kwargs, "O!|$liddO&iiO:Trainer", names, state->scores_type, &scores,
             &config.schedule.n_updates, &config.batch_size,
             &config.schedule.learning_rate, &config.schedule.likelihood_fraction,
-            jsp_py_convert_seed, &seed, &config.n_threads, &tuning)) {
+            jsp_py_convert_seed, &seed, &config.order, &config.n_threads, &tuning)) {
         return NULL;
     }
     config.seed = seed;

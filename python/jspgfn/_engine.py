@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._policies import Policies, share
 from ._problem import ScoreTables
 from ._progress import Bar, duration, progress_bar
-from ._streams import in_pieces
+from ._streams import in_pieces, stream_seed
 
 SECONDS_PER_CALL = 0.1
 
@@ -155,11 +156,21 @@ class Engine:
         return self._trainer
 
     def build(self) -> Any:
-        return _core.Trainer(
-            self.tables.scores,
-            n_threads=self.tables.n_threads,
-            **self.trainer_settings,
-        )
+        settings = dict(self.trainer_settings)
+        n_policies = settings.pop("n_policies", 1)  # files of one policy lack it
+        n_iter, seed = settings.pop("n_iter"), settings.pop("seed")
+        trainers = [
+            _core.Trainer(
+                self.tables.scores,
+                n_threads=self.tables.n_threads,
+                order=k,
+                n_iter=max(1, share(n_iter, k, n_policies)),
+                seed=stream_seed(seed, k) if k else seed,
+                **settings,
+            )
+            for k in range(n_policies)
+        ]
+        return trainers[0] if n_policies == 1 else Policies(trainers)
 
     def set_schedule(self, n_iter: int) -> None:
         """n_iter more updates; maximum likelihood only where it is the objective."""

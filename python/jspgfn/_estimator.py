@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._engine import Engine, Plan, held_interrupts, train
 from ._exceptions import TimeBudgetWarning, WarmStartWarning
 from ._models import Model
+from ._policies import start_from
 from ._problem import Problem
 from ._progress import Callback, check_callback
 from ._sampler import TrainedSampler
@@ -98,6 +99,14 @@ class JSPGFN(TrainedSampler):
         chains, then trajectory balance on these and own draws; "ml" is maximum
         likelihood throughout. Chains then never learn from the policy, and `history_`
         has no gap. "gnn" has the loss of the published method and refuses "ml".
+    n_policies : int or None
+        For "edges": policies that share the updates, each with an order of the pairs of
+        its own. Draws are of their mixture, with its exact log-probabilities. Of the same
+        training several short-trained policies make a closer mixture than one policy,
+        where many decisions depend on each other; draws, `log_prob` and memory cost that
+        many times as much. `history_` is about single policies, which the mixture beats.
+        None: 1 up to {FEW} variables; beyond, 1 to {MOST} as long as each gets enough
+        updates.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
         model "mlp", and only there, independent weights of the node's network. Another
@@ -211,6 +220,7 @@ class JSPGFN(TrainedSampler):
         batch_size: int = 32,
         learning_rate: float = 2.5e-3,
         objective: str = "tb",
+        n_policies: int | None = None,
         head: str = "diag",
         head_scope: str = "global",
         n_theta_samples: int = 64,
@@ -232,6 +242,7 @@ class JSPGFN(TrainedSampler):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.objective = objective
+        self.n_policies = n_policies
         self.head = head
         self.head_scope = head_scope
         self.n_theta_samples = n_theta_samples
@@ -337,7 +348,7 @@ class JSPGFN(TrainedSampler):
             self._print_plan(problem, {"training": describe_training(self, training)})
         trainer = self._engine.trainer
         if before is not None:
-            trainer.start_from(before.trainer)
+            start_from(trainer, before.trainer)
         if training.max_time is not None:
             self._plan.seconds = training.max_time - (time.perf_counter() - started)
             if self._plan.seconds <= 0:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ._estimator import JSPGFN
+from ._policies import mean_density
 from ._posterior import Posterior
 from ._streams import stream_seed
 from ._validation import check_integer, check_seed, describe
@@ -75,8 +76,8 @@ def merge(
             "the members give the same graph different log_reward: they are fits of "
             "different data, models, priors, constraints or candidates"
         )
-    log_q = np.stack([member.log_prob(merged.graphs) for member in members])
-    merged.log_prob = np.logaddexp.reduce(log_q, axis=0) - np.log(len(members))
+    log_qs = [member.log_prob(merged.graphs) for member in members]
+    merged.log_prob = mean_density(log_qs)
     return merged
 
 

@@ -64,6 +64,17 @@ def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]
     return check_integer("n_iter", n_iter, at_least=1, at_most=UNLIMITED), seconds
 
 
+def check_policies(n_policies: object, generator: str) -> int:
+    """Number of policies, 1 when the generator has no orders."""
+    n = 1 if n_policies is None else check_integer("n_policies", n_policies, 1, 64)
+    if generator == "gnn" and n > 1:
+        raise ValueError(
+            "n_policies must be 1 or None with generator='gnn', which has no order of "
+            f"pairs, got {n}"
+        )
+    return n
+
+
 def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> Training:
     """Of the settings of `est`; refuses wrong ones, and warns of those without effect."""
     generator = check_choice(
@@ -88,6 +99,7 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
     }
     by_default = default_n_iter(problem.n_variables)
     batch_size = check_integer("batch_size", est.batch_size, 2, MAX_BATCH)
+    n_policies = check_policies(est.n_policies, generator)
     if generator == "gnn":
         if objective == "ml":
             raise ValueError(
@@ -104,11 +116,12 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         )
         check_batch(batch_size, more)
     else:
+        more["n_policies"] = n_policies
         check_unused(est, defaults)
         counts = problem.candidates.counts
         n_bytes = training_bytes(counts, sum(counts), batch_size, problem.n_threads)
         check_memory(
-            problem.n_bytes + problem.moment_bytes + n_bytes,
+            problem.n_bytes + problem.moment_bytes + n_policies * n_bytes,
             f"tables and training of {problem.n_variables} variables with "
             f"{max(counts)} candidate parents",
             "set candidates or batch_size to a smaller number",
@@ -144,12 +157,15 @@ def describe_training(est: JSPGFN, training: Training) -> str:
     if training.max_time is not None:
         updates += f", {training.max_time:g} s at most"
     batch = f"{training.batch_size} + {training.batch_size}"
+    n_policies = training.more_settings.get("n_policies", 1)
+    if n_policies > 1:
+        updates += f", shared by {n_policies} policies"
     if training.engine is not Engine:
         batch = f"{training.batch_size} transitions"
     n_threads = est._tables.n_threads
     memory = ""
     if training.engine is Engine:
-        n_bytes = training_bytes(
+        n_bytes = n_policies * training_bytes(
             list(map(len, est.candidates_)),
             count_pairs(est.candidates_),
             training.batch_size,

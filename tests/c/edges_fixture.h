@@ -40,7 +40,7 @@ static inline int edges_fixture_open(edges_fixture *f, jsp_scores *scores, doubl
                                      int T) {
     f->scores = scores;
     CHECK(f->scores);
-    CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
+    CHECK(jsp_edges_create(f->scores, 0, &f->edges, NULL) == JSP_OK);
     CHECK(jsp_edges_rollout_create(f->edges, T, 1, &f->rollout, NULL) == JSP_OK);
     CHECK(jsp_edges_cache_create(&f->cache, f->scores, EDGES_FIXTURE_CACHE, NULL) ==
           JSP_OK);

@@ -63,7 +63,7 @@ static int draw_graphs(fixture *f) {
 static int open_fixture(fixture *f, uint64_t seed) {
     f->scores = random_scores(seed);
     CHECK(f->scores);
-    CHECK(jsp_edges_create(f->scores, &f->edges, NULL) == JSP_OK);
+    CHECK(jsp_edges_create(f->scores, 0, &f->edges, NULL) == JSP_OK);
     CHECK(jsp_edges_rollout_create(f->edges, 2 * N, 0, &f->rollout, NULL) == JSP_OK);
     CHECK(jsp_edges_cache_create(&f->cache, f->scores, CACHE, NULL) == JSP_OK);
     f->params = jsp_memory_alloc(f->edges->layout.size, sizeof *f->params);

@@ -24,6 +24,9 @@ MAKERS = {
     "edges bdeu": lambda **k: jspgfn.JSPGFN("bdeu", n_iter=30, **k),
     "edges features": lambda **k: jspgfn.JSPGFN("features", n_iter=30, **k),
     "edges mlp": lambda **k: jspgfn.JSPGFN(SMALL_MLP, max_parents=1, n_iter=30, **k),
+    "edges, three policies": lambda **k: jspgfn.JSPGFN(
+        "bge", n_policies=3, n_iter=30, **k
+    ),
     "gnn diag": lambda **k: jspgfn.JSPGFN("linear", head="diag", **GNN, **k),
     "gnn full": lambda **k: jspgfn.JSPGFN(
         "linear", head="full", head_scope="local", **GNN, **k

@@ -1,0 +1,145 @@
+"""Several policies in one fit, each with an order of the pairs of its own.
+
+A policy decides pairs in one fixed order, and what it cannot express depends on that
+order. So the mean of their densities, q(G) = mean_k q_k(G), is closer to the posterior
+than any of them: where one gives a graph too little, the others seldom do, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from ._streams import stream_seed
+
+
+def share(n: int, k: int, n_policies: int, first: int = 0) -> int:
+    """How many of the numbers first to first + n go to policy k when they go round."""
+    return len(range((k - first) % n_policies, n, n_policies))
+
+
+class Policies:
+    """Trainers with an order each, behind the interface of one `_core.Trainer`.
+
+    Updates, draws and sweeps go round: number t belongs to policy t mod K.
+    """
+
+    def __init__(self, trainers: Sequence[_core.Trainer]) -> None:
+        self.trainers = list(trainers)
+
+    @property
+    def iteration(self) -> int:
+        return sum(trainer.iteration for trainer in self.trainers)
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(trainer.n_parameters for trainer in self.trainers)
+
+    def set_schedule(
+        self, first_iteration: int, n_iter: int, likelihood_fraction: float
+    ) -> None:
+        """Each policy gets its share of the updates, at least one."""
+        K = len(self.trainers)
+        for k, trainer in enumerate(self.trainers):
+            trainer.set_schedule(
+                first_iteration=trainer.iteration,
+                n_iter=max(1, share(n_iter, k, K, first_iteration)),
+                likelihood_fraction=likelihood_fraction,
+            )
+
+    def step(self, n_updates: int, time_fraction: float = 0.0) -> NDArray[np.float64]:
+        rows = []
+        for t in range(self.iteration, self.iteration + n_updates):
+            k = t % len(self.trainers)
+            try:
+                rows.append(self.trainers[k].step(1, time_fraction))
+            except _core.NumericalError as error:
+                raise _core.NumericalError(f"policy {k}, its {error}") from None
+        return np.concatenate(rows)
+
+    def sample(
+        self, n: int, seed: int, n_threads: int, first_draw: int = 0
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
+        """Draws of the mixture: graphs, log q, log R.
+
+        The seed decides which policy makes draw 0, so that any draw is one of the mixture.
+        """
+        K = len(self.trainers)
+        first = first_draw + seed % K
+        parts, places = [], []
+        for k, trainer in enumerate(self.trainers):
+            place = np.arange((k - first) % K, n, K)
+            if not len(place):
+                continue
+            graphs, log_q, log_reward = trainer.sample(
+                len(place), stream_seed(seed, k), n_threads, (first + place[0]) // K
+            )
+            log_qs = [
+                log_q if other is trainer else other.log_prob(graphs, n_threads)
+                for other in self.trainers
+            ]
+            parts.append((graphs, mean_density(log_qs), log_reward))
+            places.append(place)
+        order = np.argsort(np.concatenate(places))
+        graphs, log_q, log_reward = (
+            np.concatenate(arrays)[order] for arrays in zip(*parts, strict=True)
+        )
+        return graphs, log_q, log_reward
+
+    def log_prob(
+        self, graphs: NDArray[np.uint8], n_threads: int
+    ) -> NDArray[np.float64]:
+        return mean_density([t.log_prob(graphs, n_threads) for t in self.trainers])
+
+    def refine(
+        self,
+        graphs: NDArray[np.uint8],
+        seed: int,
+        n_sweeps: int,
+        n_threads: int,
+        first_draw: int = 0,
+        first_sweep: int = 0,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32], list[int]]:
+        """Each sweep keeps the posterior, so the policies may take turns."""
+        counts = None
+        for sweep in range(first_sweep, first_sweep + n_sweeps):
+            graphs, accepted, sizes = self.trainers[sweep % len(self.trainers)].refine(
+                graphs, seed, 1, n_threads, first_draw, sweep
+            )
+            counts = accepted if counts is None else counts + accepted
+        return graphs, counts, sizes
+
+    def get_state(self) -> dict[str, Any]:
+        return {"policies": [trainer.get_state() for trainer in self.trainers]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        states = state["policies"]
+        if len(states) != len(self.trainers):
+            raise ValueError(
+                f"a state of {len(states)} policies, where there are {len(self.trainers)}"
+            )
+        for trainer, part in zip(self.trainers, states, strict=True):
+            trainer.set_state(part)
+
+
+def start_from(
+    trainer: Policies | _core.Trainer, other: Policies | _core.Trainer
+) -> None:
+    """Policy k goes on from policy k of `other`, or from that which comes round."""
+    targets, sources = policies_of(trainer), policies_of(other)
+    for k, target in enumerate(targets):
+        target.start_from(sources[k % len(sources)])
+
+
+def policies_of(trainer: Policies | _core.Trainer) -> list[_core.Trainer]:
+    return trainer.trainers if isinstance(trainer, Policies) else [trainer]
+
+
+def mean_density(log_qs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Logarithm of the mean of densities given by their logarithms."""
+    total: NDArray[np.float64] = np.logaddexp.reduce(log_qs, axis=0)
+    return total - np.log(len(log_qs))

@@ -1,0 +1,164 @@
+"""Several policies in one fit: draws and densities are those of their mixture."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import jspgfn
+from jspgfn._policies import share
+
+QUIET = {"n_jobs": 1, "random_state": 4}
+
+
+def fit(n_policies, D=4, **settings):
+    sim = jspgfn.simulate.linear_gaussian(
+        n_variables=D, n_samples=40, edges_per_node=2, random_state=2
+    )
+    settings = {"n_iter": 31, **QUIET, **settings}
+    return jspgfn.JSPGFN("linear", n_policies=n_policies, **settings).fit(sim.X)
+
+
+def members_of(est):
+    return est._engine.trainer.trainers
+
+
+def all_dags(D):
+    places = list(itertools.permutations(range(D), 2))
+    chosen = np.array(list(itertools.product([0, 1], repeat=len(places))), np.uint8)
+    graphs = np.zeros((len(chosen), D, D), np.uint8)
+    for k, (i, j) in enumerate(places):
+        graphs[:, i, j] = chosen[:, k]
+    power, has_cycle = graphs.astype(int), np.zeros(len(graphs), bool)
+    for _ in range(D):
+        has_cycle |= power.trace(axis1=1, axis2=2) > 0
+        power = np.minimum(power @ graphs, 1)
+    return graphs[~has_cycle]
+
+
+@pytest.fixture(scope="module")
+def three():
+    return fit(3)
+
+
+def test_probabilities_of_all_graphs_add_up_to_one(three):
+    graphs = all_dags(4)
+    assert len(graphs) == 543
+    assert np.exp(three.log_prob(graphs)).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_log_prob_is_that_of_the_mean_density(three):
+    post = three.sample(50, random_state=1)
+    graphs = post.graphs.astype(np.uint8)
+    log_qs = [m.log_prob(graphs, 1) for m in members_of(three)]
+    wanted = np.log(np.mean(np.exp(log_qs), axis=0))
+    np.testing.assert_allclose(three.log_prob(post.graphs), wanted, rtol=1e-12)
+    np.testing.assert_allclose(post.log_prob, wanted, rtol=1e-5)
+    assert np.ptp(log_qs, axis=0).min() > 0  # they do differ
+
+
+def test_updates_are_shared(three):
+    assert three.n_iter_ == 31
+    assert [m.iteration for m in members_of(three)] == [11, 10, 10]
+    assert len(three.history_["loss"]) == 31
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+@pytest.mark.parametrize("n", [1, 2, 7, 30])
+def test_shares_add_up(n, first):
+    shares = [share(n, k, 3, first) for k in range(3)]
+    assert sum(shares) == n
+    numbers = range(first, first + n)
+    assert shares == [sum(t % 3 == k for t in numbers) for k in range(3)]
+
+
+def test_the_first_draw_is_of_any_policy(three):
+    """By frequencies over seeds: otherwise single draws would not be of the mixture."""
+    graphs = np.concatenate(
+        [three.sample(1, random_state=s).graphs for s in range(800)]
+    )
+    freely = three.sample(3000, random_state=1)
+    sd = np.sqrt(0.25 / 800)
+    difference = graphs.mean(axis=0) - freely.graphs.mean(axis=0)
+    assert np.abs(difference).max() < 5 * sd * np.sqrt(2)
+    assert np.abs(difference).max() > 0
+
+
+def test_pieces_do_not_change_draws(three):
+    trainer = three._engine.trainer
+    whole = trainer.sample(20, 11, 1, 3)
+    parts = [trainer.sample(n, 11, 1, first) for first, n in ((3, 1), (4, 6), (10, 13))]
+    for k, array in enumerate(whole):
+        np.testing.assert_array_equal(array, np.concatenate([p[k] for p in parts]))
+
+
+def test_draws_follow_log_prob(three):
+    graphs = all_dags(4)
+    n = 40_000
+    index = {g.tobytes(): k for k, g in enumerate(graphs)}
+    drawn = three.sample(n, random_state=3).graphs
+    counts = np.bincount([index[g.tobytes()] for g in drawn], minlength=len(graphs))
+    p = np.exp(three.log_prob(graphs))
+    common = p * n > 10
+    z = (counts - n * p)[common] / np.sqrt(n * p * (1 - p))[common]
+    assert np.abs(z).max() < 5
+
+
+def test_orders_differ_and_the_first_is_that_of_one_policy():
+    alone, both = fit(1, n_iter=10), fit(2, n_iter=20)
+    first, second = members_of(both)
+    graphs = alone.sample(20, random_state=1).graphs.astype(np.uint8)
+    one = alone._engine.trainer
+    np.testing.assert_array_equal(first.log_prob(graphs, 1), one.log_prob(graphs, 1))
+    assert (second.log_prob(graphs, 1) != one.log_prob(graphs, 1)).any()
+
+
+def test_refined_draws_are_those_of_the_posterior():
+    """From hardly trained policies, whose own draws are far off."""
+    sim = jspgfn.simulate.linear_gaussian(n_variables=4, n_samples=40, random_state=2)
+    est = jspgfn.JSPGFN("linear", n_policies=2, n_iter=20, **QUIET).fit(sim.X)
+    exact = jspgfn.ExactPosterior("linear", n_jobs=1).fit(sim.X).edge_probabilities()
+    post = est.sample(4000, refine=True, random_state=1)
+    assert np.abs(post.graphs.mean(axis=0) - exact).max() < 5 * np.sqrt(0.25 / 4000)
+    assert set(est.refinement_.acceptance) == {4}
+
+
+def test_a_warm_start_goes_on_from_each_policy(three):
+    sim = jspgfn.simulate.linear_gaussian(n_variables=4, n_samples=40, random_state=2)
+    for n in (1, 2, 4):
+        est = fit(3, warm_start=True)
+        est.set_params(n_policies=n, n_iter=40).fit(sim.X)
+        assert len(getattr(est._engine.trainer, "trainers", [0])) == n
+        assert "first_gap" in est.warm_start_
+
+
+def test_a_state_of_other_policies_is_refused(three):
+    state = three._engine.trainer.get_state()
+    with pytest.raises(ValueError, match="a state of 3 policies, where there are 2"):
+        fit(2)._engine.trainer.set_state(state)
+
+
+def test_divergence_names_the_policy():
+    with pytest.raises(jspgfn.NumericalError, match=r"policy [01]"):
+        fit(2, n_iter=300, learning_rate=1e300)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"n_policies": 0},
+            "n_policies must be an integer of at least 1 and at most 64, got 0",
+        ),
+        (
+            {"n_policies": 65},
+            "n_policies must be an integer of at least 1 and at most 64, got 65",
+        ),
+        ({"n_policies": 2, "generator": "gnn"}, "n_policies must be 1 or None with"),
+    ],
+)
+def test_wrong_numbers(settings, words):
+    with pytest.raises(ValueError, match=words):
+        jspgfn.JSPGFN("linear", **settings).fit(
+            np.random.default_rng(0).normal(size=(9, 3))
+        )
