@@ -105,6 +105,7 @@ def fit(x, args):
         candidates=args.candidates,
         n_iter=args.n_iter,
         max_time=None if args.n_iter else args.time,
+        n_policies=args.n_policies,
         n_jobs=args.n_jobs,
         random_state=0,
     ).fit(x)
@@ -153,6 +154,7 @@ def one_case(n_variables, n_rows, args):
         "N": n_rows,
         "outside": true_parents_outside(data.graph, estimator.candidates_),
         "updates": estimator.n_iter_,
+        "policies": estimator._engine.trainer_settings["n_policies"],
         **{f"s {name}": value for name, value in seconds.items()},
         "cpu s": cpu,
         "us walk": 1e6 * cpu / n_walks,
@@ -202,6 +204,7 @@ def main():
         help="seconds per fit; default 120 at 50 variables, 240 at 100",
     )
     parser.add_argument("--n-iter", type=int, help="updates instead of a time")
+    parser.add_argument("--n-policies", type=int, help="default: what JSPGFN chooses")
     parser.add_argument("--chain-time", type=float, default=60.0)
     parser.add_argument("--diagnose-time", type=float, default=60.0)
     parser.add_argument("--n-jobs", type=int, default=2)

@@ -103,6 +103,7 @@ class Trainer:
         learning_rate: float = 0.0,
         likelihood_fraction: float = 0.0,
         seed: int = 0,
+        order: int = 0,
         n_threads: int = 0,
         tuning: dict[str, float] = ...,
     ) -> Trainer: ...

@@ -221,7 +221,9 @@ class Engine:
     def outcome_words(self) -> str:
         gap = self.certificate()
         words = "not yet known" if math.isnan(gap) else f"{gap:.4f} nats"
-        return f"gap of the last {CHECK_EVERY}: {words}"
+        K = self.trainer_settings.get("n_policies", 1)
+        mixture = "" if K == 1 else f"; their mixture, of {K} policies, is closer"
+        return f"gap of the last {CHECK_EVERY}: {words}{mixture}"
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "history": [self.metrics()]}

@@ -102,11 +102,11 @@ class JSPGFN(TrainedSampler):
     n_policies : int or None
         For "edges": policies that share the updates, each with an order of the pairs of
         its own. Draws are of their mixture, with its exact log-probabilities. Of the same
-        training several short-trained policies make a closer mixture than one policy,
-        where many decisions depend on each other; draws, `log_prob` and memory cost that
-        many times as much. `history_` is about single policies, which the mixture beats.
-        None: 1 up to {FEW} variables; beyond, 1 to {MOST} as long as each gets enough
-        updates.
+        training several short-trained policies make a closer mixture than one policy
+        does, where many decisions depend on each other; draws, `log_prob` and memory cost
+        that many times as much. `history_` is about single policies, which the mixture
+        beats. None: 1 up to 20 variables; beyond, one for every 1,500 updates that are
+        planned, at most 4.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
         model "mlp", and only there, independent weights of the node's network. Another

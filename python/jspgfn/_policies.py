@@ -16,6 +16,26 @@ from numpy.typing import NDArray
 from . import _core
 from ._streams import stream_seed
 
+# Where several policies pay (docs/method.md): beyond so many variables, with so many
+# updates each; more than ENOUGH_POLICIES gain little.
+FEW_VARIABLES = 20
+UPDATES_EACH = 1500
+ENOUGH_POLICIES = 4
+
+MOST_POLICIES = 64  # that may be asked for
+
+# Seconds of an update per variable, about, on two threads: what a time allows.
+SECONDS_PER_VARIABLE = 4e-4
+
+
+def suitable(n_variables: int, n_iter: int, max_time: float | None) -> int:
+    """Number of policies for a plan of at most n_iter updates and max_time seconds."""
+    if n_variables <= FEW_VARIABLES:
+        return 1
+    if max_time is not None:
+        n_iter = min(n_iter, int(max_time / (SECONDS_PER_VARIABLE * n_variables)))
+    return min(max(1, n_iter // UPDATES_EACH), ENOUGH_POLICIES)
+
 
 def share(n: int, k: int, n_policies: int, first: int = 0) -> int:
     """How many of the numbers first to first + n go to policy k when they go round."""
@@ -105,22 +125,23 @@ class Policies:
         first_sweep: int = 0,
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32], list[int]]:
         """Each sweep keeps the posterior, so the policies may take turns."""
-        counts = None
+        accepted = []
         for sweep in range(first_sweep, first_sweep + n_sweeps):
-            graphs, accepted, sizes = self.trainers[sweep % len(self.trainers)].refine(
+            graphs, counts, sizes = self.trainers[sweep % len(self.trainers)].refine(
                 graphs, seed, 1, n_threads, first_draw, sweep
             )
-            counts = accepted if counts is None else counts + accepted
-        return graphs, counts, sizes
+            accepted.append(counts)
+        return graphs, np.sum(accepted, axis=0, dtype=np.int32), sizes
 
     def get_state(self) -> dict[str, Any]:
         return {"policies": [trainer.get_state() for trainer in self.trainers]}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        states = state["policies"]
-        if len(states) != len(self.trainers):
+        states = state.get("policies")
+        if not isinstance(states, list) or len(states) != len(self.trainers):
+            n = len(states) if isinstance(states, list) else 1
             raise ValueError(
-                f"a state of {len(states)} policies, where there are {len(self.trainers)}"
+                f"a state of {n} policies, where there are {len(self.trainers)}"
             )
         for trainer, part in zip(self.trainers, states, strict=True):
             trainer.set_state(part)
@@ -142,4 +163,5 @@ def policies_of(trainer: Policies | _core.Trainer) -> list[_core.Trainer]:
 def mean_density(log_qs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Logarithm of the mean of densities given by their logarithms."""
     total: NDArray[np.float64] = np.logaddexp.reduce(log_qs, axis=0)
-    return total - np.log(len(log_qs))
+    total -= np.log(len(log_qs))
+    return total

@@ -18,6 +18,7 @@ from ._config import check_n_jobs
 from ._engine import UNLIMITED, Engine, Plan
 from ._mixing import Record, graphs_of_states
 from ._models import MODEL_NAMES
+from ._policies import MOST_POLICIES
 from ._posterior import Posterior
 from ._preprocess import Preprocessing
 from ._problem import BYTES_PER_PARENT_SET, ScoreTables
@@ -204,6 +205,8 @@ def check_preprocessing(preprocessing: Any, n_variables: int) -> None:
 def check_engine(engine: Any, plan: Any, tables: ScoreTables) -> None:
     need(isinstance(engine, Engine) and engine.tables is tables, "training state")
     need(isinstance(engine.trainer_settings, dict), "training state")
+    n_policies = engine.trainer_settings.get("n_policies", 1)
+    need(is_count(n_policies, MOST_POLICIES) and n_policies > 0, "training state")
     state = engine._trainer_state
     need(state is None or isinstance(state, dict), "training state")
     columns = len(engine.metric_names)

@@ -27,6 +27,7 @@ from ._gnn import (
     check_values,
     name_unused,
 )
+from ._policies import MOST_POLICIES, suitable
 from ._problem import Problem
 from ._validation import (
     check_choice,
@@ -64,17 +65,6 @@ def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]
     return check_integer("n_iter", n_iter, at_least=1, at_most=UNLIMITED), seconds
 
 
-def check_policies(n_policies: object, generator: str) -> int:
-    """Number of policies, 1 when the generator has no orders."""
-    n = 1 if n_policies is None else check_integer("n_policies", n_policies, 1, 64)
-    if generator == "gnn" and n > 1:
-        raise ValueError(
-            "n_policies must be 1 or None with generator='gnn', which has no order of "
-            f"pairs, got {n}"
-        )
-    return n
-
-
 def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> Training:
     """Of the settings of `est`; refuses wrong ones, and warns of those without effect."""
     generator = check_choice(
@@ -97,16 +87,25 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
     more: dict[str, Any] = {
         "likelihood_fraction": 1.0 if objective == "ml" else LIKELIHOOD_FRACTION
     }
-    by_default = default_n_iter(problem.n_variables)
     batch_size = check_integer("batch_size", est.batch_size, 2, MAX_BATCH)
-    n_policies = check_policies(est.n_policies, generator)
+    n_policies = est.n_policies
+    if n_policies is not None:
+        n_policies = check_integer("n_policies", n_policies, 1, MOST_POLICIES)
+    if no_limit:
+        is_gnn = generator == "gnn"
+        n_iter = PAPER["n_iter"] if is_gnn else default_n_iter(problem.n_variables)
     if generator == "gnn":
         if objective == "ml":
             raise ValueError(
                 "objective must be 'tb' with generator='gnn', which has the loss of "
                 "the published method, got 'ml'"
             )
-        engine, by_default = GnnEngine, PAPER["n_iter"]
+        if n_policies not in (None, 1):
+            raise ValueError(
+                "n_policies must be 1 or None with generator='gnn', which has no order "
+                f"of pairs, got {n_policies}"
+            )
+        engine = GnnEngine
         more = check_gnn(
             problem,
             est.head,
@@ -116,10 +115,12 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         )
         check_batch(batch_size, more)
     else:
-        more["n_policies"] = n_policies
         check_unused(est, defaults)
         counts = problem.candidates.counts
         n_bytes = training_bytes(counts, sum(counts), batch_size, problem.n_threads)
+        if n_policies is None:
+            n_policies = suitable(problem.n_variables, n_iter, max_time)
+        more["n_policies"] = n_policies
         check_memory(
             problem.n_bytes + problem.moment_bytes + n_policies * n_bytes,
             f"tables and training of {problem.n_variables} variables with "
@@ -127,7 +128,7 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
             "set candidates or batch_size to a smaller number",
         )
     return Training(
-        n_iter=by_default if no_limit else n_iter,
+        n_iter=n_iter,
         max_time=max_time,
         may_stop_early=no_limit and engine is Engine,
         batch_size=batch_size,

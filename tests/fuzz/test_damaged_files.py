@@ -36,11 +36,13 @@ def things(sim):
     gnn = {"batch_size": 8, "n_theta_samples": 2, "n_iter": 3}
     gnn["gnn_options"] = {"n_prefill": 20, "replay_capacity": 40}
     est = jspgfn.JSPGFN(n_iter=10, random_state=0).fit(sim.X)
+    two = jspgfn.JSPGFN(n_iter=4, n_policies=2, random_state=0).fit(sim.X)
     exact = jspgfn.ExactPosterior(random_state=0).fit(sim.X)
     discrete = jspgfn.JSPGFN("bdeu", n_iter=10, random_state=0)
     discrete.fit((sim.X > 0).astype(int))
     return {
         "edges": est,
+        "policies": two,
         "gnn": jspgfn.JSPGFN(**{**jspgfn.PAPER, **gnn}, random_state=0).fit(sim.X),
         "discrete": discrete,
         "exact": exact,
@@ -127,7 +129,7 @@ def places(tree, path=()):
 @pytest.mark.filterwarnings("ignore::jspgfn.JspgfnWarning")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(
-    "name", ["edges", "gnn", "discrete", "exact", "draws", "tables"]
+    "name", ["edges", "policies", "gnn", "discrete", "exact", "draws", "tables"]
 )
 @examples(25)
 @given(data=st.data())

@@ -48,7 +48,10 @@ GNN = {
 def make(kind):
     if kind == "gnn":
         return jspgfn.JSPGFN(**GNN)
-    return jspgfn.JSPGFN(n_iter=N_ITER, n_jobs=1, random_state=SEED)
+    n_policies = 2 if kind == "policies" else 1
+    return jspgfn.JSPGFN(
+        n_iter=N_ITER, n_policies=n_policies, n_jobs=1, random_state=SEED
+    )
 
 
 @functools.cache
@@ -174,6 +177,10 @@ class Training(RuleBasedStateMachine):
             np.testing.assert_array_equal(graphs, in_one_go(self.kind, self.done))
 
 
+class PolicyTraining(Training):
+    kind = "policies"
+
+
 class GnnTraining(Training):
     kind = "gnn"
 
@@ -258,7 +265,7 @@ def hears_ctrl_c():
 
 @pytest.mark.long
 @pytest.mark.usefixtures("hears_ctrl_c")
-@pytest.mark.parametrize("machine", [Training, GnnTraining, Chains])
+@pytest.mark.parametrize("machine", [Training, PolicyTraining, GnnTraining, Chains])
 def test_any_order(machine):
     run_state_machine_as_test(
         machine,

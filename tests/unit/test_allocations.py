@@ -66,6 +66,7 @@ N_FAILED = []  # for the figure in docs/reliability.md
 
 ESTIMATORS = {
     "edges": lambda: jspgfn.JSPGFN(n_iter=2, n_jobs=1, random_state=0),
+    "policies": lambda: jspgfn.JSPGFN(n_policies=2, n_iter=2, n_jobs=1, random_state=0),
     "candidates": lambda: jspgfn.JSPGFN(
         candidates=1, n_iter=1, n_jobs=1, random_state=0
     ),

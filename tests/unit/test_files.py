@@ -55,11 +55,12 @@ def assert_same_draws(one, other):
     "est",
     [
         jspgfn.JSPGFN(n_iter=30, random_state=0),
+        jspgfn.JSPGFN(n_iter=9, n_policies=2, random_state=0),
         jspgfn.JSPGFN(**{**SMALL_GNN, "n_iter": 4, "random_state": 0}),
         jspgfn.ExactPosterior(model=jspgfn.NormalInverseGamma(a=2.0), random_state=0),
         jspgfn.StructureMCMC(n_chains=2, n_moves=10**6, random_state=0),
     ],
-    ids=["edges", "gnn", "exact", "chains"],
+    ids=["edges", "policies", "gnn", "exact", "chains"],
 )
 @pytest.mark.filterwarnings("ignore::jspgfn.JspgfnWarning")
 def test_estimators(est, table, path):

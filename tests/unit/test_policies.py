@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jspgfn
-from jspgfn._policies import share
+from jspgfn._policies import share, suitable
 
 QUIET = {"n_jobs": 1, "random_state": 4}
 
@@ -162,3 +162,23 @@ def test_wrong_numbers(settings, words):
         jspgfn.JSPGFN("linear", **settings).fit(
             np.random.default_rng(0).normal(size=(9, 3))
         )
+
+
+@pytest.mark.parametrize(
+    ("D", "n_iter", "max_time", "n_policies"),
+    [
+        (20, 10**9, 1e6, 1),  # few variables
+        (21, 10**9, 1e6, 4),
+        (50, 1200, None, 1),  # updates enough for so many
+        (50, 3000, None, 2),
+        (50, 10**9, 120.0, 4),
+        (100, 10**9, 1.0, 1),
+    ],
+)
+def test_number_by_default(D, n_iter, max_time, n_policies):
+    assert suitable(D, n_iter, max_time) == n_policies
+
+
+def test_the_plan_says_how_many(capsys):
+    fit(2, verbose=1)
+    assert "31 updates, shared by 2 policies" in capsys.readouterr().out
