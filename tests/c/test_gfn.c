@@ -109,6 +109,40 @@ static int check_base_share(double spread, double lowest) {
 }
 
 /* -8 for what is up to 25 nats worse; -8 - (160 - 25) / 4 for the most hopeless. */
+/* Where the pair of slot p of `one` stands in `other`, or -1. */
+static int place_of(const jsp_edges *one, int p, const jsp_edges *other) {
+    for (int q = 0; q < other->n_slots; q++) {
+        if (!memcmp(&one->slot[p], &other->slot[q], sizeof *one->slot)) return q;
+    }
+    return -1;
+}
+
+/* Each order has all pairs, is the same whenever it is made, and is one of its own. */
+static int test_orders(void) {
+    enum { D = 6, N = D * (D - 1) / 2, ORDERS = 4 };
+    jsp_scores *scores = random_scores(D, 2, D - 1, 9);
+    jsp_edges *edges[ORDERS], *again;
+    for (int k = 0; k < ORDERS; k++) {
+        CHECK(jsp_edges_create(scores, k, &edges[k], NULL) == JSP_OK);
+        CHECK(jsp_edges_create(scores, k, &again, NULL) == JSP_OK);
+        CHECK(edges[k]->n_slots == N);
+        for (int p = 0; p < N; p++) CHECK(place_of(edges[k], p, again) == p);
+        jsp_edges_destroy(again);
+        for (int other = 0; other < k; other++) {
+            int moved = 0;
+            for (int p = 0; p < N; p++) {
+                const int q = place_of(edges[k], p, edges[other]);
+                CHECK(q >= 0);
+                moved += q != p;
+            }
+            CHECK(moved > 0);
+        }
+    }
+    for (int k = 0; k < ORDERS; k++) jsp_edges_destroy(edges[k]);
+    jsp_scores_destroy(scores);
+    return 0;
+}
+
 static int test_base_share(void) {
     CHECK(check_base_share(6, -8) == 0);
     CHECK(check_base_share(3000, -29.25) == 0);
@@ -517,6 +551,7 @@ static int test_single_variable(void) {
 int main(void) {
     static const check_test tests[] = {
         {"sum_to_one", test_sum_to_one},
+        {"orders", test_orders},
         {"base_share", test_base_share},
         {"sum with constraints", test_sum_with_constraints},
         {"impossible_target", test_impossible_target},
