@@ -104,9 +104,9 @@ class JSPGFN(TrainedSampler):
         its own. Draws are of their mixture, with its exact log-probabilities. Of the same
         training several short-trained policies make a closer mixture than one policy
         does, where many decisions depend on each other; draws, `log_prob` and memory cost
-        that many times as much. `history_` is about single policies, which the mixture
-        beats. None: 1 up to 20 variables; beyond, one for every 1,500 updates that are
-        planned, at most 4.
+        that many times as much. `history_` is about single policies. None: 1 up to 20
+        variables; beyond, one for every 1,500 updates that are planned, at most 4, and no
+        more than memory has room for.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
         model "mlp", and only there, independent weights of the node's network. Another
@@ -355,7 +355,8 @@ class JSPGFN(TrainedSampler):
                 self._plan.seconds = 0.0
                 warnings.warn(
                     f"max_time={training.max_time:g} s was over before training began "
-                    f"({trainer.n_parameters} parameters are untrained but for one update);"
+                    f"({trainer.n_parameters} parameters are untrained but for "
+                    f"{self._engine.n_policies} updates);"
                     " allow more time or fewer candidates",
                     TimeBudgetWarning,
                     stacklevel=2,

@@ -2,11 +2,12 @@
 
 A policy decides pairs in one fixed order, and what it cannot express depends on that
 order. So the mean of their densities, q(G) = mean_k q_k(G), is closer to the posterior
-than any of them: where one gives a graph too little, the others seldom do, too.
+than they are on average: where one gives a graph too little, others seldom do, too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,13 +29,18 @@ MOST_POLICIES = 64  # that may be asked for
 SECONDS_PER_VARIABLE = 4e-4
 
 
-def suitable(n_variables: int, n_iter: int, max_time: float | None) -> int:
-    """Number of policies for a plan of at most n_iter updates and max_time seconds."""
+def suitable(
+    n_variables: int, n_iter: int, max_time: float | None, room: float = math.inf
+) -> int:
+    """Number of policies for a plan of at most n_iter updates and max_time seconds.
+
+    room : for how many there is memory
+    """
     if n_variables <= FEW_VARIABLES:
         return 1
     if max_time is not None:
         n_iter = min(n_iter, int(max_time / (SECONDS_PER_VARIABLE * n_variables)))
-    return min(max(1, n_iter // UPDATES_EACH), ENOUGH_POLICIES)
+    return max(1, int(min(n_iter // UPDATES_EACH, room, ENOUGH_POLICIES)))
 
 
 def share(n: int, k: int, n_policies: int, first: int = 0) -> int:
@@ -45,7 +51,8 @@ def share(n: int, k: int, n_policies: int, first: int = 0) -> int:
 class Policies:
     """Trainers with an order each, behind the interface of one `_core.Trainer`.
 
-    Updates, draws and sweeps go round: number t belongs to policy t mod K.
+    Updates and sweeps go round: number t belongs to policy t mod K. So do draws, from a
+    policy on that the seed decides.
     """
 
     def __init__(self, trainers: Sequence[_core.Trainer]) -> None:
@@ -141,7 +148,7 @@ class Policies:
         if not isinstance(states, list) or len(states) != len(self.trainers):
             n = len(states) if isinstance(states, list) else 1
             raise ValueError(
-                f"a state of {n} policies, where there are {len(self.trainers)}"
+                f"a state with policies: {n}, where there are {len(self.trainers)}"
             )
         for trainer, part in zip(self.trainers, states, strict=True):
             trainer.set_state(part)
@@ -161,7 +168,7 @@ def policies_of(trainer: Policies | _core.Trainer) -> list[_core.Trainer]:
 
 
 def mean_density(log_qs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Logarithm of the mean of densities given by their logarithms."""
+    """Logarithm of the mean of probabilities given by their logarithms, at most 0."""
     total: NDArray[np.float64] = np.logaddexp.reduce(log_qs, axis=0)
     total -= np.log(len(log_qs))
-    return total
+    return np.minimum(total, 0.0, out=total)

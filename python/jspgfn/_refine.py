@@ -1,10 +1,11 @@
 """Refined draws: each draw of the sampler as a short Markov chain of its own.
 
 How many sweeps it takes is measured before the first refined draw, by coupling: two
-chains that start from different draws, one of them LAG sweeps behind, go on with the
+chains that start from different draws, one of them `lag` sweeps behind, go on with the
 same random numbers until they meet. The distance of a draw from the posterior after t
-sweeps is at most the mean of max(0, ceil((m - t) / LAG)) over the meeting times m
-(Biswas, Jacob, Vanetti, NeurIPS 2019).
+sweeps is at most the mean of max(0, ceil((m - t) / lag)) over the meeting times m
+(Biswas, Jacob, Vanetti, NeurIPS 2019). Several policies propose in turn, one per sweep,
+so the lag is a multiple of their number: both chains are then at the same policy.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ._engine import Engine
 from ._streams import in_pieces
 
-LAG = 10
+LEAST_LAG = 10
 N_PAIRS = 128
 MAX_SWEEPS = 100
 
@@ -89,8 +90,9 @@ def sweep(
 
 def plan_sweeps(engine: Engine, seed: int) -> Refinement:
     """The number of sweeps, from the meeting times of coupled chains."""
+    lag = math.ceil(LEAST_LAG / engine.n_policies) * engine.n_policies
     draws = engine.draw(2 * N_PAIRS, seed, 0).graphs
-    ahead, acceptance = sweep(engine, draws[:N_PAIRS], seed, LAG)
+    ahead, acceptance = sweep(engine, draws[:N_PAIRS], seed, lag)
     behind = np.ascontiguousarray(draws[N_PAIRS:])
     meeting = np.full(N_PAIRS, np.inf)
     for t in range(MAX_SWEEPS + 1):
@@ -100,17 +102,17 @@ def plan_sweeps(engine: Engine, seed: int) -> Refinement:
             break
         both = [ahead, behind]
         for k in range(2):  # the same random numbers: draw k of both
-            both[k], _ = sweep(engine, both[k], seed, 1, first_sweep=LAG + t)
+            both[k], _ = sweep(engine, both[k], seed, 1, first_sweep=lag + t)
         ahead, behind = both
     met = float(np.isfinite(meeting).mean())
     meeting[np.isinf(meeting)] = 2 * MAX_SWEEPS
     n_sweeps = 1
-    while n_sweeps < MAX_SWEEPS and distance(meeting, n_sweeps) > GOOD_DISTANCE:
+    while n_sweeps < MAX_SWEEPS and distance(meeting, n_sweeps, lag) > GOOD_DISTANCE:
         n_sweeps += 1
-    return Refinement(n_sweeps, distance(meeting, n_sweeps), met, acceptance)
+    return Refinement(n_sweeps, distance(meeting, n_sweeps, lag), met, acceptance)
 
 
-def distance(meeting: NDArray[np.float64], n_sweeps: int) -> float:
+def distance(meeting: NDArray[np.float64], n_sweeps: int, lag: int) -> float:
     """Bound on the total variation after n_sweeps, at most 1."""
-    bound = float(np.maximum(0.0, np.ceil((meeting - n_sweeps) / LAG)).mean())
+    bound = float(np.maximum(0.0, np.ceil((meeting - n_sweeps) / lag)).mean())
     return min(1.0, bound) if not math.isnan(bound) else 1.0

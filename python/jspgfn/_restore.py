@@ -209,6 +209,9 @@ def check_engine(engine: Any, plan: Any, tables: ScoreTables) -> None:
     need(is_count(n_policies, MOST_POLICIES) and n_policies > 0, "training state")
     state = engine._trainer_state
     need(state is None or isinstance(state, dict), "training state")
+    policies = (state or {}).get("policies")
+    n_states = len(policies) if isinstance(policies, list) else 1
+    need(n_states == n_policies, "training state")
     columns = len(engine.metric_names)
     need(isinstance(engine.history, list), "history")
     for rows in engine.history:

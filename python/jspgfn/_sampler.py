@@ -66,17 +66,18 @@ class TrainedSampler(ScoreEstimator):
             draws, and a program that is run again with the same seed brings the same
             ones. A seed of your own brings the same draws at every call.
         refine : bool or int
-            True lets each draw go on as a Markov chain of its own, with the sampler as
-            the proposal for whole graphs and for parts of them, mixed with moves of
-            single edges. Its invariant distribution is the posterior itself, whatever
-            the sampler has learned. The number of sweeps is found by coupled chains and
-            kept in `refinement_`; an integer sets it. Only for the generator "edges".
+            True lets each draw go on as a Markov chain of its own, with the sampler (of
+            several policies each in turn) as the proposal for whole graphs and for parts
+            of them, mixed with moves of single edges. Its invariant distribution is the
+            posterior itself, whatever the sampler has learned. The number of sweeps is
+            found by coupled chains and kept in `refinement_`; an integer sets it. Only for
+            the generator "edges".
 
         Returns
         -------
         Posterior
-            Independent draws, in the units of X. Refined draws have equal weights;
-            their `log_prob` is still log q(G).
+            Independent draws, in the units of X; of several policies equally many from
+            each. Refined draws have equal weights; their `log_prob` is still log q(G).
 
         Warns
         -----

@@ -30,6 +30,7 @@ from ._gnn import (
 from ._policies import MOST_POLICIES, suitable
 from ._problem import Problem
 from ._validation import (
+    available_memory,
     check_choice,
     check_integer,
     check_memory,
@@ -118,14 +119,21 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         check_unused(est, defaults)
         counts = problem.candidates.counts
         n_bytes = training_bytes(counts, sum(counts), batch_size, problem.n_threads)
+        tables_bytes = problem.n_bytes + problem.moment_bytes
         if n_policies is None:
-            n_policies = suitable(problem.n_variables, n_iter, max_time)
+            room = 0.9 * available_memory() - tables_bytes
+            n_policies = suitable(problem.n_variables, n_iter, max_time, room / n_bytes)
+        elif n_policies > n_iter:
+            raise ValueError(
+                f"n_policies must be at most n_iter, got {n_policies} policies and "
+                f"{n_iter} updates"
+            )
         more["n_policies"] = n_policies
         check_memory(
-            problem.n_bytes + problem.moment_bytes + n_policies * n_bytes,
+            tables_bytes + n_policies * n_bytes,
             f"tables and training of {problem.n_variables} variables with "
             f"{max(counts)} candidate parents",
-            "set candidates or batch_size to a smaller number",
+            "set candidates, batch_size or n_policies to a smaller number",
         )
     return Training(
         n_iter=n_iter,

@@ -73,7 +73,7 @@ calls = {
     "select_candidates": lambda: _core.select_candidates(
         tables.x, tables.mask, n_candidates=1, n_threads=1, **candidates
     ),
-    "Trainer": lambda: _core.Trainer(scores, n_threads=1, **settings),
+    "Trainer": lambda: est._engine.build(),
     "step": lambda: trainer.step(1),
     "sample": lambda: trainer.sample(3, 1, 1, 0),
     "log_prob": lambda: trainer.log_prob(graphs, 1),

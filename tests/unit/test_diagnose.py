@@ -170,9 +170,9 @@ def test_a_hopeless_sampler_is_announced(fitted, monkeypatch):
 
 def test_distance_bound():
     meeting = np.array([0.0, 3.0, 12.0, 25.0])
-    assert _refine.distance(meeting, 0) == 1.0
-    assert _refine.distance(meeting, 12) == 0.5
-    assert _refine.distance(meeting, 25) == 0.0
+    assert _refine.distance(meeting, 0, 10) == 1.0
+    assert _refine.distance(meeting, 12, 10) == 0.5
+    assert _refine.distance(meeting, 25, 10) == 0.0
 
 
 # --- warm start ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jspgfn
+from jspgfn import _engine, _refine
 from jspgfn._policies import share, suitable
 
 QUIET = {"n_jobs": 1, "random_state": 4}
@@ -134,7 +135,7 @@ def test_a_warm_start_goes_on_from_each_policy(three):
 
 def test_a_state_of_other_policies_is_refused(three):
     state = three._engine.trainer.get_state()
-    with pytest.raises(ValueError, match="a state of 3 policies, where there are 2"):
+    with pytest.raises(ValueError, match="a state with policies: 3, where there are 2"):
         fit(2)._engine.trainer.set_state(state)
 
 
@@ -154,6 +155,7 @@ def test_divergence_names_the_policy():
             {"n_policies": 65},
             "n_policies must be an integer of at least 1 and at most 64, got 65",
         ),
+        ({"n_policies": 3, "n_iter": 2}, "n_policies must be at most n_iter, got 3"),
         ({"n_policies": 2, "generator": "gnn"}, "n_policies must be 1 or None with"),
     ],
 )
@@ -182,3 +184,53 @@ def test_number_by_default(D, n_iter, max_time, n_policies):
 def test_the_plan_says_how_many(capsys):
     fit(2, verbose=1)
     assert "31 updates, shared by 2 policies" in capsys.readouterr().out
+
+
+def test_number_by_default_leaves_memory():
+    assert suitable(50, 10**6, None, room=2.7) == 2
+    assert suitable(50, 10**6, None, room=0.1) == 1
+
+
+def test_each_policy_is_updated_when_time_is_short():
+    with pytest.warns(jspgfn.TimeBudgetWarning, match="but for 3 updates"):
+        est = fit(3, n_iter=None, max_time=1e-9)
+    assert [m.iteration for m in members_of(est)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("n_policies", [1, 3, 4, 11])
+def test_coupled_chains_are_at_the_same_policy(n_policies, monkeypatch):
+    """Lag and sweeps of the bound on the distance of refined draws."""
+    est, sweeps = fit(n_policies), []
+    original = _refine.sweep
+
+    def sweep(engine, graphs, seed, n_sweeps, first_draw=0, first_sweep=0):
+        sweeps.append((first_sweep, n_sweeps))
+        return original(engine, graphs, seed, n_sweeps, first_draw, first_sweep)
+
+    monkeypatch.setattr(_refine, "sweep", sweep)
+    _refine.plan_sweeps(est._engine, 5)
+    (first, lag), *pairs = sweeps
+    assert first == 0
+    assert lag >= 10
+    assert lag % n_policies == 0
+    assert pairs[0] == pairs[1] == (lag, 1)  # sweep 0 of the chain behind
+
+
+def test_a_state_is_trusted_after_an_update_of_each_policy():
+    est = fit(2, n_iter=4)
+    guard = _engine.Safeguard(est._engine)
+    first = guard.trusted
+    guard.taken = guard.take()
+    with _engine.held_interrupts() as interrupt:
+        guard.step(1, 0.0, interrupt)
+        assert guard.trusted is first
+        guard.step(1, 0.0, interrupt)
+    assert guard.trusted is guard.taken
+
+
+def test_a_file_with_states_of_other_policies_is_refused(three, tmp_path):
+    est = fit(2)
+    est._engine.trainer_settings["n_policies"] = 3
+    est.save(tmp_path / "file")
+    with pytest.raises(ValueError, match="training state"):
+        jspgfn.load(tmp_path / "file")
