@@ -65,16 +65,9 @@ static int read_tuning(PyObject *dict, jsp_trainer_tuning *tuning) {
 }
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"scores",
-                            "n_iter",
-                            "batch_size",
-                            "learning_rate",
-                            "likelihood_fraction",
-                            "seed",
-                            "order",
-                            "n_threads",
-                            "tuning",
-                            NULL};
+    static char *names[] = {
+        "scores", "n_iter", "batch_size", "learning_rate", "likelihood_fraction",
+        "seed",   "order",  "n_threads",  "tuning",        NULL};
     jsp_trainer_config config = {0};
     uint64_t seed = 0;
     PyObject *scores, *tuning = NULL;
