@@ -357,7 +357,7 @@ def scale(stored):
         lines.append(
             [
                 f"{row['D']}, {row['N']}",
-                f"{row['updates']:,}",
+                f"{row['updates']:,} ({row.get('policies', 1)})",
                 f"{row['cpu s']:.0f}",
                 f"{row['MB']:.0f}",
                 number(row["gap"]),
@@ -378,7 +378,7 @@ def scale(stored):
                 f"{row['R-hat']:.3f}",
             ]
         )
-    header = ["D, N", "updates", "CPU s", "MB", "gap, nats", "proposals accepted"]
+    header = ["D, N", "updates (policies)", "CPU s", "MB", "gap, nats", "proposals accepted"]
     header += ["ESS of draws, of chain states", "edges against chains, counted"]
     header += ["not counted", "of refined draws, counted", "not counted"]
     header += ["chains against each other", "R-hat"]
