@@ -378,7 +378,14 @@ def scale(stored):
                 f"{row['R-hat']:.3f}",
             ]
         )
-    header = ["D, N", "updates (policies)", "CPU s", "MB", "gap, nats", "proposals accepted"]
+    header = [
+        "D, N",
+        "updates (policies)",
+        "CPU s",
+        "MB",
+        "gap, nats",
+        "proposals accepted",
+    ]
     header += ["ESS of draws, of chain states", "edges against chains, counted"]
     header += ["not counted", "of refined draws, counted", "not counted"]
     header += ["chains against each other", "R-hat"]
