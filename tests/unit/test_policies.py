@@ -1,13 +1,12 @@
 """Several policies in one fit: draws and densities are those of their mixture."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 import jspgfn
 from jspgfn import _engine, _refine
 from jspgfn._policies import share, suitable
+from reference.dags import enumerate_dags
 
 QUIET = {"n_jobs": 1, "random_state": 4}
 
@@ -24,26 +23,13 @@ def members_of(est):
     return est._engine.trainer.trainers
 
 
-def all_dags(D):
-    places = list(itertools.permutations(range(D), 2))
-    chosen = np.array(list(itertools.product([0, 1], repeat=len(places))), np.uint8)
-    graphs = np.zeros((len(chosen), D, D), np.uint8)
-    for k, (i, j) in enumerate(places):
-        graphs[:, i, j] = chosen[:, k]
-    power, has_cycle = graphs.astype(int), np.zeros(len(graphs), bool)
-    for _ in range(D):
-        has_cycle |= power.trace(axis1=1, axis2=2) > 0
-        power = np.minimum(power @ graphs, 1)
-    return graphs[~has_cycle]
-
-
 @pytest.fixture(scope="module")
 def three():
     return fit(3)
 
 
 def test_probabilities_of_all_graphs_add_up_to_one(three):
-    graphs = all_dags(4)
+    graphs = enumerate_dags(4).astype(np.uint8)
     assert len(graphs) == 543
     assert np.exp(three.log_prob(graphs)).sum() == pytest.approx(1, abs=1e-6)
 
@@ -94,7 +80,7 @@ def test_pieces_do_not_change_draws(three):
 
 
 def test_draws_follow_log_prob(three):
-    graphs = all_dags(4)
+    graphs = enumerate_dags(4).astype(np.uint8)
     n = 40_000
     index = {g.tobytes(): k for k, g in enumerate(graphs)}
     drawn = three.sample(n, random_state=3).graphs
