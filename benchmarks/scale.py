@@ -3,6 +3,8 @@
     python benchmarks/scale.py             D = 50, 100 and N = 100, 1000 (half an hour)
     python benchmarks/scale.py --quick     seconds: does it run at all
     python benchmarks/scale.py --variables 200 --rows 1000 --time 480 --suffix _200
+    python benchmarks/scale.py --variables 50 --rows 100 --seeds 0 1 2 3 4 --n-jobs 1 \
+        --n-iter 7000 --n-refined 1000 --chain-time 40 --diagnose-time 10 --suffix _50_100
 
 No exact answer is known there. gap = mean of log R - log q over chain states minus the same
 over draws: KL plus reverse KL, as far as the chains have seen the posterior. ESS is the
@@ -16,6 +18,7 @@ draw, and of one of 3,000 that are refined (`refine=True`).
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -114,9 +117,9 @@ def fit(x, args):
     return estimator, seconds, time.process_time() - cpu
 
 
-def one_case(n_variables, n_rows, args):
+def one_case(n_variables, n_rows, seed, args):
     data = jspgfn.simulate.linear_gaussian(
-        n_variables=n_variables, n_samples=n_rows, random_state=args.seed
+        n_variables=n_variables, n_samples=n_rows, random_state=seed
     )
     estimator, seconds, cpu = fit(data.X, args)
     phase = estimator.history_["phase"]
@@ -152,6 +155,8 @@ def one_case(n_variables, n_rows, args):
     return {
         "D": n_variables,
         "N": n_rows,
+        "prior": args.graph_prior,
+        "data set": seed,
         "outside": true_parents_outside(data.graph, estimator.candidates_),
         "updates": estimator.n_iter_,
         "policies": estimator._engine.trainer_settings["n_policies"],
@@ -179,9 +184,9 @@ def one_case(n_variables, n_rows, args):
     }
 
 
-def run_apart(n_variables, n_rows):
+def run_apart(*case):
     """One case in a process of its own, with the arguments of this one."""
-    arguments = [*sys.argv[1:], "--case", str(n_variables), str(n_rows)]
+    arguments = [*sys.argv[1:], "--case", *map(str, case)]
     done = subprocess.run(
         [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, check=True
     )
@@ -211,9 +216,9 @@ def main():
     parser.add_argument("--n-draws", type=int, default=10_000)
     parser.add_argument("--n-refined", type=int, default=3000)
     parser.add_argument("--n-states", type=int, default=1000, help="per chain run")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="data sets")
     parser.add_argument("--suffix", default="", help="of the name of the results")
-    parser.add_argument("--case", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--case", type=int, nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.quick:
         args.variables, args.n_draws, args.n_refined = [30], 1000, 100
@@ -225,11 +230,10 @@ def main():
         print(json.dumps(one_case(*args.case, args)))
         return
     rows = []
-    for n_variables in args.variables:
-        for n_rows in args.rows:
-            rows.append(run_apart(n_variables, n_rows))
-            print_table([{"": k, "value": v} for k, v in rows[-1].items()])
-            print(flush=True)
+    for case in itertools.product(args.variables, args.rows, args.seeds):
+        rows.append(run_apart(*case))
+        print_table([{"": k, "value": v} for k, v in rows[-1].items()])
+        print(flush=True)
     if not args.quick:
         write(f"scale_{args.model}{args.suffix}", settings=vars(args), rows=rows)
 

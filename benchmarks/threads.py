@@ -1,9 +1,10 @@
-"""Time of the same fit with one and with two threads, interleaved.
+"""Time of the same fit and of the same draws with one thread and with several, interleaved.
 
-    python benchmarks/threads.py
+    python benchmarks/threads.py                      one and two threads, a minute
+    python benchmarks/threads.py --threads 2 4 8 16 --suffix _16
 
 Prints the ratio of the medians, and of the least times, which other programs on the
-machine disturb less. Results are the same bits, so both do the same work. Only ratios are
+machine disturb less. Results are the same bits, so all do the same work. Only ratios are
 meant to be compared between machines.
 """
 
@@ -16,8 +17,14 @@ import jspgfn
 from common import print_table, write
 
 
-def fit(x, n_jobs, args):
+def timed(function):
     start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
+def one_round(x, n_jobs, args):
+    """Seconds of a fit and of draws, and something that tells whether bits are the same."""
     estimator = jspgfn.JSPGFN(
         model="linear",
         graph_prior="fair",
@@ -25,8 +32,10 @@ def fit(x, n_jobs, args):
         n_iter=args.n_iter,
         n_jobs=n_jobs,
         random_state=0,
-    ).fit(x)
-    return estimator, time.perf_counter() - start
+    )
+    _, fit = timed(lambda: estimator.fit(x))
+    posterior, draws = timed(lambda: estimator.sample(args.n_draws, random_state=1))
+    return {"fit": fit, "draws": draws}, posterior.log_prob
 
 
 def main():
@@ -36,40 +45,35 @@ def main():
     parser.add_argument("--n-variables", type=int, default=20)
     parser.add_argument("--candidates", type=int, default=12)
     parser.add_argument("--n-iter", type=int, default=300)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--n-draws", type=int, default=10_000)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--suffix", default="", help="of the name of the results")
     args = parser.parse_args()
     data = jspgfn.simulate.linear_gaussian(
         n_variables=args.n_variables, n_samples=100, random_state=0
     )
     x = np.asarray(data.X)
-    seconds = {1: [], args.threads: []}
-    probabilities = {}
+    seconds = {n_jobs: [] for n_jobs in (1, *args.threads)}
+    log_prob = {}
     for _ in range(args.repeats):
-        for n_jobs in seconds:
-            estimator, taken = fit(x, n_jobs, args)
-            seconds[n_jobs].append(taken)
-            probabilities[n_jobs] = estimator.sample(100, random_state=1).log_prob
-    median = {n_jobs: float(np.median(taken)) for n_jobs, taken in seconds.items()}
-    ratio = median[1] / median[args.threads]
-    ratio_of_least = min(seconds[1]) / min(seconds[args.threads])
-    same = bool(np.array_equal(*probabilities.values()))
-    print_table(
-        [
-            {"threads": n, "median s": median[n], "least s": min(seconds[n])}
-            for n in seconds
-        ]
-    )
-    print(f"ratio of medians {ratio:.2f}, of least times {ratio_of_least:.2f}")
-    print(f"same draws: {same}")
-    write(
-        "threads",
-        settings=vars(args),
-        seconds=seconds,
-        ratio=ratio,
-        ratio_of_least=ratio_of_least,
-        same_draws=same,
-    )
+        for n_jobs, rounds in seconds.items():
+            taken, log_prob[n_jobs] = one_round(x, n_jobs, args)
+            rounds.append(taken)
+    rows = []
+    for n_jobs, rounds in seconds.items():
+        row = {"threads": n_jobs}
+        for what in ("fit", "draws"):
+            one = [taken[what] for taken in seconds[1]]
+            these = [taken[what] for taken in rounds]
+            row[f"{what}, median s"] = float(np.median(these))
+            row[f"{what}, least s"] = min(these)
+            row[f"{what}, ratio"] = float(np.median(one) / np.median(these))
+            row[f"{what}, ratio of least"] = min(one) / min(these)
+        row["same draws"] = bool(np.array_equal(log_prob[n_jobs], log_prob[1]))
+        rows.append(row)
+    print_table(rows)
+    write(f"threads{args.suffix}", settings=vars(args), rows=rows)
 
 
 if __name__ == "__main__":

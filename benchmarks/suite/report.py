@@ -156,40 +156,37 @@ def wide(stored):
 
 
 def grid(stored):
-    """Medians over seeds."""
-    groups = collections.defaultdict(list)
+    """One line per kind of data, medians over seeds."""
+    groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for row in stored.plan("grid"):
         if row["status"] == "ok":
             data = re.sub(r"_s\d+$", "", parts(row["problem"])[0])
-            groups[data, row["method"]].append(row)
+            groups[data][row["method"]].append(row)
     lines = []
-    for (data, method), rows in groups.items():
-        middle = {
-            key: statistics.median(
-                [row[key] for row in rows if row[key] is not None] or [np.nan]
-            )
-            for key in (
-                "varsortability",
-                "cpu_seconds",
-                "edge_rmse",
-                "edge_max",
-                "auroc",
-                "reference_auroc",
-            )
-        }
+    for data, methods in groups.items():
+
+        def figure(method, key, methods=methods):
+            found = [row[key] for row in methods[method] if row[key] is not None]
+            return number(statistics.median(found)) if found else ""
+
+        def errors(method, figure=figure):
+            return f"{figure(method, 'edge_rmse')} ({figure(method, 'edge_max')})"
+
         lines.append(
-            [data, named(method), str(len(rows)), *(number(v) for v in middle.values())]
+            [
+                data,
+                str(max(map(len, methods.values()))),
+                figure("edges", "varsortability"),
+                figure("exact", "cpu_seconds"),
+                figure("edges", "cpu_seconds"),
+                errors("edges"),
+                errors("chain"),
+                f"{figure('edges', 'auroc')} ({figure('edges', 'reference_auroc')})",
+            ]
         )
-    header = [
-        "data",
-        "method",
-        "data sets",
-        "varsortability",
-        "CPU s",
-        "edge RMSE",
-        "largest",
-    ]
-    return table([*header, "AUROC", "AUROC of the reference"], lines)
+    header = ["data", "data sets", "varsortability", "CPU s, exact", "CPU s, others"]
+    header += ["default sampler: edge RMSE (largest)", "structure MCMC"]
+    return table([*header, "AUROC (of the posterior)"], lines)
 
 
 def problem_table(rows):
@@ -309,10 +306,15 @@ def peak(stored):
                 what = f"exact sums, D = {row['D']}, {row['data']}"
                 rate = f"{float(row['terms/CPU s']) / 1e6:.0f} million terms/s"
                 lines.append([what, rate, "random fetches of 16 bytes", row["limit"]])
-    if found := stored.json("threads"):
-        what = f"default sampler, D = {found['settings']['n_variables']}, 2 threads"
-        rate = f"{found['ratio']:.2f} times one thread"
-        lines.append([what, rate, "2 cores", found["ratio"] / 2])
+    for path in sorted(stored.folder.glob("threads*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        n_variables = found["settings"]["n_variables"]
+        for row in found["rows"][1:]:
+            for task in ("fit", "draws"):
+                what = f"{task} of the default sampler, D = {n_variables}"
+                ratio, n_threads = row[f"{task}, ratio"], row["threads"]
+                rate = f"{ratio:.2f} times one thread"
+                lines.append([what, rate, f"{n_threads} threads", ratio / n_threads])
     lines = [[*line[:-1], f"{100 * line[-1]:.0f} %"] for line in lines]
     return table(["what", "rate", "limit", "share"], lines)
 
@@ -345,50 +347,55 @@ def frontier(stored):
 
 
 def scale(stored):
-    """Rows of scale.py, by size: two long chains are the judges."""
-    rows = [
-        row
-        for path in sorted(stored.folder.glob("scale_*.json"))
-        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]
-        if "gap" in row
-    ]
+    """Medians over data sets of scale.py: two long chains are the judges."""
+    groups = collections.defaultdict(list)
+    for path in sorted(stored.folder.glob("scale_*.json")):
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            groups[row["D"], row["N"], row["prior"], row["policies"]].append(row)
     lines = []
-    for row in sorted(rows, key=lambda row: (row["D"], row["N"])):
+    for (n_variables, n_rows, prior, n_policies), rows in sorted(groups.items()):
+
+        def middle(key, rows=rows):
+            known = [row[key] for row in rows if key in row]
+            return statistics.median(known) if known else None
+
+        def figure(key, middle=middle):
+            return "" if middle(key) is None else number(middle(key))
+
+        def percent(key, middle=middle):
+            return "" if middle(key) is None else f"{100 * middle(key):.0f} %"
+
         lines.append(
             [
-                f"{row['D']}, {row['N']}",
-                f"{row['updates']:,} ({row.get('policies', 1)})",
-                f"{row['cpu s']:.0f}",
-                f"{row['MB']:.0f}",
-                number(row["gap"]),
-                f"{100 * row['acceptance']:.0f} %",
-                ", ".join(
-                    f"{100 * row[key]:.0f} %" for key in ("ESS", "fESS") if key in row
-                ),
-                f"{number(row['edge RMS'])} ({number(row['edge max'])})",
-                *(
-                    number(row[key]) if key in row else ""
-                    for key in (
-                        "conditional RMS",
-                        "refined RMS",
-                        "refined conditional RMS",
-                    )
-                ),
-                f"{number(row['chains RMS'])} ({number(row['chains max'])})",
-                f"{row['R-hat']:.3f}",
+                f"{n_variables}, {n_rows}, {prior}",
+                str(len(rows)),
+                f"{middle('updates'):,.0f} ({n_policies})",
+                f"{middle('cpu s'):.0f}",
+                f"{middle('MB'):.0f}",
+                f"{figure('gap')} ({number(max(row['gap'] for row in rows))})",
+                f"{percent('acceptance')} "
+                f"({100 * min(row['acceptance'] for row in rows):.0f} %)",
+                ", ".join(filter(None, map(percent, ("ESS", "fESS")))),
+                f"{figure('edge RMS')} ({figure('edge max')})",
+                figure("conditional RMS"),
+                figure("refined RMS"),
+                figure("refined conditional RMS"),
+                f"{figure('chains RMS')} ({figure('chains max')})",
+                f"{max(row['R-hat'] for row in rows):.3f}",
             ]
         )
     header = [
-        "D, N",
+        "D, N, prior",
+        "data sets",
         "updates (policies)",
         "CPU s",
         "MB",
-        "gap, nats",
-        "proposals accepted",
+        "gap, nats (worst)",
+        "proposals accepted (worst)",
     ]
     header += ["ESS of draws, of chain states", "edges against chains, counted"]
     header += ["not counted", "of refined draws, counted", "not counted"]
-    header += ["chains against each other", "R-hat"]
+    header += ["chains against each other", "R-hat, worst"]
     return table(header, lines)
 
 

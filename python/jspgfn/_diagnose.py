@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from ._engine import Engine
 from ._mixing import LARGEST_R_HAT
 from ._reference import (
-    N_CHAINS,
     Clock,
     Own,
     Reference,
@@ -37,6 +36,7 @@ WEIGHTS = "use the weights"
 MISSING = "do not trust: mode missing"
 UNEVEN = "do not trust: weights too uneven"
 UNKNOWN = "no verdict: the reference chains disagree"
+UNDER_WAY = "no verdict: the reference chains are still on their way"
 
 # The draws themselves are good enough up to this distance: as much as log weights that
 # vary by a quarter of a nat.
@@ -173,7 +173,7 @@ class Diagnosis:
     def _lines(self) -> dict[str, str]:
         against = "exact draws"
         if self.reference == "chains":
-            against = f"states of {N_CHAINS} tempered chains, R-hat {self.r_hat:.3f}"
+            against = f"states of tempered chains, R-hat {self.r_hat:.3f}"
         lines = {
             "verdict": self.verdict,
             "because": "; ".join(self.reasons),
@@ -268,8 +268,12 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
     """All figures and the verdict."""
     sampled = log_mean_exp(own.log_weight)
     kept, remark = np.ones(len(reference.log_weight), bool), ""
-    if not reference.is_exact and not reference.mixed:
+    if not reference.arrived:
+        remark = "under way"
+    elif not reference.is_exact and not reference.mixed:
         kept, remark = choose_chains(own, reference, sampled)
+    if reference.n_lost and not remark:
+        remark = "lost"
     log_weight = reference.log_weight[kept].ravel()
     log_prob = reference.log_prob[kept].ravel()
     if reference.log_partition is not None:
@@ -357,6 +361,11 @@ def judge(
     excess : by how much errors of edges exceed what sampling brings
     """
     reasons = []
+    if remark == "under way":
+        return UNDER_WAY, [
+            "none of the reference chains has come to where the posterior is; allow more "
+            "max_time"
+        ]
     if remark == "unknown":
         return UNKNOWN, [
             f"one chain sits where the sampler hardly draws, the others do not (R-hat "
@@ -447,5 +456,5 @@ def diagnose(
         n = len(own.log_weight)
         found = exact_reference(engine, n, seeds[1], clock)
     if found is None:
-        found = chain_reference(engine, seeds[1], clock)
+        found = chain_reference(engine, own, seeds[1], clock)
     return compare(own, found)

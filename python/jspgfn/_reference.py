@@ -25,6 +25,7 @@ from ._mcmc import (
 )
 from ._mixing import LARGEST_R_HAT, Record, graphs_of_states, split_r_hat
 from ._validation import Floats, available_memory
+from ._weights import log_mean_exp
 
 Graphs = NDArray[np.uint8]
 
@@ -35,6 +36,16 @@ EXACT_VARIABLES_TIMED = 22
 # The reference chains.
 N_CHAINS = 4
 N_REFERENCE = 4096  # of their states are compared
+BURN_IN = 0.3
+
+# Chains start anywhere and may sit for long where the posterior hardly is. What such a
+# stretch of states, one of this many, shows is no part of the reference when its region
+# has less than this share of the posterior ...
+N_STRETCHES = 32
+NEGLIGIBLE_REGION = 0.01
+
+# ... and neither is a chain that does so later than at this share of its states.
+LATEST_ARRIVAL = 0.8
 
 
 @dataclass
@@ -61,6 +72,8 @@ class Reference:
     edges_error: Floats
     log_partition: float | None = None  # exact
     r_hat: float = 1.0
+    n_lost: int = 0  # chains left out, for they did not arrive where the posterior is
+    arrived: bool = True  # ... any of them
 
     @property
     def is_exact(self) -> bool:
@@ -209,8 +222,64 @@ def n_chain_rounds(n_variables: int, hot_moves: int) -> int:
     return math.ceil(moves / (N_CHAINS * (COLD_MOVES + hot_moves)))
 
 
+def is_negligible(own: Own, log_reward: Floats, log_ratio: Floats) -> bool:
+    """Whether the region of these states is hardly any of the posterior.
+
+    The region A is all graphs with no more reward than the best of the states, which are
+    draws of the posterior p in A: then q(A) / p(A) is the mean of q / p over them, and
+    q(A) the share of own draws in A. Where q draws A too rarely the mean of q / p is
+    small, so that nothing is known about p(A), and A is kept.
+
+    log_reward, log_ratio : log R and log p/q of the states, (n,)
+    """
+    n_inside = int((own.log_reward <= log_reward.max()).sum())
+    share = (n_inside + 3) / len(own.log_reward)  # at most, 95 % sure
+    return share < NEGLIGIBLE_REGION * float(np.exp(np.minimum(-log_ratio, 0.0)).mean())
+
+
+def arrivals(own: Own, log_Z: float, reference: Reference) -> list[float]:
+    """Share of the states of each chain before it came to where the posterior is."""
+    shares = []
+    for log_reward, log_weight in zip(
+        reference.log_reward, reference.log_weight, strict=True
+    ):
+        stretches = zip(
+            np.array_split(log_reward, N_STRETCHES),
+            np.array_split(log_weight - log_Z, N_STRETCHES),
+            strict=True,
+        )
+        left_out = [len(r) > 0 and is_negligible(own, r, w) for r, w in stretches]
+        last = max((i for i, out in enumerate(left_out) if out), default=-2)
+        shares.append((last + 2) / N_STRETCHES)  # the next one may hold the way there
+    return shares
+
+
+def without_way_there(record: Record, shares: list[float]) -> tuple[Record, int]:
+    """What chains showed after they had arrived, and the number of chains left out.
+
+    shares : of the states after the burn-in
+    """
+    kept = np.array(shares) <= LATEST_ARRIVAL
+    n_lost = int((~kept).sum())
+    if not kept.any():
+        return record, n_lost
+    latest = max(share for share in shares if share <= LATEST_ARRIVAL)
+    cut = Record(
+        rounds=record.rounds,
+        counts=record.counts[kept],
+        sums=record.sums[kept],
+        states=record.states[kept],
+        burn_in=record.burn_in + (1 - record.burn_in) * latest,
+    )
+    return cut, n_lost
+
+
 def chain_reference(
-    engine: Engine, seed: int, clock: Clock, n_temperatures: int | None = None
+    engine: Engine,
+    own: Own,
+    seed: int,
+    clock: Clock,
+    n_temperatures: int | None = None,
 ) -> Reference:
     """States of several tempered chains, run up to four times as long until they agree."""
     scores, n_variables = engine.tables.scores, engine.tables.scores.n_variables
@@ -232,16 +301,30 @@ def chain_reference(
     each = n_chain_rounds(n_variables, hot_moves * (n_temperatures - 1))
     for _ in range(4):
         run_chains(chains, each, clock)
-        record = Record(burn_in=0.3)
+        record = Record(burn_in=BURN_IN)
         record.rounds, record.counts, record.sums = chains.batches()
         record.states = chains.states()
-        r_hat = float(split_r_hat(record.stretches(record.counts, 2)).max())
-        if r_hat <= LARGEST_R_HAT or clock.left(0.7) <= 0:
+        if largest_r_hat(record) <= LARGEST_R_HAT or clock.left(0.7) <= 0:
             break
-    states = record.states[:, int(0.3 * record.states.shape[1]) :]
-    step = max(1, states.shape[1] * N_CHAINS // N_REFERENCE)
+    reference = reference_of(engine, record)
+    shares = arrivals(own, log_mean_exp(own.log_weight), reference)
+    if max(shares) > 0:
+        record, n_lost = without_way_there(record, shares)
+        reference = reference_of(engine, record)
+        reference.n_lost, reference.arrived = n_lost, n_lost < N_CHAINS
+    return reference
+
+
+def largest_r_hat(record: Record) -> float:
+    return float(split_r_hat(record.stretches(record.counts, 2)).max())
+
+
+def reference_of(engine: Engine, record: Record) -> Reference:
+    states = record.states[:, int(record.burn_in * record.states.shape[1]) :]
+    step = max(1, states.shape[0] * states.shape[1] // N_REFERENCE)
     graphs = graphs_of_states(states[:, ::step], engine.tables.settings["candidates"])
     error = record.standard_error(record.sums)
+    r_hat = largest_r_hat(record)
     return make_reference(engine, graphs, record.edges(), error, r_hat=r_hat)
 
 

@@ -269,3 +269,80 @@ def test_same_report_at_every_call():
     assert str(first) == str(second)
     np.testing.assert_array_equal(first.edges_reference, second.edges_reference)
     assert as_bytes(first.edges > 0.5).shape == (8, 8)
+
+
+def unlikely_half(share):
+    """Graphs of four variables, log P, and which are the least likely, this share of P."""
+    scores, graphs, log_reward = planted.small()
+    log_p = log_reward - np.logaddexp.reduce(log_reward)
+    order = np.argsort(log_p)
+    below = np.zeros(len(graphs), bool)
+    below[order[np.cumsum(np.exp(log_p[order])) < share]] = True
+    assert below.sum() > 20
+    return scores, graphs, log_p, below
+
+
+def draws_of(graphs, log_p, where, n, seed):
+    p = np.where(where, np.exp(log_p), 0.0)
+    rng = np.random.default_rng(seed)
+    return graphs[rng.choice(len(graphs), n, p=p / p.sum())]
+
+
+def own_draws(scores, graphs, log_q):
+    engine = planted.Planted(scores, planted.TableSampler(graphs, log_q))
+    return engine, _reference.collect_own(engine, N_DRAWS, 1, _reference.Clock(None))
+
+
+@pytest.mark.parametrize(
+    ("share", "missing", "negligible"),
+    [(0.001, False, True), (0.1, False, False), (0.1, True, False)],
+)
+def test_negligible_regions(share, missing, negligible):
+    """A chain stays where P is small: of no interest, unless own draws are never there
+    because the sampler lacks that part."""
+    scores, graphs, log_p, below = unlikely_half(share)
+    log_q = np.where(below & missing, log_p - 15.0, log_p)
+    engine, own = own_draws(scores, graphs, log_q)
+    states = as_bytes(draws_of(graphs, log_p, below, 40, 2))
+    log_reward = scores.log_reward(states)
+    log_ratio = log_reward - engine.log_prob(states)[0]
+    log_ratio -= np.median(own.log_weight)  # log p/q
+    assert _reference.is_negligible(own, log_reward, log_ratio) == negligible
+
+
+def test_chains_are_judged_from_their_arrival_on():
+    scores, graphs, log_p, below = unlikely_half(0.001)
+    engine, own = own_draws(scores, graphs, log_p)
+    everywhere = np.ones(len(graphs), bool)
+    chains = draws_of(graphs, log_p, everywhere, 3 * 640, 3).reshape(3, 640, 4, 4)
+    on_the_way = draws_of(graphs, log_p, below, 640, 4)
+    chains[1, :160] = on_the_way[:160]  # arrives after a quarter
+    chains[2] = on_the_way  # never
+    reference = planted.reference_of(engine, chains, graphs.mean(axis=0), 3.0)
+    log_z = float(np.median(own.log_weight))
+    shares = _reference.arrivals(own, log_z, reference)
+    assert shares[0] == 0
+    assert 0.25 <= shares[1] <= 0.3
+    assert shares[2] > 1
+
+    batches = np.ones((3, 20, 4, 4))
+    states = np.zeros((3, 200, 4), np.uint32)
+    record = _reference.Record(
+        np.full(20, 10), batches, batches, states, burn_in=_reference.BURN_IN
+    )
+    cut, n_lost = _reference.without_way_there(record, shares)
+    assert n_lost == 1
+    assert cut.counts.shape[0] == cut.sums.shape[0] == cut.states.shape[0] == 2
+    assert 0.47 < cut.burn_in < 0.52  # 0.3 + 0.7 * 9 / 32
+    assert _reference.without_way_there(record, [2.0] * 3) == (record, 3)
+
+
+def test_no_verdict_before_any_chain_has_arrived():
+    scores, graphs, log_p, below = unlikely_half(0.001)
+    engine, own = own_draws(scores, graphs, log_p)
+    chains = draws_of(graphs, log_p, below, 400, 3).reshape(4, 100, 4, 4)
+    reference = planted.reference_of(engine, chains, graphs.mean(axis=0), 3.0)
+    reference.n_lost, reference.arrived = 4, False
+    report = _diagnose.compare(own, reference)
+    assert report.verdict == _diagnose.UNDER_WAY
+    assert "none of the reference chains" in report.reasons[0]
