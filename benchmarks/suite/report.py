@@ -22,9 +22,7 @@ from common import HERE
 NAMES = {
     "exact": "exact posterior",
     "edges": "default sampler",
-    "edges_all": "default sampler, all parents allowed",
     "chain": "structure MCMC",
-    "chain_all": "structure MCMC, all parents allowed",
     "paper": "published method, published settings",
     "paper_quick": "published method, quick settings",
 }
@@ -269,12 +267,7 @@ def further(stored):
     """Other data sets of the same kind: median over all."""
     groups = collections.defaultdict(list)
     for row in stored.plan("budgets"):
-        if row["status"] == "ok" and row["method"] in (
-            "edges",
-            "edges_all",
-            "chain",
-            "chain_all",
-        ):
+        if row["status"] == "ok" and row["method"] in ("edges", "chain"):
             target = parts(row["problem"])[1]
             key = (target, row["n_variables"], row["method"], row["budget"])
             groups[key].append(row)
@@ -454,9 +447,7 @@ def save(figure, folder, name):
 COLOURS = {
     "exact": "black",
     "edges": "tab:blue",
-    "edges_all": "tab:cyan",
     "chain": "tab:green",
-    "chain_all": "tab:olive",
     "paper": "tab:brown",
     "paper_quick": "tab:orange",
 }
@@ -565,10 +556,7 @@ def picture_calibration(stored, folder):
         is_simulated = row["problem"].startswith(("er_", "sf_"))
         if row["status"] != "ok" or not row["calibration"] or not is_simulated:
             continue
-        if (
-            row["method"] in ("paper", "edges_all", "chain_all")
-            or "_mlp_" in row["problem"]
-        ):
+        if row["method"] == "paper" or "_mlp_" in row["problem"]:
             continue
         counts = np.array(json.loads(row["calibration"]))
         sums[row["method"]] = sums.get(row["method"], 0) + counts

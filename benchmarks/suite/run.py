@@ -81,10 +81,7 @@ def plan_budgets(options):
     for target, scale in (("known", "raw"), ("learned", "iscm")):
         for n in sizes:
             name = f"er_linear_d{n}_n100_{scale}_s0@{target}"
-            # beyond 16 variables the default leaves parents out
             ours = ["edges", "chain"]
-            if n > 16:
-                ours += ["edges_all", "chain_all"]
             yield name, ["exact"], [1.0]
             yield name, ours, [1.0, 10.0, 60.0]
             if target == "known":

@@ -123,7 +123,9 @@ class ScoreEstimator(BaseEstimator):  # type: ignore[misc]
             preprocessing=check_preprocess(self.preprocess, model, table, mask),
             graph_prior=graph_prior,
             rules=rules,
-            candidates=plan_candidates(self.candidates, table, rules, has_tables),
+            candidates=plan_candidates(
+                self.candidates, table, rules, has_tables, model.all_candidates_up_to
+            ),
             n_threads=check_n_jobs(self.n_jobs),
             has_tables=has_tables,
         )

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._constraints import Rules
+from ._models import MOST_VARIABLES_WITH_ALL
 from ._table import Table
 from ._validation import MAX_CANDIDATES, check_integer, describe, variable_finder
+
+# Candidates of each variable where not all others are.
+FEW_CANDIDATES = 12
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,18 @@ def check_candidates(
     labelled: bool,
     forbidden: NDArray[np.bool_] | None = None,
     required: NDArray[np.bool_] | None = None,
+    all_up_to: int = MOST_VARIABLES_WITH_ALL,
 ) -> CandidatePlan:
-    """Forbidden parents are left out; required ones belong to every list."""
+    """Forbidden parents are left out; required ones belong to every list.
+
+    all_up_to : so many variables have all others as candidates unless the user chooses
+    """
     n_variables = len(names)
     if forbidden is None:
         forbidden = np.zeros((n_variables, n_variables), dtype=bool)
     if required is None:
         required = np.zeros((n_variables, n_variables), dtype=bool)
-    default = n_variables - 1 if n_variables <= 16 else 12
+    default = n_variables - 1 if n_variables <= all_up_to else FEW_CANDIDATES
     named: dict[int, list[int]] = {}
     if isinstance(candidates, Mapping):
         find = variable_finder(names, labelled, "candidates")
@@ -83,12 +91,17 @@ def check_candidates(
 
 
 def plan_candidates(
-    candidates: Any, table: Table, rules: Rules, has_tables: bool
+    candidates: Any, table: Table, rules: Rules, has_tables: bool, all_up_to: int
 ) -> CandidatePlan:
     """`check_candidates` where there are tables, else all that are allowed or named."""
     if has_tables:
         return check_candidates(
-            candidates, table.names, table.labelled, rules.forbidden, rules.required
+            candidates,
+            table.names,
+            table.labelled,
+            rules.forbidden,
+            rules.required,
+            all_up_to,
         )
     if candidates is not None and not isinstance(candidates, Mapping):
         raise ValueError(

@@ -12,11 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _core
 from ._base import ScoreEstimator
-from ._candidates import check_candidates
+from ._candidates import plan_candidates
 from ._exceptions import JspgfnWarning
 from ._features import blankets_of, paths_of
 from ._interventions import check_interventions
-from ._models import NON_LINEAR, Model
+from ._models import MOST_VARIABLES_WITH_ALL, NON_LINEAR, Model
 from ._partition import log_density, log_prior_partition, run_to_end
 from ._posterior import Posterior
 from ._predict import read_rows
@@ -35,9 +35,6 @@ Floats = NDArray[np.float64]
 
 # Sets of nodes are 32-bit masks in the core; 3^28 terms are out of reach anyway.
 MAX_EXACT_VARIABLES = 28
-
-# Up to here all other variables are candidate parents unless candidates says otherwise.
-MAX_ALL_CANDIDATES = 20
 
 # Terms per second and thread, for the estimate that is printed before the start.
 TERMS_PER_SECOND = 2.5e8
@@ -62,7 +59,7 @@ class ExactPosterior(ScoreEstimator):
     model, graph_prior, constraints, max_parents, preprocess
         As for `JSPGFN`.
     candidates : None, int or dict
-        As for `JSPGFN`, but None = all other variables up to 20, else the 12 best.
+        As for `JSPGFN`, but None = all other variables up to 20 for every model.
     n_jobs : int or None
         Threads, as for `JSPGFN`. Results are the same bits for any number.
     random_state : int, numpy generator or None
@@ -220,15 +217,10 @@ class ExactPosterior(ScoreEstimator):
                 f"X has {n_variables} columns, but the exact posterior takes at most "
                 f"{MAX_EXACT_VARIABLES}; use StructureMCMC or JSPGFN, or leave columns out"
             )
-        if self.candidates is not None or not 16 < n_variables <= MAX_ALL_CANDIDATES:
+        if self.candidates is not None:
             return problem
-        rules = problem.rules
-        everyone = check_candidates(
-            n_variables - 1,
-            problem.table.names,
-            problem.table.labelled,
-            rules.forbidden,
-            rules.required,
+        everyone = plan_candidates(
+            None, problem.table, problem.rules, True, MOST_VARIABLES_WITH_ALL
         )
         return replace(problem, candidates=everyone)
 

@@ -338,8 +338,9 @@ def test_available_memory_is_a_positive_number():
 
 def test_candidate_plan():
     names = [f"x{k}" for k in range(20)]
-    assert check_candidates(None, names[:16], False).counts == [15] * 16
-    assert check_candidates(None, names, False).counts == [12] * 20
+    assert check_candidates(None, names, False).counts == [19] * 20
+    assert check_candidates(None, [*names, "x20"], False).counts == [12] * 21
+    assert check_candidates(None, names, False, all_up_to=19).counts == [12] * 20
     assert check_candidates(5, names, False).counts == [5] * 20
     assert check_candidates(24, names, False).counts == [19] * 20
     plan = check_candidates({"x3": ["x7", "x1", "x7"], 4: []}, names, False)
