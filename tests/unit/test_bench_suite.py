@@ -251,14 +251,26 @@ def test_the_page_shows_the_stored_rows(monkeypatch):
     assert report.fill(page, report.Stored(BENCHMARKS / "results")) == page
 
 
-def test_rows_of_scale_come_by_size(tmp_path):
+def test_rows_of_scale_are_medians_by_size(tmp_path):
     names = ("gap", "acceptance", "edge RMS", "edge max", "chains RMS", "chains max")
     row = dict.fromkeys((*names, "updates", "cpu s", "MB", "R-hat"), 1.0)
-    sizes = [(100, 100), (50, 1000), (50, 100)]
-    for k, (D, N) in enumerate(sizes):
-        text = json.dumps({"rows": [{**row, "D": D, "N": N}]})
+    kinds = [
+        (100, 100, "uniform", 1),
+        (50, 1000, "fair", 2),
+        (50, 100, "uniform", 4),
+        (50, 100, "uniform", 1),
+    ]
+    for k, (D, N, prior, policies) in enumerate(kinds):
+        rows = [
+            {**row, "D": D, "N": N, "prior": prior, "policies": policies, "gap": gap}
+            for gap in (1.0, 2.0, 5.0)
+        ]
+        text = json.dumps({"rows": rows})
         (tmp_path / f"scale_{k}.json").write_text(text)
     lines = report.scale(report.Stored(tmp_path)).splitlines()[2:]
-    assert [line.split(" | ")[0] for line in lines] == [
-        f"| {D}, {N}" for D, N in sorted(sizes)
+    assert [line.split(" | ")[:4] for line in lines] == [
+        [f"| {D}, {N}, {prior}", "3", f"1 ({policies})", "1"]
+        for D, N, prior, policies in sorted(kinds)
     ]
+    assert all("| 2.0 (5.0) |" in line for line in lines)
+
