@@ -222,7 +222,7 @@ def easy(args):
         "graph_prior": "uniform",
         "preprocess": None,
     }
-    # all other variables as candidates, also beyond 16, as in the exact answer
+    # all other variables as candidates, also beyond 20, as in the exact answer
     problems = [
         (
             f"D={D} e{k}",

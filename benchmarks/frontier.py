@@ -55,8 +55,6 @@ def fit_and_measure(name, seconds, n_draws, n_jobs):
     given = measure.problem(name)
     _, exact = measure.solve(given, n_jobs)
     settings = {**given.settings, "n_jobs": n_jobs, "random_state": 0}
-    if given.x.shape[1] > 16:  # all parents, as the exact posterior has
-        settings["candidates"] = given.x.shape[1] - 1
     est = jspgfn.JSPGFN(**settings, max_time=seconds)
     est.fit(given.x, interventions=given.mask)
 

@@ -167,22 +167,23 @@ def grid(stored):
             found = [row[key] for row in methods[method] if row[key] is not None]
             return number(statistics.median(found)) if found else ""
 
-        def errors(method, figure=figure):
-            return f"{figure(method, 'edge_rmse')} ({figure(method, 'edge_max')})"
+        def pair(method, key, other, figure=figure):
+            found = figure(method, key)
+            return found and f"{found} ({figure(method, other)})"
 
         lines.append(
             [
                 data,
                 str(max(map(len, methods.values()))),
-                figure("edges", "varsortability"),
+                figure("exact", "varsortability") or figure("edges", "varsortability"),
                 figure("exact", "cpu_seconds"),
                 figure("edges", "cpu_seconds"),
-                errors("edges"),
-                errors("chain"),
-                f"{figure('edges', 'auroc')} ({figure('edges', 'reference_auroc')})",
+                pair("edges", "edge_rmse", "edge_max"),
+                pair("chain", "edge_rmse", "edge_max"),
+                pair("edges", "auroc", "reference_auroc"),
             ]
         )
-    header = ["data", "data sets", "varsortability", "CPU s, exact", "CPU s, others"]
+    header = ["data", "data sets", "varsortability", "CPU s, exact", "CPU s, default"]
     header += ["default sampler: edge RMSE (largest)", "structure MCMC"]
     return table([*header, "AUROC (of the posterior)"], lines)
 
@@ -302,9 +303,11 @@ def peak(stored):
     for path in sorted(stored.folder.glob("threads*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         n_variables = found["settings"]["n_variables"]
+        n_cores = max(row["threads"] for row in found["rows"])
         for row in found["rows"][1:]:
             for task in ("fit", "draws"):
                 what = f"{task} of the default sampler, D = {n_variables}"
+                what += f", machine with {n_cores} cores"
                 ratio, n_threads = row[f"{task}, ratio"], row["threads"]
                 rate = f"{ratio:.2f} times one thread"
                 lines.append([what, rate, f"{n_threads} threads", ratio / n_threads])

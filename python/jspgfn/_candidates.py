@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._constraints import Rules
-from ._models import MOST_VARIABLES_WITH_ALL
 from ._table import Table
 from ._validation import MAX_CANDIDATES, check_integer, describe, variable_finder
 
@@ -33,7 +32,8 @@ def check_candidates(
     labelled: bool,
     forbidden: NDArray[np.bool_] | None = None,
     required: NDArray[np.bool_] | None = None,
-    all_up_to: int = MOST_VARIABLES_WITH_ALL,
+    *,
+    all_up_to: int,
 ) -> CandidatePlan:
     """Forbidden parents are left out; required ones belong to every list.
 
@@ -101,7 +101,7 @@ def plan_candidates(
             table.labelled,
             rules.forbidden,
             rules.required,
-            all_up_to,
+            all_up_to=all_up_to,
         )
     if candidates is not None and not isinstance(candidates, Mapping):
         raise ValueError(
@@ -109,7 +109,12 @@ def plan_candidates(
             f"and parent sets have no scores to choose by, got {describe(candidates)}"
         )
     plan = check_candidates(
-        candidates or {}, table.names, table.labelled, rules.forbidden, rules.required
+        candidates or {},
+        table.names,
+        table.labelled,
+        rules.forbidden,
+        rules.required,
+        all_up_to=all_up_to,
     )
     others = table.n_variables - 1 - rules.forbidden.sum(axis=0)
     counts = [

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ._engine import Engine
 from ._mixing import LARGEST_R_HAT
 from ._reference import (
+    N_CHAINS,
     Clock,
     Own,
     Reference,
@@ -272,8 +273,6 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
         remark = "under way"
     elif not reference.is_exact and not reference.mixed:
         kept, remark = choose_chains(own, reference, sampled)
-    if reference.n_lost and not remark:
-        remark = "lost"
     log_weight = reference.log_weight[kept].ravel()
     log_prob = reference.log_prob[kept].ravel()
     if reference.log_partition is not None:
@@ -335,10 +334,11 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
         len(own.log_weight),
         is_missing(own.log_weight - log_Z, ratio),
         remark,
+        reference.timed_out,
     )
     return Diagnosis(
         verdict=verdict,
-        reasons=reasons,
+        reasons=[*left_out(reference), *reasons],
         edges=own.edges,
         edges_weighted=own.edges_weighted,
         edges_reference=reference.edges,
@@ -349,27 +349,45 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
     )
 
 
+def left_out(reference: Reference) -> list[str]:
+    """What a reader should know of the states that were not compared."""
+    parts = []
+    if reference.n_lost:
+        parts.append(
+            f"{reference.n_lost} of {N_CHAINS} chains did not come to where the posterior "
+            "is and are left out"
+        )
+    if reference.way:
+        parts.append(
+            f"up to {100 * reference.way:.0f} % of the states of a chain were its way "
+            "there and are left out"
+        )
+    return parts
+
+
 def judge(
     figures: dict[str, Any],
     excess: dict[str, float],
     n_draws: int,
     missing: bool,
     remark: str,
+    timed_out: bool = True,
 ) -> tuple[str, list[str]]:
     """The verdict and its reasons.
 
     excess : by how much errors of edges exceed what sampling brings
+    timed_out : whether the reference chains had to stop for the time
     """
     reasons = []
+    longer = (
+        "allow more max_time" if timed_out else "see what a long StructureMCMC finds"
+    )
     if remark == "under way":
-        return UNDER_WAY, [
-            "none of the reference chains has come to where the posterior is; allow more "
-            "max_time"
-        ]
+        return UNDER_WAY, [f"they show nothing of where the posterior is; {longer}"]
     if remark == "unknown":
         return UNKNOWN, [
             f"one chain sits where the sampler hardly draws, the others do not (R-hat "
-            f"{figures['r_hat']:.3g}); allow more max_time"
+            f"{figures['r_hat']:.3g}); {longer}"
         ]
     if remark == "lost":
         reasons.append("a chain that was stuck in a negligible region is left out")

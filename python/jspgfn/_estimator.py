@@ -70,11 +70,11 @@ class JSPGFN(TrainedSampler):
         Largest number of parents of any node; None = no limit.
     candidates : None, int or dict
         Parents that are considered for each node. None: all others up to 20 variables
-        (16 for "bdeu" and "mlp"), else the 12 best; an integer: that many, the best; a
-        dict from a variable to the list of its candidates (variables left out are
-        treated as with None). Variables are column names, or integers when X is an
-        array. At most 24. Required parents are always among them, forbidden ones never.
-        `discarded_mass_` estimates what the choice costs.
+        (16 for "bdeu", "features" and "mlp"), else the 12 best; an integer: that many,
+        the best; a dict from a variable to the list of its candidates (variables left
+        out are treated as with None). Variables are column names, or integers when X is
+        an array. At most 24. Required parents are always among them, forbidden ones
+        never. `discarded_mass_` estimates what the choice costs.
     preprocess : {"auto", "standardize", "center"} or None
         "center" subtracts the mean of each column, "standardize" also divides by its
         standard deviation (ddof 0); both add an intercept per node that is integrated

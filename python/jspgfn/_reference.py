@@ -38,14 +38,18 @@ N_CHAINS = 4
 N_REFERENCE = 4096  # of their states are compared
 BURN_IN = 0.3
 
-# Chains start anywhere and may sit for long where the posterior hardly is. What such a
-# stretch of states, one of this many, shows is no part of the reference when its region
-# has less than this share of the posterior ...
+# Chains start anywhere and may sit for long where the posterior hardly is. The first states
+# of a chain, in steps of one of so many stretches, are no part of the reference while the
+# region in which they are has less than this share of the posterior ...
 N_STRETCHES = 32
 NEGLIGIBLE_REGION = 0.01
 
-# ... and neither is a chain that does so later than at this share of its states.
-LATEST_ARRIVAL = 0.8
+# ... as far as q can tell: it covers so much of the region.
+LEAST_COVERED = 0.5
+
+# A chain of which more than this is its way there is left out, and so many must remain.
+LONGEST_WAY = 0.8
+FEWEST_CHAINS = 2
 
 
 @dataclass
@@ -72,8 +76,14 @@ class Reference:
     edges_error: Floats
     log_partition: float | None = None  # exact
     r_hat: float = 1.0
-    n_lost: int = 0  # chains left out, for they did not arrive where the posterior is
-    arrived: bool = True  # ... any of them
+    n_lost: int = 0  # chains left out, for they did not come to where the posterior is
+    way: float = 0.0  # largest share of the states of another chain left out as its way
+    timed_out: bool = False
+
+    @property
+    def arrived(self) -> bool:
+        """Whether enough of the chains came to where the posterior is."""
+        return self.is_exact or N_CHAINS - self.n_lost >= FEWEST_CHAINS
 
     @property
     def is_exact(self) -> bool:
@@ -222,56 +232,30 @@ def n_chain_rounds(n_variables: int, hot_moves: int) -> int:
     return math.ceil(moves / (N_CHAINS * (COLD_MOVES + hot_moves)))
 
 
-def is_negligible(own: Own, log_reward: Floats, log_ratio: Floats) -> bool:
-    """Whether the region of these states is hardly any of the posterior.
+def way_of_chain(
+    own: Own, log_reward: Floats, log_ratio: Floats, best_before: float
+) -> float:
+    """Share of a chain's states on its way to where the posterior is.
 
-    The region A is all graphs with no more reward than the best of the states, which are
-    draws of the posterior p in A: then q(A) / p(A) is the mean of q / p over them, and
-    q(A) the share of own draws in A. Where q draws A too rarely the mean of q / p is
-    small, so that nothing is known about p(A), and A is kept.
+    Up to a state the chain has been in a region B, inside of A: all graphs with no more
+    reward than the best so far. Its states are draws of the posterior p in B, so that
+    q(B) / p(B) is the mean of q / p over them, and p(B) <= q(A) / mean, where own draws
+    in A tell q(A). Where q lacks the region the mean is small and nothing is left out.
 
     log_reward, log_ratio : log R and log p/q of the states, (n,)
+    best_before : log R of the best state before them
     """
-    n_inside = int((own.log_reward <= log_reward.max()).sum())
-    share = (n_inside + 3) / len(own.log_reward)  # at most, 95 % sure
-    return share < NEGLIGIBLE_REGION * float(np.exp(np.minimum(-log_ratio, 0.0)).mean())
-
-
-def arrivals(own: Own, log_Z: float, reference: Reference) -> list[float]:
-    """Share of the states of each chain before it came to where the posterior is."""
-    shares = []
-    for log_reward, log_weight in zip(
-        reference.log_reward, reference.log_weight, strict=True
-    ):
-        stretches = zip(
-            np.array_split(log_reward, N_STRETCHES),
-            np.array_split(log_weight - log_Z, N_STRETCHES),
-            strict=True,
-        )
-        left_out = [len(r) > 0 and is_negligible(own, r, w) for r, w in stretches]
-        last = max((i for i, out in enumerate(left_out) if out), default=-2)
-        shares.append((last + 2) / N_STRETCHES)  # the next one may hold the way there
-    return shares
-
-
-def without_way_there(record: Record, shares: list[float]) -> tuple[Record, int]:
-    """What chains showed after they had arrived, and the number of chains left out.
-
-    shares : of the states after the burn-in
-    """
-    kept = np.array(shares) <= LATEST_ARRIVAL
-    n_lost = int((~kept).sum())
-    if not kept.any():
-        return record, n_lost
-    latest = max(share for share in shares if share <= LATEST_ARRIVAL)
-    cut = Record(
-        rounds=record.rounds,
-        counts=record.counts[kept],
-        sums=record.sums[kept],
-        states=record.states[kept],
-        burn_in=record.burn_in + (1 - record.burn_in) * latest,
-    )
-    return cut, n_lost
+    n = len(log_reward)
+    ends = np.unique(np.linspace(0, n, N_STRETCHES + 1).astype(int)[1:])
+    best = np.maximum.accumulate(log_reward)[ends - 1].clip(min=best_before)
+    inside = np.searchsorted(np.sort(own.log_reward), best, side="right")
+    share = (inside + 3 + 2 * np.sqrt(inside)) / len(own.log_reward)  # 95 % sure
+    covered = np.cumsum(np.exp(np.minimum(-log_ratio, 0.0)))[ends - 1] / ends
+    on_way = (share < NEGLIGIBLE_REGION * covered) & (covered > LEAST_COVERED)
+    if not on_way.any():
+        return 0.0
+    last = int(np.flatnonzero(on_way)[-1]) + 1  # the next may hold the rest of the way
+    return float(ends[min(last, len(ends) - 1)] / n)
 
 
 def chain_reference(
@@ -299,30 +283,86 @@ def chain_reference(
         n_threads=engine.tables.n_threads,
     )
     each = n_chain_rounds(n_variables, hot_moves * (n_temperatures - 1))
-    for _ in range(4):
+    for attempts_left in (3, 2, 1, 0):
         run_chains(chains, each, clock)
         record = Record(burn_in=BURN_IN)
         record.rounds, record.counts, record.sums = chains.batches()
         record.states = chains.states()
-        if largest_r_hat(record) <= LARGEST_R_HAT or clock.left(0.7) <= 0:
-            break
-    reference = reference_of(engine, record)
-    shares = arrivals(own, log_mean_exp(own.log_weight), reference)
-    if max(shares) > 0:
-        record, n_lost = without_way_there(record, shares)
-        reference = reference_of(engine, record)
-        reference.n_lost, reference.arrived = n_lost, n_lost < N_CHAINS
+        timed_out = clock.left(0.7) <= 0
+        is_last = timed_out or not attempts_left
+        if is_last or largest_r_hat(record) <= LARGEST_R_HAT:
+            reference = after_arrival(engine, own, record)
+            reference.timed_out = timed_out
+            if is_last or reference.arrived:
+                break
     return reference
+
+
+def after_arrival(engine: Engine, own: Own, record: Record) -> Reference:
+    """What chains have shown since they came to where the posterior is.
+
+    States are left out chain by chain, a common number remains; edges and R-hat are those
+    since the last chain arrived.
+    """
+    n_chains = len(record.states)
+    reference = reference_of(engine, record, [0.0] * n_chains)
+    log_ratio = reference.log_weight - log_mean_exp(own.log_weight)
+    ways = [
+        way_of_chain(own, *chain)
+        for chain in zip(
+            reference.log_reward,
+            log_ratio,
+            best_in_burn_in(engine, record),
+            strict=True,
+        )
+    ]
+    kept = [c for c in range(n_chains) if ways[c] <= LONGEST_WAY]
+    if kept and max(ways) > 0:
+        latest = max(ways[c] for c in kept)
+        cut = Record(
+            rounds=record.rounds,
+            counts=record.counts[kept],
+            sums=record.sums[kept],
+            states=record.states[kept],
+            burn_in=record.burn_in + (1 - record.burn_in) * latest,
+        )
+        reference = reference_of(engine, cut, [ways[c] for c in kept])
+        reference.way = latest
+    reference.n_lost = n_chains - len(kept)
+    if not reference.mixed:  # and far below all that own draws are like
+        as_good = own.log_reward <= reference.log_reward.max()
+        if as_good.mean() < NEGLIGIBLE_REGION:
+            reference.n_lost = n_chains
+    return reference
+
+
+def best_in_burn_in(engine: Engine, record: Record) -> list[float]:
+    """log R of the best stored state of each chain before `BURN_IN`."""
+    early = record.states[:, : int(BURN_IN * record.states.shape[1])]
+    if not early.size:
+        return [-math.inf] * len(early)
+    candidates = engine.tables.settings["candidates"]
+    rewards = (
+        engine.tables.scores.log_reward(graphs_of_states(chain, candidates))
+        for chain in early
+    )
+    return [float(log_reward.max()) for log_reward in rewards]
 
 
 def largest_r_hat(record: Record) -> float:
     return float(split_r_hat(record.stretches(record.counts, 2)).max())
 
 
-def reference_of(engine: Engine, record: Record) -> Reference:
-    states = record.states[:, int(record.burn_in * record.states.shape[1]) :]
-    step = max(1, states.shape[0] * states.shape[1] // N_REFERENCE)
-    graphs = graphs_of_states(states[:, ::step], engine.tables.settings["candidates"])
+def reference_of(engine: Engine, record: Record, ways: list[float]) -> Reference:
+    """ways : shares of the states of each chain after `BURN_IN` that are left out"""
+    n_states = record.states.shape[1]
+    first = [int(n_states * (BURN_IN + (1 - BURN_IN) * way)) for way in ways]
+    n = min(n_states - max(first), max(1, N_REFERENCE // len(first)))
+    chosen = [np.linspace(start, n_states - 1, n).astype(int) for start in first]
+    states = np.stack(
+        [chain[places] for chain, places in zip(record.states, chosen, strict=True)]
+    )
+    graphs = graphs_of_states(states, engine.tables.settings["candidates"])
     error = record.standard_error(record.sums)
     r_hat = largest_r_hat(record)
     return make_reference(engine, graphs, record.edges(), error, r_hat=r_hat)

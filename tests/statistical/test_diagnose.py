@@ -271,7 +271,10 @@ def test_same_report_at_every_call():
     assert as_bytes(first.edges > 0.5).shape == (8, 8)
 
 
-def unlikely_half(share):
+# --- chains on their way to the posterior ---------------------------------------------
+
+
+def split_posterior(share):
     """Graphs of four variables, log P, and which are the least likely, this share of P."""
     scores, graphs, log_reward = planted.small()
     log_p = log_reward - np.logaddexp.reduce(log_reward)
@@ -282,67 +285,123 @@ def unlikely_half(share):
     return scores, graphs, log_p, below
 
 
-def draws_of(graphs, log_p, where, n, seed):
-    p = np.where(where, np.exp(log_p), 0.0)
-    rng = np.random.default_rng(seed)
-    return graphs[rng.choice(len(graphs), n, p=p / p.sum())]
+class Walks:
+    """States of chains that are draws of P on sets of graphs, one after the other."""
+
+    def __init__(self, engine, graphs, log_p):
+        self.engine, self.graphs, self.log_p = engine, graphs, log_p
+        self.rng = np.random.default_rng(7)
+
+    def chain(self, *stretches):
+        """(set of graphs, states) and so on."""
+        parts = []
+        for where, n in stretches:
+            p = np.where(where, np.exp(self.log_p), 0.0)
+            parts.append(self.graphs[self.rng.choice(len(p), n, p=p / p.sum())])
+        return np.concatenate(parts)
+
+    def judged(self, *chains):
+        """The reference that chains like these are, and the diagnosis."""
+        own = _reference.collect_own(self.engine, N_DRAWS, 1, _reference.Clock(None))
+        graphs = np.stack(chains)
+        n_chains, n = graphs.shape[:2]
+        batches = graphs.reshape(n_chains, 50, n // 50, 4, 4).sum(axis=2).astype(float)
+        candidates = self.engine.tables.settings["candidates"]
+        states = np.zeros((n_chains, n, 4), np.uint32)
+        for node, parents in enumerate(candidates):
+            for bit, parent in enumerate(parents):
+                states[:, :, node] |= (
+                    graphs[:, :, parent, node].astype(np.uint32) << bit
+                )
+        record = _reference.Record(
+            rounds=np.full(50, n // 50),
+            counts=batches,
+            sums=batches,
+            states=states,
+            burn_in=_reference.BURN_IN,
+        )
+        reference = _reference.after_arrival(self.engine, own, record)
+        return reference, _diagnose.compare(own, reference)
 
 
-def own_draws(scores, graphs, log_q):
-    engine = planted.Planted(scores, planted.TableSampler(graphs, log_q))
-    return engine, _reference.collect_own(engine, N_DRAWS, 1, _reference.Clock(None))
-
-
-@pytest.mark.parametrize(
-    ("share", "missing", "negligible"),
-    [(0.001, False, True), (0.1, False, False), (0.1, True, False)],
-)
-def test_negligible_regions(share, missing, negligible):
-    """A chain stays where P is small: of no interest, unless own draws are never there
-    because the sampler lacks that part."""
-    scores, graphs, log_p, below = unlikely_half(share)
-    log_q = np.where(below & missing, log_p - 15.0, log_p)
-    engine, own = own_draws(scores, graphs, log_q)
-    states = as_bytes(draws_of(graphs, log_p, below, 40, 2))
-    log_reward = scores.log_reward(states)
-    log_ratio = log_reward - engine.log_prob(states)[0]
-    log_ratio -= np.median(own.log_weight)  # log p/q
-    assert _reference.is_negligible(own, log_reward, log_ratio) == negligible
-
-
-def test_chains_are_judged_from_their_arrival_on():
-    scores, graphs, log_p, below = unlikely_half(0.001)
-    engine, own = own_draws(scores, graphs, log_p)
-    everywhere = np.ones(len(graphs), bool)
-    chains = draws_of(graphs, log_p, everywhere, 3 * 640, 3).reshape(3, 640, 4, 4)
-    on_the_way = draws_of(graphs, log_p, below, 640, 4)
-    chains[1, :160] = on_the_way[:160]  # arrives after a quarter
-    chains[2] = on_the_way  # never
-    reference = planted.reference_of(engine, chains, graphs.mean(axis=0), 3.0)
-    log_z = float(np.median(own.log_weight))
-    shares = _reference.arrivals(own, log_z, reference)
-    assert shares[0] == 0
-    assert 0.25 <= shares[1] <= 0.3
-    assert shares[2] > 1
-
-    batches = np.ones((3, 20, 4, 4))
-    states = np.zeros((3, 200, 4), np.uint32)
-    record = _reference.Record(
-        np.full(20, 10), batches, batches, states, burn_in=_reference.BURN_IN
+def walks(share, lacks=None):
+    """Walks, and sets of graphs: all, the least likely, those that the sampler lacks."""
+    scores, graphs, log_p, below = split_posterior(share)
+    lacking = (
+        np.zeros(len(graphs), bool) if lacks is None else lacks(graphs, log_p, below)
     )
-    cut, n_lost = _reference.without_way_there(record, shares)
-    assert n_lost == 1
-    assert cut.counts.shape[0] == cut.sums.shape[0] == cut.states.shape[0] == 2
-    assert 0.47 < cut.burn_in < 0.52  # 0.3 + 0.7 * 9 / 32
-    assert _reference.without_way_there(record, [2.0] * 3) == (record, 3)
+    log_q = np.where(lacking, log_p - 15.0, log_p)
+    engine = planted.Planted(scores, planted.TableSampler(graphs, log_q))
+    return Walks(engine, graphs, log_p), np.ones_like(below), below, lacking
 
 
-def test_no_verdict_before_any_chain_has_arrived():
-    scores, graphs, log_p, below = unlikely_half(0.001)
-    engine, own = own_draws(scores, graphs, log_p)
-    chains = draws_of(graphs, log_p, below, 400, 3).reshape(4, 100, 4, 4)
-    reference = planted.reference_of(engine, chains, graphs.mean(axis=0), 3.0)
-    reference.n_lost, reference.arrived = 4, False
-    report = _diagnose.compare(own, reference)
+def test_the_way_of_a_chain_is_left_out():
+    chains, everywhere, below, _ = walks(0.001)
+    there = [chains.chain((everywhere, 2000)) for _ in range(2)]
+    late = chains.chain((below, 1000), (everywhere, 1000))
+    never = chains.chain((below, 2000))
+    reference, report = chains.judged(*there, late, never)
+    assert reference.n_lost == 1
+    assert 0.28 < reference.way < 0.36  # 0.2 of the states that follow the first 0.3
+    assert report.verdict == TRUST
+    assert "1 of 4 chains" in report.reasons[0]
+    assert report.missing < 0.01
+    assert reference.mixed
+
+
+@pytest.mark.parametrize("n_there", [0, 1])
+def test_no_verdict_before_chains_have_arrived(n_there):
+    chains, everywhere, below, _ = walks(0.001)
+    there = [chains.chain((everywhere, 2000)) for _ in range(n_there)]
+    never = [chains.chain((below, 2000)) for _ in range(4 - n_there)]
+    _, report = chains.judged(*there, *never)
     assert report.verdict == _diagnose.UNDER_WAY
-    assert "none of the reference chains" in report.reasons[0]
+    assert f"{4 - n_there} of 4 chains" in report.reasons[0]
+
+
+def test_modes_that_the_sampler_lacks_are_no_way():
+    """Chains that visit the mode early, with dips into what the sampler knows well."""
+    chains, everywhere, below, mode = walks(
+        0.003, lambda graphs, log_p, below: (graphs[:, 2, 1] == 1) & ~below
+    )
+    known = everywhere & ~mode
+    there = [chains.chain((known, 2000)) for _ in range(2)]
+    dips = [
+        chains.chain((mode, 1200), (below, 100), (mode, 700)),
+        chains.chain((mode, 600), (below, 800), (mode, 600)),
+    ]
+    reference, report = chains.judged(*there, *dips)
+    assert reference.n_lost == 0
+    assert reference.way == 0
+    assert report.verdict == MISSING
+    moved = [chains.chain((mode, 1300), (known, 700)) for _ in range(3)]
+    dip = chains.chain((mode, 1300), (below, 100), (known, 600))
+    assert chains.judged(*moved, dip)[1].verdict == MISSING
+
+
+def test_unlikely_graphs_that_the_sampler_lacks_are_no_way():
+    """It lacks the least likely 40 % of the posterior but for the lowest of them."""
+
+    def low(graphs, log_p, below):
+        return below & (log_p > np.median(log_p[below]))
+
+    chains, everywhere, below, lacking = walks(0.4, low)
+    lowest = below & ~lacking
+    there = [chains.chain((everywhere & ~below, 2000)) for _ in range(2)]
+    slow = [
+        chains.chain((lacking, 1200), (lowest, 200), (lacking, 600)) for _ in range(2)
+    ]
+    reference, report = chains.judged(*there, *slow)
+    assert reference.n_lost == 0
+    assert report.verdict == MISSING
+
+
+def test_edges_are_compared_after_a_chain_was_left_out():
+    chains, everywhere, below, _ = walks(0.001)
+    graphs, log_p = chains.graphs, chains.log_p
+    log_q = np.where(graphs[:, 2, 1] == 1, log_p - 0.9, log_p)
+    chains.engine.sampler = planted.TableSampler(graphs, log_q)
+    there = [chains.chain((everywhere, 2000)) for _ in range(3)]
+    reference, report = chains.judged(*there, chains.chain((below, 2000)))
+    assert reference.n_lost == 1
+    assert report.verdict == WEIGHTS

@@ -273,4 +273,3 @@ def test_rows_of_scale_are_medians_by_size(tmp_path):
         for D, N, prior, policies in sorted(kinds)
     ]
     assert all("| 2.0 (5.0) |" in line for line in lines)
-

@@ -452,6 +452,7 @@ def test_resume_with_a_new_schedule(X):
     np.testing.assert_array_equal(est.history_["loss"][:90], other.history_["loss"])
 
 
+@pytest.mark.filterwarnings("ignore::jspgfn.TimeBudgetWarning")  # of a busy machine
 def test_max_time(X):
     started = time.perf_counter()
     est = fit(X, n_iter=None, max_time=0.5)

@@ -338,12 +338,15 @@ def test_available_memory_is_a_positive_number():
 
 def test_candidate_plan():
     names = [f"x{k}" for k in range(20)]
-    assert check_candidates(None, names, False).counts == [19] * 20
-    assert check_candidates(None, [*names, "x20"], False).counts == [12] * 21
-    assert check_candidates(None, names, False, all_up_to=19).counts == [12] * 20
-    assert check_candidates(5, names, False).counts == [5] * 20
-    assert check_candidates(24, names, False).counts == [19] * 20
-    plan = check_candidates({"x3": ["x7", "x1", "x7"], 4: []}, names, False)
+
+    def plan_of(candidates, all_up_to=20):
+        return check_candidates(candidates, names, False, all_up_to=all_up_to)
+
+    assert plan_of(None).counts == [19] * 20
+    assert plan_of(None, all_up_to=19).counts == [12] * 20
+    assert plan_of(5).counts == [5] * 20
+    assert plan_of(24).counts == [19] * 20
+    plan = plan_of({"x3": ["x7", "x1", "x7"], 4: []})
     assert plan.named == {3: [1, 7], 4: []}
     assert plan.counts[3:5] == [2, 0]
 
