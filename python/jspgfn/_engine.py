@@ -160,10 +160,11 @@ class Engine:
         n_policies = self.n_policies
         settings.pop("n_policies", None)
         n_iter, seed = settings.pop("n_iter"), settings.pop("seed")
+        n_at_once = min(n_policies, self.tables.n_threads)
         trainers = [
             _core.Trainer(
                 self.tables.scores,
-                n_threads=self.tables.n_threads,
+                n_threads=self.tables.n_threads // n_at_once,
                 order=k,
                 n_iter=max(1, share(n_iter, k, n_policies)),
                 seed=stream_seed(seed, k) if k else seed,
@@ -171,11 +172,16 @@ class Engine:
             )
             for k in range(n_policies)
         ]
-        return trainers[0] if n_policies == 1 else Policies(trainers)
+        return trainers[0] if n_policies == 1 else Policies(trainers, n_at_once)
 
     @property
     def n_policies(self) -> int:
         return int(self.trainer_settings.get("n_policies", 1))  # older files lack it
+
+    @property
+    def seconds_per_call(self) -> float:
+        """Policies wait for each other at the end of a call."""
+        return SECONDS_PER_CALL * (1 if self.n_policies == 1 else 3)
 
     def set_schedule(self, n_iter: int) -> None:
         """n_iter more updates; maximum likelihood only where it is the objective."""
@@ -416,7 +422,7 @@ def train(
             called = time.perf_counter()
             safeguard.step(n_updates, time_fraction(plan), interrupt)
             seconds = max(time.perf_counter() - called, 1e-6) / n_updates
-            chunk = next_chunk(plan, seconds, chunk)
+            chunk = next_chunk(plan, seconds, chunk, engine.seconds_per_call)
 
 
 def update_finished(engine: Engine, plan: Plan, iteration: int) -> None:
@@ -434,8 +440,8 @@ def time_fraction(plan: Plan) -> float:
     return min(1.0, plan.seconds_used / plan.seconds) if plan.seconds > 0 else 1.0
 
 
-def next_chunk(plan: Plan, seconds_per_update: float, chunk: int) -> int:
-    wanted = SECONDS_PER_CALL
+def next_chunk(plan: Plan, seconds_per_update: float, chunk: int, wanted: float) -> int:
+    """wanted : seconds of a call"""
     if plan.seconds is not None:
         wanted = min(wanted, plan.seconds - plan.seconds_used)
     return int(max(1, min(wanted / seconds_per_update, 4 * chunk)))

@@ -8,7 +8,9 @@ than they are on average: where one gives a graph too little, others seldom do, 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,33 @@ def share(n: int, k: int, n_policies: int, first: int = 0) -> int:
     return len(range((k - first) % n_policies, n, n_policies))
 
 
+class Turns:
+    """Whose turn is next: the policy with most updates left that is not at work."""
+
+    def __init__(self, left: list[int]) -> None:
+        self.left = left
+        self.at_work = [False] * len(left)
+        self.lock = threading.Lock()
+
+    def take(self) -> int | None:
+        with self.lock:
+            free = [k for k, n in enumerate(self.left) if n and not self.at_work[k]]
+            if not free:
+                return None
+            k = max(free, key=lambda k: self.left[k])
+            self.left[k] -= 1
+            self.at_work[k] = True
+            return k
+
+    def give_back(self, k: int) -> None:
+        with self.lock:
+            self.at_work[k] = False
+
+    def stop(self) -> None:
+        with self.lock:
+            self.left = [0] * len(self.left)
+
+
 class Policies:
     """Trainers with an order each, behind the interface of one `_core.Trainer`.
 
@@ -55,8 +84,9 @@ class Policies:
     policy on that the seed decides.
     """
 
-    def __init__(self, trainers: Sequence[_core.Trainer]) -> None:
+    def __init__(self, trainers: Sequence[_core.Trainer], n_at_once: int = 1) -> None:
         self.trainers = list(trainers)
+        self.n_at_once = n_at_once  # that train at a time
 
     @property
     def iteration(self) -> int:
@@ -79,14 +109,32 @@ class Policies:
             )
 
     def step(self, n_updates: int, time_fraction: float = 0.0) -> NDArray[np.float64]:
-        rows = []
-        for t in range(self.iteration, self.iteration + n_updates):
-            k = t % len(self.trainers)
-            try:
-                rows.append(self.trainers[k].step(1, time_fraction))
-            except _core.NumericalError as error:
-                raise _core.NumericalError(f"policy {k}, its {error}") from None
-        return np.concatenate(rows)
+        """Policies know nothing of each other, so several are trained at a time."""
+        K, first = len(self.trainers), self.iteration
+        turns = Turns([share(n_updates, k, K, first) for k in range(K)])
+        rows: list[list[NDArray[np.float64]]] = [[] for _ in range(K)]
+
+        def work() -> None:
+            while (k := turns.take()) is not None:
+                try:
+                    rows[k].append(self.trainers[k].step(1, time_fraction))
+                except _core.NumericalError as error:
+                    turns.stop()
+                    raise _core.NumericalError(f"policy {k}, its {error}") from None
+                turns.give_back(k)
+
+        if self.n_at_once == 1:
+            work()
+        else:
+            with ThreadPoolExecutor(self.n_at_once) as pool:
+                try:
+                    for worker in [pool.submit(work) for _ in range(self.n_at_once)]:
+                        worker.result()
+                finally:
+                    turns.stop()
+        order = [(first + t) % K for t in range(n_updates)]
+        streams = [iter(of_policy) for of_policy in rows]
+        return np.concatenate([next(streams[k]) for k in order])
 
     def sample(
         self, n: int, seed: int, n_threads: int, first_draw: int = 0
