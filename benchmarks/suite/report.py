@@ -342,6 +342,28 @@ def frontier(stored):
     return table(header, lines)
 
 
+def ablations(stored):
+    """Rows of ablations.py: the same updates with one ingredient changed."""
+    found = stored.json("ablations")
+    lines = [
+        [
+            row["data"],
+            row["training"],
+            number(row["KL"]),
+            number(row["median"]),
+            f"{100 * row['ESS']:.1f} %",
+            f"{100 * row['fESS']:.1f} %",
+            f"{100 * row['missing']:.2f} %",
+            number(row["log Z error"]),
+            f"{row['CPU s']:.1f}",
+        ]
+        for row in (found["rows"] if found else ())
+    ]
+    header = ["data", "training", "KL, nats", "median residual", "ESS, own draws"]
+    header += ["ESS, exact draws", "missing", "log Z by weights, error", "CPU s"]
+    return table(header, lines)
+
+
 def scale(stored):
     """Medians over data sets of scale.py: two long chains are the judges."""
     groups = collections.defaultdict(list)
@@ -416,6 +438,7 @@ BLOCKS = {
     "wide": wide,
     "grid": grid,
     "frontier": frontier,
+    "ablations": ablations,
     "scale": scale,
     "peak": peak,
     "environment": environment,
