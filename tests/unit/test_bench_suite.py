@@ -245,7 +245,7 @@ def test_rows_are_written_once_and_drawn(tmp_path, tiny):
 
 def test_the_page_shows_the_stored_rows(monkeypatch):
     """`python -m suite.report` in benchmarks/ after every new row."""
-    for name in ("frontier", "ablations", "scale", "peak"):  # drawn from other scripts' results
+    for name in ("frontier", "ablations", "scale", "peak"):  # of other scripts
         monkeypatch.delitem(report.BLOCKS, name)
     page = (BENCHMARKS.parent / "docs" / "results.md").read_text(encoding="utf-8")
     assert report.fill(page, report.Stored(BENCHMARKS / "results")) == page
