@@ -63,7 +63,7 @@ def in_one_go(kind, n_iter):
 
     est = make(kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_engine, "next_chunk", lambda plan, seconds, chunk: 1)
+        patch.setattr(_engine, "next_chunk", lambda *_: 1)
         patch.setattr(_engine, "SECONDS_PER_CALLBACK", 0.0)
         est.fit(X, callback=stop)
     assert est.n_iter_ == n_iter
@@ -96,7 +96,7 @@ class Training(RuleBasedStateMachine):
 
         update_finished = _engine.update_finished
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_engine, "next_chunk", lambda plan, seconds, chunk: 1)
+            patch.setattr(_engine, "next_chunk", lambda *_: 1)
             patch.setattr(_engine, "update_finished", press_ctrl_c)
             try:
                 work()

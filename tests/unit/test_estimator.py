@@ -280,9 +280,9 @@ def test_graphs_of_other_shapes_and_values(fitted, table):
 
 def test_calls_of_the_core_do_not_matter(X, monkeypatch):
     one = fit(X)
-    monkeypatch.setattr(_engine, "next_chunk", lambda plan, seconds, chunk: 1)
+    monkeypatch.setattr(_engine, "next_chunk", lambda *_: 1)
     two = fit(X)
-    monkeypatch.setattr(_engine, "next_chunk", lambda plan, seconds, chunk: 17)
+    monkeypatch.setattr(_engine, "next_chunk", lambda *_: 17)
     three = fit(X)
     assert_same(one, two)
     assert_same(one, three)
@@ -291,7 +291,7 @@ def test_calls_of_the_core_do_not_matter(X, monkeypatch):
 @pytest.mark.parametrize("interrupted_at", [1, 7, 31, 59])
 def test_interrupted_and_resumed(X, monkeypatch, interrupted_at):
     whole = fit(X)
-    monkeypatch.setattr(_engine, "next_chunk", lambda plan, seconds, chunk: 1)
+    monkeypatch.setattr(_engine, "next_chunk", lambda *_: 1)
     update_finished = _engine.update_finished
 
     def press_ctrl_c(engine, plan, iteration):
