@@ -27,12 +27,18 @@ ENOUGH_POLICIES = 4
 
 MOST_POLICIES = 64  # that may be asked for
 
-# Seconds of an update per variable, about, on two threads: what a time allows.
-SECONDS_PER_VARIABLE = 4e-4
+# Seconds of an update per variable on one thread, and the power of the number of threads
+# by which it is shorter, about (benchmarks/threads.py): what a time allows.
+SECONDS_PER_VARIABLE = 6e-4
+GAIN_OF_THREADS = 0.7
 
 
 def suitable(
-    n_variables: int, n_iter: int, max_time: float | None, room: float = math.inf
+    n_variables: int,
+    n_iter: int,
+    max_time: float | None,
+    n_threads: int,
+    room: float = math.inf,
 ) -> int:
     """Number of policies for a plan of at most n_iter updates and max_time seconds.
 
@@ -41,7 +47,8 @@ def suitable(
     if n_variables <= FEW_VARIABLES:
         return 1
     if max_time is not None:
-        n_iter = min(n_iter, int(max_time / (SECONDS_PER_VARIABLE * n_variables)))
+        seconds = SECONDS_PER_VARIABLE * n_variables / n_threads**GAIN_OF_THREADS
+        n_iter = min(n_iter, int(max_time / seconds))
     return max(1, int(min(n_iter // UPDATES_EACH, room, ENOUGH_POLICIES)))
 
 

@@ -122,7 +122,9 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         tables_bytes = problem.n_bytes + problem.moment_bytes
         if n_policies is None:
             room = 0.9 * available_memory() - tables_bytes
-            n_policies = suitable(problem.n_variables, n_iter, max_time, room / n_bytes)
+            n_policies = suitable(
+                problem.n_variables, n_iter, max_time, problem.n_threads, room / n_bytes
+            )
         elif n_policies > n_iter:
             raise ValueError(
                 f"n_policies must be at most n_iter, got {n_policies} policies and "

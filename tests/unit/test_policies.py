@@ -157,18 +157,20 @@ def test_wrong_numbers(settings, words):
 
 
 @pytest.mark.parametrize(
-    ("D", "n_iter", "max_time", "n_policies"),
+    ("D", "n_iter", "max_time", "n_threads", "n_policies"),
     [
-        (20, 10**9, 1e6, 1),  # few variables
-        (21, 10**9, 1e6, 4),
-        (50, 1200, None, 1),  # updates enough for so many
-        (50, 3000, None, 2),
-        (50, 10**9, 120.0, 4),
-        (100, 10**9, 1.0, 1),
+        (20, 10**9, 1e6, 2, 1),  # few variables
+        (21, 10**9, 1e6, 2, 4),
+        (50, 1200, None, 2, 1),  # updates enough for so many
+        (50, 3000, None, 2, 2),
+        (50, 10**9, 120.0, 2, 4),
+        (50, 10**9, 120.0, 1, 2),
+        (46, 10**9, 60.0, 1, 1),
+        (100, 10**9, 1.0, 2, 1),
     ],
 )
-def test_number_by_default(D, n_iter, max_time, n_policies):
-    assert suitable(D, n_iter, max_time) == n_policies
+def test_number_by_default(D, n_iter, max_time, n_threads, n_policies):
+    assert suitable(D, n_iter, max_time, n_threads) == n_policies
 
 
 def test_the_plan_says_how_many(capsys):
@@ -177,8 +179,8 @@ def test_the_plan_says_how_many(capsys):
 
 
 def test_number_by_default_leaves_memory():
-    assert suitable(50, 10**6, None, room=2.7) == 2
-    assert suitable(50, 10**6, None, room=0.1) == 1
+    assert suitable(50, 10**6, None, 1, room=2.7) == 2
+    assert suitable(50, 10**6, None, 1, room=0.1) == 1
 
 
 def test_each_policy_is_updated_when_time_is_short():
