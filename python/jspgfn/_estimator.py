@@ -102,11 +102,12 @@ class JSPGFN(TrainedSampler):
     n_policies : int or None
         For "edges": policies that share the updates, each with an order of the pairs of
         its own. Draws are of their mixture, with its exact log-probabilities. Of the same
-        training several short-trained policies make a closer mixture than one policy
-        does, where many decisions depend on each other; draws, `log_prob` and memory cost
-        that many times as much. `history_` is about single policies. None: 1 up to 20
-        variables; beyond, one for every 1,500 updates that are planned, at most 4, and no
-        more than memory has room for.
+        training several policies make a closer mixture than one policy does where more
+        updates no longer help that one (few rows, the prior "uniform"), and a worse one
+        where they still do; draws, `log_prob` and memory cost that many times as much.
+        `history_` is about single policies. None: 1 up to 20 variables; beyond, one for
+        every 6,000 updates that are planned, at most 4, and no more than memory has room
+        for.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
         model "mlp", and only there, independent weights of the node's network. Another

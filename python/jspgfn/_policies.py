@@ -22,7 +22,7 @@ from ._streams import stream_seed
 # Where several policies pay (docs/method.md): beyond so many variables, with so many
 # updates each; more than ENOUGH_POLICIES gain little.
 FEW_VARIABLES = 20
-UPDATES_EACH = 1500
+UPDATES_EACH = 6000
 ENOUGH_POLICIES = 4
 
 MOST_POLICIES = 64  # that may be asked for
