@@ -160,7 +160,7 @@ def one_case(n_variables, n_rows, seed, args):
         "data set": seed,
         "outside": true_parents_outside(data.graph, estimator.candidates_),
         "updates": estimator.n_iter_,
-        "policies": estimator._engine.trainer_settings["n_policies"],
+        "policies": estimator.n_policies_,
         **{f"s {name}": value for name, value in seconds.items()},
         "cpu s": cpu,
         "us walk": 1e6 * cpu / n_walks,

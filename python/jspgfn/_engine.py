@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._policies import Policies, share
+from ._policies import BRANCH_AT, Policies, share, suitable
 from ._problem import ScoreTables
 from ._progress import Bar, duration, progress_bar
 from ._streams import in_pieces, stream_seed
@@ -103,6 +103,9 @@ class Plan:
     n_iter: int  # updates it may take at most
     seconds: float | None = None  # of training, None = no limit
     may_stop_early: bool = False
+    # policies that it goes on with after a part of it, and whether fewer where one learns
+    n_policies: int = 1
+    may_be_fewer: bool = False
     seconds_used: float = 0.0
     finished: bool = False
     stopped_early: bool = False
@@ -115,6 +118,11 @@ class Plan:
     def is_timed(self) -> bool:
         """Time alone ends it."""
         return self.seconds is not None and self.n_iter >= UNLIMITED
+
+    @property
+    def branch_at(self) -> int:
+        """Updates after which policies branch off, if time is no matter."""
+        return self.first + int(BRANCH_AT * self.n_iter)
 
 
 @dataclass
@@ -156,27 +164,41 @@ class Engine:
         return self._trainer
 
     def build(self) -> Any:
-        settings = dict(self.trainer_settings)
         n_policies = self.n_policies
+        n_at_once = min(n_policies, self.tables.n_threads)
+        trainers = [self.build_policy(k, n_at_once) for k in range(n_policies)]
+        return trainers[0] if n_policies == 1 else Policies(trainers, n_at_once)
+
+    def build_policy(self, k: int, n_at_once: int) -> _core.Trainer:
+        settings = dict(self.trainer_settings)
         settings.pop("n_policies", None)
         n_iter, seed = settings.pop("n_iter"), settings.pop("seed")
-        n_at_once = min(n_policies, self.tables.n_threads)
-        trainers = [
-            _core.Trainer(
-                self.tables.scores,
-                n_threads=self.tables.n_threads // n_at_once,
-                order=k,
-                n_iter=max(1, share(n_iter, k, n_policies)),
-                seed=stream_seed(seed, k) if k else seed,
-                **settings,
-            )
-            for k in range(n_policies)
-        ]
-        return trainers[0] if n_policies == 1 else Policies(trainers, n_at_once)
+        return _core.Trainer(
+            self.tables.scores,
+            n_threads=self.tables.n_threads // n_at_once,
+            order=k,
+            n_iter=max(1, share(n_iter, k, self.n_policies)),
+            seed=stream_seed(seed, k) if k else seed,
+            **settings,
+        )
+
+    def branch(self, n_policies: int, n_left: int, time_fraction: float) -> None:
+        """Goes on with several policies; when that fails, with the one there is."""
+        alone, settings = self.trainer, self.trainer_settings
+        self.trainer_settings = {**settings, "n_policies": n_policies}
+        try:
+            policies = self.build()
+            # that one once more: it trains with fewer threads from now on
+            policies.trainers[0].set_state(alone.get_state())
+            policies.branch_off(n_left, time_fraction, self.later_likelihood)
+        except BaseException:
+            self.trainer_settings = settings
+            raise
+        self._trainer = policies
 
     @property
     def n_policies(self) -> int:
-        return int(self.trainer_settings.get("n_policies", 1))  # older files lack it
+        return int(self.trainer_settings.get("n_policies", 1))
 
     @property
     def seconds_per_call(self) -> float:
@@ -185,12 +207,16 @@ class Engine:
 
     def set_schedule(self, n_iter: int) -> None:
         """n_iter more updates; maximum likelihood only where it is the objective."""
-        fraction = self.trainer_settings["likelihood_fraction"]
         self.trainer.set_schedule(
             first_iteration=self.trainer.iteration,
             n_iter=n_iter,
-            likelihood_fraction=1.0 if fraction == 1 else 0.0,
+            likelihood_fraction=self.later_likelihood,
         )
+
+    @property
+    def later_likelihood(self) -> float:
+        """Its fraction in schedules after the first."""
+        return 1.0 if self.trainer_settings["likelihood_fraction"] == 1 else 0.0
 
     def advance(
         self, n_updates: int, time_fraction: float, interrupt: InterruptFlag
@@ -401,7 +427,6 @@ def train(
 
     `plan.finished` says whether there is more to do.
     """
-    trainer = engine.trainer
     begin = time.perf_counter()
     already_used = plan.seconds_used
     chunk = 1
@@ -409,8 +434,14 @@ def train(
     with watch_over(engine, plan, verbose) as watch:
         watch.callback = callback
         while True:
-            iteration = trainer.iteration
+            iteration = engine.trainer.iteration
             plan.seconds_used = already_used + time.perf_counter() - begin
+            if branch_is_due(plan, iteration):
+                if branch(engine, plan, iteration):
+                    safeguard, chunk = Safeguard(engine), 1
+                    watch.say_branched()
+                plan.n_policies = 1
+                continue
             update_finished(engine, plan, iteration)
             is_stopped = watch.look(iteration)
             if plan.finished or interrupt.is_set or is_stopped:
@@ -419,6 +450,8 @@ def train(
             n_updates = min(chunk, plan.last - iteration)
             # calls end where the certificate is looked at and states are kept
             n_updates = min(n_updates, KEEP_EVERY - iteration % KEEP_EVERY)
+            if plan.n_policies > 1:
+                n_updates = min(n_updates, plan.branch_at - iteration)
             called = time.perf_counter()
             safeguard.step(n_updates, time_fraction(plan), interrupt)
             seconds = max(time.perf_counter() - called, 1e-6) / n_updates
@@ -432,6 +465,27 @@ def update_finished(engine: Engine, plan: Plan, iteration: int) -> None:
         plan.finished = plan.seconds_used >= plan.seconds
     elif plan.may_stop_early and iteration and iteration % CHECK_EVERY == 0:
         plan.finished = plan.stopped_early = is_good(engine.metrics())
+
+
+def branch_is_due(plan: Plan, iteration: int) -> bool:
+    if plan.n_policies == 1:
+        return False
+    is_late = iteration > plan.first and time_fraction(plan) >= BRANCH_AT
+    return is_late or iteration >= plan.branch_at
+
+
+def branch(engine: Engine, plan: Plan, iteration: int) -> bool:
+    """Whether there are several policies now."""
+    n_left, part = plan.last - iteration, time_fraction(plan)
+    n_policies = plan.n_policies
+    if plan.may_be_fewer:
+        n = float(n_left)
+        if part > 0:
+            n = min(n, (iteration - plan.first) * (1 - part) / part)
+        n_policies = suitable(engine.metrics(), n, n_policies)
+    if n_policies > 1:
+        engine.branch(n_policies, n_left, part)
+    return n_policies > 1
 
 
 def time_fraction(plan: Plan) -> float:
@@ -455,7 +509,7 @@ class Watch:
         self.plan = plan
         self.bar = bar
         self.callback: Callable[[dict[str, Any]], Any] | None = None
-        self.time_is_open = verbose
+        self.verbose = self.time_is_open = verbose
         self.begin = time.perf_counter()
         self.first = engine.trainer.iteration
         self.last_callback = -math.inf
@@ -501,6 +555,14 @@ class Watch:
         if plan.seconds is not None:
             left = min(left, max(0.0, plan.seconds - plan.seconds_used))
         return left
+
+    def say_branched(self) -> None:
+        if not self.verbose:
+            return
+        self.bar.write(
+            f"{'policies':<12}{self.engine.n_policies} from update "
+            f"{self.engine.trainer.iteration} on, each with an order of its own"
+        )
 
     def say_expected_time(self, iteration: int) -> None:
         """Once; not for what is over in a moment anyway, or when the limit is time."""

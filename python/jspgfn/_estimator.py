@@ -23,6 +23,7 @@ from ._training import (
     check_training,
     compare_starts,
     describe_training,
+    number_of_policies,
     print_outcome,
     print_saving,
 )
@@ -100,14 +101,14 @@ class JSPGFN(TrainedSampler):
         likelihood throughout. Chains then never learn from the policy, and `history_`
         has no gap. "gnn" has the loss of the published method and refuses "ml".
     n_policies : int or None
-        For "edges": policies that share the updates, each with an order of the pairs of
-        its own. Draws are of their mixture, with its exact log-probabilities. Of the same
-        training several policies make a closer mixture than one policy does where more
-        updates no longer help that one (few rows, the prior "uniform"), and a worse one
-        where they still do; draws, `log_prob` and memory cost that many times as much.
-        `history_` is about single policies. None: 1 up to 20 variables; beyond, one for
-        every 6,000 updates that are planned, at most 4, and no more than memory has room
-        for.
+        For "edges": policies, each with an order of the pairs of its own, whose mixture
+        is drawn from, with its exact log-probabilities. One begins; after 30 % of the
+        plan the others go on from what it has learned, and all share the updates that are
+        left. Where more updates no longer help one policy (few rows, the prior "uniform")
+        several make a closer mixture; where they still do, a worse one. Draws,
+        `log_prob` and memory cost that many times as much. `history_` is about single
+        policies. None: 1 up to 20 variables; beyond, 6 (as many as get 400 updates each,
+        and as memory has room for) if the loss has nearly ceased to fall by then, else 1.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
         model "mlp", and only there, independent weights of the node's network. Another
@@ -162,6 +163,8 @@ class JSPGFN(TrainedSampler):
         and n_edges.
     n_iter_ : int
         Updates made.
+    n_policies_ : int
+        Policies that draws are of.
     refinement_ : Refinement
         How ``sample(refine=True)`` refined its draws; once it was called.
     warm_start_ : dict
@@ -324,6 +327,7 @@ class JSPGFN(TrainedSampler):
         training = check_training(self, problem, DEFAULTS)
         before = self._find_start(problem, training)
         self._start(problem, X)
+        at_first, to_come = number_of_policies(training, before)
         if before is not None and training.more_settings["likelihood_fraction"] < 1:
             training.more_settings["likelihood_fraction"] = 0.0
         # The engine comes last: with it the estimator is usable, if untrained, which is
@@ -334,6 +338,8 @@ class JSPGFN(TrainedSampler):
             n_iter=training.n_iter,
             seconds=training.max_time,
             may_stop_early=training.may_stop_early,
+            n_policies=to_come,
+            may_be_fewer=training.may_be_fewer,
         )
         self._engine = training.engine(
             self._tables,
@@ -342,6 +348,7 @@ class JSPGFN(TrainedSampler):
                 "batch_size": training.batch_size,
                 "learning_rate": training.learning_rate,
                 "seed": stream_seed(self.random_seed_, STREAM_FIT),
+                **({"n_policies": at_first} if at_first > 1 else {}),
                 **training.more_settings,
             },
         )
@@ -354,11 +361,11 @@ class JSPGFN(TrainedSampler):
             self._plan.seconds = training.max_time - (time.perf_counter() - started)
             if self._plan.seconds <= 0:
                 self._plan.seconds = 0.0
+                n_updates = 1 if training.may_be_fewer else training.n_policies
                 warnings.warn(
                     f"max_time={training.max_time:g} s was over before training began "
                     f"({trainer.n_parameters} parameters are untrained but for "
-                    f"{self._engine.n_policies} updates);"
-                    " allow more time or fewer candidates",
+                    f"{n_updates} updates); allow more time or fewer candidates",
                     TimeBudgetWarning,
                     stacklevel=2,
                 )

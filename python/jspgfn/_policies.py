@@ -3,6 +3,9 @@
 A policy decides pairs in one fixed order, and what it cannot express depends on that
 order. So the mean of their densities, q(G) = mean_k q_k(G), is closer to the posterior
 than they are on average: where one gives a graph too little, others seldom do, too.
+
+Training begins with one. The others branch off when a part of the plan is done: they
+start from what the first has learned, and all share the updates that are left.
 """
 
 from __future__ import annotations
@@ -20,36 +23,54 @@ from . import _core
 from ._streams import stream_seed
 
 # Where several policies pay (docs/method.md): beyond so many variables, with so many
-# updates each; more than ENOUGH_POLICIES gain little.
+# updates each after they have branched off; more than ENOUGH_POLICIES gain little.
 FEW_VARIABLES = 20
-UPDATES_EACH = 6000
-ENOUGH_POLICIES = 4
+UPDATES_EACH = 400
+ENOUGH_POLICIES = 6
 
 MOST_POLICIES = 64  # that may be asked for
 
-# Seconds of an update per variable on one thread, and the power of the number of threads
-# by which it is shorter, about (benchmarks/threads.py): what a time allows.
-SECONDS_PER_VARIABLE = 6e-4
-GAIN_OF_THREADS = 0.7
+# Share of the plan after which policies branch off, and share of it that is maximum
+# likelihood where they may.
+BRANCH_AT = 0.3
+LIKELIHOOD_BEFORE = 0.1
+
+# A policy still learns when its loss falls faster than this power of the number of updates;
+# less than LEAST_TO_JUDGE losses of each kind would not show it.
+POWER_OF_LEARNING = -0.5
+LEAST_TO_JUDGE = 50
 
 
-def suitable(
-    n_variables: int,
-    n_iter: int,
-    max_time: float | None,
-    n_threads: int,
-    room: float = math.inf,
-) -> int:
-    """Number of policies for a plan of at most n_iter updates and max_time seconds.
+def most_policies(n_variables: int, room: float = math.inf) -> int:
+    """By default.
 
     room : for how many there is memory
     """
     if n_variables <= FEW_VARIABLES:
         return 1
-    if max_time is not None:
-        seconds = SECONDS_PER_VARIABLE * n_variables / n_threads**GAIN_OF_THREADS
-        n_iter = min(n_iter, int(max_time / seconds))
-    return max(1, int(min(n_iter // UPDATES_EACH, room, ENOUGH_POLICIES)))
+    return max(1, int(min(room, ENOUGH_POLICIES)))
+
+
+def suitable(metrics: NDArray[np.float64], n_left: float, most: int) -> int:
+    """Number of policies for n_left updates after a training with these metrics.
+
+    One policy where updates still help it: several would all be behind it.
+    """
+    if is_learning(metrics):
+        return 1
+    return max(1, min(most, int(n_left // UPDATES_EACH)))
+
+
+def is_learning(metrics: NDArray[np.float64]) -> bool:
+    """By the loss of the balance phase, last third against first; True if unknown."""
+    loss = metrics[:, _core.METRICS.index("loss")]
+    first = int(np.sum(metrics[:, _core.METRICS.index("phase")] == 0))
+    n = (len(loss) - first) // 3
+    if n < LEAST_TO_JUDGE:
+        return True
+    early, late = loss[first : first + n].mean(), loss[-n:].mean()
+    power = math.log(late / early) / math.log((len(loss) - n / 2) / (first + n / 2))
+    return power < POWER_OF_LEARNING
 
 
 def share(n: int, k: int, n_policies: int, first: int = 0) -> int:
@@ -94,6 +115,8 @@ class Policies:
     def __init__(self, trainers: Sequence[_core.Trainer], n_at_once: int = 1) -> None:
         self.trainers = list(trainers)
         self.n_at_once = n_at_once  # that train at a time
+        # of the time of the plan, where the schedule of each begins
+        self.starts = [0.0] * len(self.trainers)
 
     @property
     def iteration(self) -> int:
@@ -114,17 +137,45 @@ class Policies:
                 n_iter=max(1, share(n_iter, k, K, first_iteration)),
                 likelihood_fraction=likelihood_fraction,
             )
+        self.starts = [0.0] * K
+
+    def branch_off(
+        self, n_iter: int, time_fraction: float, likelihood_fraction: float
+    ) -> None:
+        """All go on from the first one and share the n_iter updates that are left.
+
+        The others begin with the full learning rate. The first, which has learned
+        already, goes down from half of it.
+        """
+        trunk, *others = self.trainers
+        self.set_schedule(trunk.iteration, n_iter, likelihood_fraction)
+        for trainer in others:
+            trainer.start_from(trunk)
+        n = max(1, share(n_iter, 0, len(self.trainers), trunk.iteration))
+        before = min(n, trunk.iteration)
+        trunk.set_schedule(
+            first_iteration=trunk.iteration - before,
+            n_iter=n + before,
+            likelihood_fraction=likelihood_fraction,
+        )
+        if time_fraction > 0:
+            # (time_fraction - start) / (1 - start) is 1/2 for the first, 0 for the others
+            self.starts = [2 * time_fraction - 1, *(time_fraction for _ in others)]
 
     def step(self, n_updates: int, time_fraction: float = 0.0) -> NDArray[np.float64]:
         """Policies know nothing of each other, so several are trained at a time."""
         K, first = len(self.trainers), self.iteration
         turns = Turns([share(n_updates, k, K, first) for k in range(K)])
+        times = [
+            (time_fraction - start) / (1 - start) if start < 1 else 1.0
+            for start in self.starts
+        ]
         rows: list[list[NDArray[np.float64]]] = [[] for _ in range(K)]
 
         def work() -> None:
             while (k := turns.take()) is not None:
                 try:
-                    rows[k].append(self.trainers[k].step(1, time_fraction))
+                    rows[k].append(self.trainers[k].step(1, times[k]))
                 except _core.NumericalError as error:
                     turns.stop()
                     raise _core.NumericalError(f"policy {k}, its {error}") from None
@@ -196,7 +247,10 @@ class Policies:
         return graphs, np.sum(accepted, axis=0, dtype=np.int32), sizes
 
     def get_state(self) -> dict[str, Any]:
-        return {"policies": [trainer.get_state() for trainer in self.trainers]}
+        return {
+            "policies": [trainer.get_state() for trainer in self.trainers],
+            "starts": list(self.starts),
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         states = state.get("policies")
@@ -205,8 +259,12 @@ class Policies:
             raise ValueError(
                 f"a state with policies: {n}, where there are {len(self.trainers)}"
             )
+        starts = state.get("starts", [0.0] * len(states))  # older files lack it
+        if not are_starts(starts, len(states)):
+            raise ValueError("'starts' of the state cannot be right")
         for trainer, part in zip(self.trainers, states, strict=True):
             trainer.set_state(part)
+        self.starts = list(starts)
 
 
 def start_from(
@@ -216,6 +274,14 @@ def start_from(
     targets, sources = policies_of(trainer), policies_of(other)
     for k, target in enumerate(targets):
         target.start_from(sources[k % len(sources)])
+
+
+def are_starts(value: object, n: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == n
+        and all(isinstance(start, float) and -1 <= start <= 1 for start in value)
+    )
 
 
 def policies_of(trainer: Policies | _core.Trainer) -> list[_core.Trainer]:

@@ -52,6 +52,11 @@ class TrainedSampler(ScoreEstimator):
             for k, name in enumerate(self._engine.metric_names)
         }
 
+    @property
+    def n_policies_(self) -> int:
+        check_is_fitted(self, "_engine")
+        return self._engine.n_policies
+
     def sample(
         self, n: int = 1000, random_state: Any = None, refine: bool | int = False
     ) -> Posterior:

@@ -27,7 +27,7 @@ from ._gnn import (
     check_values,
     name_unused,
 )
-from ._policies import MOST_POLICIES, suitable
+from ._policies import BRANCH_AT, LIKELIHOOD_BEFORE, MOST_POLICIES, most_policies
 from ._problem import Problem
 from ._validation import (
     available_memory,
@@ -56,6 +56,8 @@ class Training:
     learning_rate: float
     engine: type[Engine]
     more_settings: dict[str, Any]  # of its trainer
+    n_policies: int = 1  # to which training goes on after a part of the plan
+    may_be_fewer: bool = False
 
 
 def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]:
@@ -89,7 +91,7 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         "likelihood_fraction": 1.0 if objective == "ml" else LIKELIHOOD_FRACTION
     }
     batch_size = check_integer("batch_size", est.batch_size, 2, MAX_BATCH)
-    n_policies = est.n_policies
+    n_policies, may_be_fewer = est.n_policies, False
     if n_policies is not None:
         n_policies = check_integer("n_policies", n_policies, 1, MOST_POLICIES)
     if no_limit:
@@ -122,15 +124,15 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         tables_bytes = problem.n_bytes + problem.moment_bytes
         if n_policies is None:
             room = 0.9 * available_memory() - tables_bytes
-            n_policies = suitable(
-                problem.n_variables, n_iter, max_time, problem.n_threads, room / n_bytes
-            )
+            n_policies = most_policies(problem.n_variables, room / n_bytes)
+            may_be_fewer = True
         elif n_policies > n_iter:
             raise ValueError(
                 f"n_policies must be at most n_iter, got {n_policies} policies and "
                 f"{n_iter} updates"
             )
-        more["n_policies"] = n_policies
+        if n_policies > 1 and objective == "tb":
+            more["likelihood_fraction"] = LIKELIHOOD_BEFORE
         check_memory(
             tables_bytes + n_policies * n_bytes,
             f"tables and training of {problem.n_variables} variables with "
@@ -145,7 +147,19 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         learning_rate=check_real("learning_rate", est.learning_rate, above=0),
         engine=engine,
         more_settings=more,
+        n_policies=n_policies or 1,
+        may_be_fewer=may_be_fewer,
     )
+
+
+def number_of_policies(training: Training, before: Engine | None) -> tuple[int, int]:
+    """At the start, and to go on with. Several that a warm start finds go on together."""
+    n_policies = training.n_policies
+    if before is None or before.n_policies == 1 or n_policies == 1:
+        return 1, n_policies
+    if training.may_be_fewer:
+        n_policies = min(before.n_policies, n_policies)
+    return n_policies, 1
 
 
 def check_unused(est: JSPGFN, defaults: dict[str, Any]) -> None:
@@ -168,9 +182,10 @@ def describe_training(est: JSPGFN, training: Training) -> str:
     if training.max_time is not None:
         updates += f", {training.max_time:g} s at most"
     batch = f"{training.batch_size} + {training.batch_size}"
-    n_policies = training.more_settings.get("n_policies", 1)
+    n_policies = training.n_policies
     if n_policies > 1:
-        updates += f", shared by {n_policies} policies"
+        most = "up to " if training.may_be_fewer else ""
+        updates += f", from {BRANCH_AT:.0%} on shared by {most}{n_policies} policies"
     if training.engine is not Engine:
         batch = f"{training.batch_size} transitions"
     n_threads = est._tables.n_threads

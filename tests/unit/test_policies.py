@@ -8,19 +8,29 @@ import numpy as np
 import pytest
 
 import jspgfn
-from jspgfn import _engine, _refine
-from jspgfn._policies import Policies, Turns, share, suitable
+from jspgfn import _core, _engine, _policies, _refine
+from jspgfn._policies import (
+    BRANCH_AT,
+    Policies,
+    Turns,
+    is_learning,
+    most_policies,
+    share,
+    suitable,
+)
 from reference.dags import enumerate_dags
 
 QUIET = {"n_jobs": 1, "random_state": 4}
 
 
-def fit(n_policies, D=4, **settings):
+def fit(n_policies, D=4, callback=None, **settings):
     sim = jspgfn.simulate.linear_gaussian(
         n_variables=D, n_samples=40, edges_per_node=2, random_state=2
     )
     settings = {"n_iter": 31, **QUIET, **settings}
-    return jspgfn.JSPGFN("linear", n_policies=n_policies, **settings).fit(sim.X)
+    return jspgfn.JSPGFN("linear", n_policies=n_policies, **settings).fit(
+        sim.X, callback=callback
+    )
 
 
 def members_of(est):
@@ -49,8 +59,10 @@ def test_log_prob_is_that_of_the_mean_density(three):
 
 
 def test_updates_are_shared(three):
+    """30 % of 31 are of the first alone."""
     assert three.n_iter_ == 31
-    assert [m.iteration for m in members_of(three)] == [11, 10, 10]
+    assert three.n_policies_ == 3
+    assert [m.iteration for m in members_of(three)] == [9 + 8, 7, 7]
     assert len(three.history_["loss"]) == 31
 
 
@@ -95,15 +107,6 @@ def test_draws_follow_log_prob(three):
     assert np.abs(z).max() < 5
 
 
-def test_orders_differ_and_the_first_is_that_of_one_policy():
-    alone, both = fit(1, n_iter=10), fit(2, n_iter=20)
-    first, second = members_of(both)
-    graphs = alone.sample(20, random_state=1).graphs.astype(np.uint8)
-    one = alone._engine.trainer
-    np.testing.assert_array_equal(first.log_prob(graphs, 1), one.log_prob(graphs, 1))
-    assert (second.log_prob(graphs, 1) != one.log_prob(graphs, 1)).any()
-
-
 def test_refined_draws_are_those_of_the_posterior():
     """From hardly trained policies, whose own draws are far off."""
     sim = jspgfn.simulate.linear_gaussian(n_variables=4, n_samples=40, random_state=2)
@@ -131,7 +134,7 @@ def test_a_state_of_other_policies_is_refused(three):
 
 def test_divergence_names_the_policy():
     with pytest.raises(jspgfn.NumericalError, match=r"policy [01]"):
-        fit(2, n_iter=300, learning_rate=1e300)
+        fit(2, n_iter=3, learning_rate=1e300)
 
 
 @pytest.mark.parametrize(
@@ -156,31 +159,166 @@ def test_wrong_numbers(settings, words):
         )
 
 
-@pytest.mark.parametrize(
-    ("D", "n_iter", "max_time", "n_threads", "n_policies"),
-    [
-        (20, 10**9, 1e6, 2, 1),  # few variables
-        (21, 10**9, 1e6, 2, 4),
-        (50, 6000, None, 2, 1),  # updates enough for so many
-        (50, 12_000, None, 2, 2),
-        (50, 10**9, 120.0, 2, 1),
-        (50, 10**9, 480.0, 2, 4),
-        (50, 10**9, 480.0, 1, 2),
-        (100, 10**9, 1.0, 2, 1),
-    ],
-)
-def test_number_by_default(D, n_iter, max_time, n_threads, n_policies):
-    assert suitable(D, n_iter, max_time, n_threads) == n_policies
-
-
 def test_the_plan_says_how_many(capsys):
     fit(2, verbose=1)
-    assert "31 updates, shared by 2 policies" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "31 updates, from 30% on shared by 2 policies" in printed
+    assert "2 from update 9 on, each with an order of its own" in printed
 
 
-def test_number_by_default_leaves_memory():
-    assert suitable(50, 10**6, None, 1, room=2.7) == 2
-    assert suitable(50, 10**6, None, 1, room=0.1) == 1
+# --- branching off ---------------------------------------------------------------------
+
+
+def test_others_start_from_what_the_first_has_learned():
+    est = fit(1, n_iter=100)
+    alone = est._engine.trainer
+    est._engine.branch(3, n_left=30, time_fraction=0.0)
+    assert est.n_policies_ == 3
+    first, *others = members_of(est)
+    before, after = alone.get_state(), first.get_state()
+    assert set(before) == set(after)
+    for key in set(before) - {"first_iteration", "n_iter", "likelihood_fraction"}:
+        np.testing.assert_array_equal(before[key], after[key])
+    for other in others:
+        # numbers of a pair are where its place in the order is
+        for key in ("params", "average"):
+            assert (other.get_state()[key] != after[key]).any()
+            np.testing.assert_array_equal(
+                np.sort(other.get_state()[key]), np.sort(after["average"])
+            )
+
+
+def test_learning_rates_after_branching():
+    """The first goes on from half of the peak, which its cosine has not come to yet."""
+    est = fit(2, n_iter=2000)
+    rate, progress = est.history_["learning_rate"], est.history_["progress"]
+    at, peak = int(BRANCH_AT * 2000), est.learning_rate
+    assert rate[at - 1] == pytest.approx(0.794 * peak, rel=0.01)
+    assert progress[at] == pytest.approx(600 / 1300)
+    assert rate[at] == pytest.approx(0.56 * peak, rel=0.01)
+    assert progress[at + 1] == 0
+    assert rate[at + 1 + 100] == pytest.approx(peak, rel=0.02)
+    assert (est.history_["phase"][at:] == 1).all()
+    np.testing.assert_allclose(progress[-2:], 1, atol=0.002)
+
+
+def test_timed_policies_branch_off(monkeypatch):
+    """A clock that goes on by 0.1 s at every look."""
+    clock = iter(np.arange(0, 1e4, 0.1))
+    monkeypatch.setattr(_engine.time, "perf_counter", lambda: float(next(clock)))
+    found = []
+
+    def look(est, info):
+        found.append((est.n_policies_, info["seconds"]))
+
+    est = fit(3, n_iter=None, max_time=60.0, callback=look)
+    for n_policies, seconds in found:
+        assert n_policies == (1 if seconds < BRANCH_AT * 60 + 1 else 3) or (
+            BRANCH_AT * 60 <= seconds < BRANCH_AT * 60 + 2
+        )
+    assert {n for n, _ in found} == {1, 3}
+    progress = est.history_["progress"]
+    last = progress[-3:]
+    assert last.min() > 0.9
+    first = [m.iteration for m in members_of(est)]
+    assert min(first) > 0
+
+
+def losses(power, n=400, n_likelihood=100, floor=0.0):
+    """Metrics of a training whose loss falls with a power of the number of updates."""
+    metrics = np.zeros((n + n_likelihood, len(_core.METRICS)))
+    t = np.arange(1, len(metrics) + 1)
+    metrics[:, _core.METRICS.index("loss")] = floor + t.astype(float) ** power
+    metrics[:, _core.METRICS.index("phase")] = t > n_likelihood
+    metrics[:n_likelihood, _core.METRICS.index("loss")] = 100 + 1 / t[:n_likelihood]
+    return metrics
+
+
+@pytest.mark.parametrize("power", [-1.5, -0.8, -0.6])
+def test_one_policy_where_it_learns(power):
+    assert is_learning(losses(power))
+    assert suitable(losses(power), 10**6, 6) == 1
+
+
+@pytest.mark.parametrize("metrics", [losses(-0.4), losses(0.1), losses(-2, floor=0.1)])
+def test_several_policies_where_one_does_not_learn(metrics):
+    assert not is_learning(metrics)
+    n_left = 10 * _policies.UPDATES_EACH
+    assert suitable(metrics, n_left, 6) == 6
+    assert suitable(metrics, 2.9 * _policies.UPDATES_EACH, 6) == 2
+    assert suitable(metrics, 5, 6) == 1
+
+
+@pytest.mark.parametrize("n", [0, 1, 3 * _policies.LEAST_TO_JUDGE - 1])
+def test_one_policy_where_too_little_is_known(n):
+    assert is_learning(losses(0.0, n=n))
+    assert is_learning(losses(0.0, n=0))
+
+
+def test_most_policies_by_default():
+    assert most_policies(20) == 1
+    assert most_policies(21) == _policies.ENOUGH_POLICIES
+    assert most_policies(50, room=2.7) == 2
+    assert most_policies(50, room=0.1) == 1
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
+def test_number_by_default(learns, monkeypatch, capsys):
+    """With 21 variables, where several come into question."""
+    monkeypatch.setattr(_policies, "is_learning", lambda metrics: learns)
+    monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
+    est = fit(None, D=21, n_iter=20, verbose=1)
+    assert est.n_policies_ == (1 if learns else 3)  # 14 updates are left
+    printed = capsys.readouterr().out
+    assert "from 30% on shared by up to 6 policies" in printed
+    assert ("3 from update 6 on" in printed) != learns
+
+
+def test_a_branching_that_fails_leaves_the_one_policy(monkeypatch):
+    est = fit(1)
+    alone = est._engine.trainer
+
+    def fail(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(Policies, "branch_off", fail)
+    with pytest.raises(MemoryError):
+        est._engine.branch(2, 30, 0.0)
+    assert est._engine.trainer is alone
+    assert est.n_policies_ == 1
+
+
+def test_an_interrupted_fit_branches_off_when_it_goes_on(monkeypatch):
+    monkeypatch.setattr(_engine, "SECONDS_PER_CALLBACK", 0.0)
+
+    def stop(est, info):
+        return info["n_updates"] >= 5
+
+    whole, parts = fit(3), fit(3, callback=stop)
+    assert parts.n_policies_ == 1
+    parts.resume()
+    assert parts.n_policies_ == 3
+    for key, values in whole.history_.items():
+        np.testing.assert_array_equal(parts.history_[key], values)
+
+
+def test_a_new_schedule_keeps_the_number(three):
+    est = fit(1).resume(n_iter=30)
+    assert est.n_policies_ == 1
+    again = fit(3).resume(n_iter=30)
+    assert again.n_policies_ == 3
+    assert again.history_["progress"][31:34].max() == 0
+
+
+@pytest.mark.parametrize("starts", [None, [0.0], [0.0, 2.0, 0.0], [0.0, "0", 0.0]])
+def test_damaged_starts_are_refused(three, starts):
+    trainer = three._engine.trainer
+    state = trainer.get_state()
+    with pytest.raises(ValueError, match="'starts'"):
+        trainer.set_state({**state, "starts": starts})
+    del state["starts"]  # as in files of before
+    trainer.set_state(state)
 
 
 def test_each_policy_is_updated_when_time_is_short():
