@@ -62,14 +62,15 @@ def suitable(metrics: NDArray[np.float64], n_left: float, most: int) -> int:
 
 
 def is_learning(metrics: NDArray[np.float64]) -> bool:
-    """By the loss of the balance phase, last third against first; True if unknown."""
+    """By the loss of the balance phase, last quarter against second; True if unknown."""
     loss = metrics[:, _core.METRICS.index("loss")]
-    first = int(np.sum(metrics[:, _core.METRICS.index("phase")] == 0))
-    n = (len(loss) - first) // 3
+    n_likelihood = int(np.sum(metrics[:, _core.METRICS.index("phase")] == 0))
+    n = (len(loss) - n_likelihood) // 4
     if n < LEAST_TO_JUDGE:
         return True
-    early, late = loss[first : first + n].mean(), loss[-n:].mean()
-    power = math.log(late / early) / math.log((len(loss) - n / 2) / (first + n / 2))
+    early, late = loss[-3 * n : -2 * n].mean(), loss[-n:].mean()
+    ratio = (len(loss) - n / 2) / (len(loss) - 2.5 * n)  # of the numbers of updates
+    power = math.log(late / early) / math.log(ratio)
     return power < POWER_OF_LEARNING
 
 

@@ -249,7 +249,7 @@ def test_several_policies_where_one_does_not_learn(metrics):
     assert suitable(metrics, 5, 6) == 1
 
 
-@pytest.mark.parametrize("n", [0, 1, 3 * _policies.LEAST_TO_JUDGE - 1])
+@pytest.mark.parametrize("n", [0, 1, 4 * _policies.LEAST_TO_JUDGE - 1])
 def test_one_policy_where_too_little_is_known(n):
     assert is_learning(losses(0.0, n=n))
     assert is_learning(losses(0.0, n=0))
