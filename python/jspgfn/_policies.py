@@ -37,7 +37,7 @@ LIKELIHOOD_BEFORE = 0.1
 
 # A policy still learns when its loss falls faster than this power of the number of updates;
 # less than LEAST_TO_JUDGE losses of each kind would not show it.
-POWER_OF_LEARNING = -0.5
+POWER_OF_LEARNING = -0.4
 LEAST_TO_JUDGE = 50
 
 
