@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._policies import BRANCH_AT, Policies, share, suitable
+from ._policies import BRANCH_AT, Policies, policies_of, share, suitable
 from ._problem import ScoreTables
 from ._progress import Bar, duration, progress_bar
 from ._streams import in_pieces, stream_seed
@@ -103,8 +103,8 @@ class Plan:
     n_iter: int  # updates it may take at most
     seconds: float | None = None  # of training, None = no limit
     may_stop_early: bool = False
-    # policies that it goes on with after a part of it, and whether fewer where one learns
-    n_policies: int = 1
+    # one policy branches to so many after a part of it; to fewer where one learns
+    branches_to: int = 1
     may_be_fewer: bool = False
     seconds_used: float = 0.0
     finished: bool = False
@@ -121,7 +121,7 @@ class Plan:
 
     @property
     def branch_at(self) -> int:
-        """Updates after which policies branch off, if time is no matter."""
+        """Iteration at which policies branch off, if time is no matter."""
         return self.first + int(BRANCH_AT * self.n_iter)
 
 
@@ -155,7 +155,7 @@ class Engine:
     @property
     def trainer(self) -> Any:
         if self._trainer is None:
-            trainer = self.build()
+            trainer = self.build(self.n_policies)
             if self._trainer_state is not None:
                 trainer.set_state(self._trainer_state)
             # only now: whatever stops it before must not leave an untrained one behind
@@ -163,42 +163,42 @@ class Engine:
             self._trainer_state = None
         return self._trainer
 
-    def build(self) -> Any:
-        n_policies = self.n_policies
+    def build(self, n_policies: int = 1) -> Any:
         n_at_once = min(n_policies, self.tables.n_threads)
-        trainers = [self.build_policy(k, n_at_once) for k in range(n_policies)]
-        return trainers[0] if n_policies == 1 else Policies(trainers, n_at_once)
-
-    def build_policy(self, k: int, n_at_once: int) -> _core.Trainer:
         settings = dict(self.trainer_settings)
         settings.pop("n_policies", None)
         n_iter, seed = settings.pop("n_iter"), settings.pop("seed")
-        return _core.Trainer(
-            self.tables.scores,
-            n_threads=self.tables.n_threads // n_at_once,
-            order=k,
-            n_iter=max(1, share(n_iter, k, self.n_policies)),
-            seed=stream_seed(seed, k) if k else seed,
-            **settings,
-        )
+        trainers = [
+            _core.Trainer(
+                self.tables.scores,
+                n_threads=self.tables.n_threads // n_at_once,
+                order=k,
+                n_iter=max(1, share(n_iter, k, n_policies)),
+                seed=stream_seed(seed, k) if k else seed,
+                **settings,
+            )
+            for k in range(n_policies)
+        ]
+        return trainers[0] if n_policies == 1 else Policies(trainers, n_at_once)
 
     def branch(self, n_policies: int, n_left: int, time_fraction: float) -> None:
-        """Goes on with several policies; when that fails, with the one there is."""
-        alone, settings = self.trainer, self.trainer_settings
-        self.trainer_settings = {**settings, "n_policies": n_policies}
-        try:
-            policies = self.build()
-            # that one once more: it trains with fewer threads from now on
-            policies.trainers[0].set_state(alone.get_state())
-            policies.branch_off(n_left, time_fraction, self.later_likelihood)
-        except BaseException:
-            self.trainer_settings = settings
-            raise
-        self._trainer = policies
+        """Goes on with several policies instead of one."""
+        policies = self.build(n_policies)
+        # the one there is once more, for it trains with fewer threads from now on
+        policies.trainers[0].set_state(self.trainer.get_state())
+        policies.branch_off(n_left, time_fraction, self.later_likelihood)
+        self._trainer = policies  # whatever stops this leaves the one
 
     @property
     def n_policies(self) -> int:
+        if self._trainer is not None:
+            return len(policies_of(self._trainer))
         return int(self.trainer_settings.get("n_policies", 1))
+
+    @property
+    def is_begun(self) -> bool:
+        """Each policy has an update."""
+        return all(trainer.iteration > 0 for trainer in policies_of(self.trainer))
 
     @property
     def seconds_per_call(self) -> float:
@@ -264,8 +264,11 @@ class Engine:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "history": [self.metrics()]}
-        if self._trainer is not None:
-            state["_trainer_state"] = self._trainer.get_state()
+        if (trainer := self._trainer) is not None:
+            state["_trainer_state"] = trainer.get_state()
+            if (n_policies := len(policies_of(trainer))) > 1:
+                settings = {**self.trainer_settings, "n_policies": n_policies}
+                state["trainer_settings"] = settings
         state["_trainer"] = None
         return state
 
@@ -436,21 +439,22 @@ def train(
         while True:
             iteration = engine.trainer.iteration
             plan.seconds_used = already_used + time.perf_counter() - begin
-            if branch_is_due(plan, iteration):
-                if branch(engine, plan, iteration):
-                    safeguard, chunk = Safeguard(engine), 1
-                    watch.say_branched()
-                plan.n_policies = 1
-                continue
             update_finished(engine, plan, iteration)
             is_stopped = watch.look(iteration)
             if plan.finished or interrupt.is_set or is_stopped:
                 safeguard.look_at_the_end(plan)
                 return
+            if branch_is_due(engine, plan, iteration):
+                safeguard.look_at_the_end(plan)  # of the one policy
+                branch(engine, plan, iteration)
+                if engine.n_policies > 1:
+                    safeguard, chunk = Safeguard(engine), 1
+                    watch.say_branched()
+                continue
             n_updates = min(chunk, plan.last - iteration)
             # calls end where the certificate is looked at and states are kept
             n_updates = min(n_updates, KEEP_EVERY - iteration % KEEP_EVERY)
-            if plan.n_policies > 1:
+            if plan.branches_to > 1 and engine.n_policies == 1:
                 n_updates = min(n_updates, plan.branch_at - iteration)
             called = time.perf_counter()
             safeguard.step(n_updates, time_fraction(plan), interrupt)
@@ -461,31 +465,36 @@ def train(
 def update_finished(engine: Engine, plan: Plan, iteration: int) -> None:
     if iteration >= plan.last:
         plan.finished = True
-    elif plan.seconds is not None and iteration - plan.first >= engine.n_policies:
+    elif plan.seconds is not None and is_under_way(engine, plan, iteration):
         plan.finished = plan.seconds_used >= plan.seconds
     elif plan.may_stop_early and iteration and iteration % CHECK_EVERY == 0:
         plan.finished = plan.stopped_early = is_good(engine.metrics())
 
 
-def branch_is_due(plan: Plan, iteration: int) -> bool:
-    if plan.n_policies == 1:
+def is_under_way(engine: Engine, plan: Plan, iteration: int) -> bool:
+    """Whatever the time, each policy gets an update of a plan."""
+    return iteration - plan.first >= engine.n_policies and engine.is_begun
+
+
+def branch_is_due(engine: Engine, plan: Plan, iteration: int) -> bool:
+    if plan.branches_to == 1 or engine.n_policies > 1:
         return False
     is_late = iteration > plan.first and time_fraction(plan) >= BRANCH_AT
     return is_late or iteration >= plan.branch_at
 
 
-def branch(engine: Engine, plan: Plan, iteration: int) -> bool:
-    """Whether there are several policies now."""
+def branch(engine: Engine, plan: Plan, iteration: int) -> None:
     n_left, part = plan.last - iteration, time_fraction(plan)
-    n_policies = plan.n_policies
+    n_policies = plan.branches_to
     if plan.may_be_fewer:
         n = float(n_left)
-        if part > 0:
+        if part > 0:  # as many updates per second as before
             n = min(n, (iteration - plan.first) * (1 - part) / part)
         n_policies = suitable(engine.metrics(), n, n_policies)
     if n_policies > 1:
         engine.branch(n_policies, n_left, part)
-    return n_policies > 1
+    else:
+        plan.branches_to = 1  # not to be asked again
 
 
 def time_fraction(plan: Plan) -> float:

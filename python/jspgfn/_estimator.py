@@ -103,12 +103,14 @@ class JSPGFN(TrainedSampler):
     n_policies : int or None
         For "edges": policies, each with an order of the pairs of its own, whose mixture
         is drawn from, with its exact log-probabilities. One begins; after 30 % of the
-        plan the others go on from what it has learned, and all share the updates that are
-        left. Where more updates no longer help one policy (few rows, the prior "uniform")
-        several make a closer mixture; where they still do, a worse one. Draws,
-        `log_prob` and memory cost that many times as much. `history_` is about single
-        policies. None: 1 up to 20 variables; beyond, 6 (as many as get 400 updates each,
-        and as memory has room for) if the loss has nearly ceased to fall by then, else 1.
+        plan, if it has not ended by then, the others go on from what it has learned, and
+        all share the updates that are left. Where more updates no longer help one policy
+        (few rows, the prior "uniform") several make a closer mixture; where they still
+        do, a worse one. Draws, `log_prob` and memory cost that many times as much.
+        `history_` is about single policies. None: 1 up to 20 variables; beyond, 6 (or as
+        many as get 400 updates each and have room in memory) if the loss has nearly
+        ceased to fall by then, else 1. Where several are possible maximum likelihood
+        has a tenth of the plan, else a fifth.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
         model "mlp", and only there, independent weights of the node's network. Another
@@ -338,7 +340,7 @@ class JSPGFN(TrainedSampler):
             n_iter=training.n_iter,
             seconds=training.max_time,
             may_stop_early=training.may_stop_early,
-            n_policies=to_come,
+            branches_to=to_come,
             may_be_fewer=training.may_be_fewer,
         )
         self._engine = training.engine(
@@ -361,11 +363,11 @@ class JSPGFN(TrainedSampler):
             self._plan.seconds = training.max_time - (time.perf_counter() - started)
             if self._plan.seconds <= 0:
                 self._plan.seconds = 0.0
-                n_updates = 1 if training.may_be_fewer else training.n_policies
+                n_policies = self._engine.n_policies
                 warnings.warn(
                     f"max_time={training.max_time:g} s was over before training began "
                     f"({trainer.n_parameters} parameters are untrained but for "
-                    f"{n_updates} updates); allow more time or fewer candidates",
+                    f"{n_policies} updates); allow more time or fewer candidates",
                     TimeBudgetWarning,
                     stacklevel=2,
                 )
@@ -450,7 +452,13 @@ class JSPGFN(TrainedSampler):
             updates, seconds = check_schedule(n_iter, max_time)
             self._engine.set_schedule(updates)
             first = self._engine.trainer.iteration
-            self._plan = Plan(first=first, n_iter=updates, seconds=seconds)
+            self._plan = Plan(
+                first=first,
+                n_iter=updates,
+                seconds=seconds,
+                branches_to=self._plan.branches_to,
+                may_be_fewer=self._plan.may_be_fewer,
+            )
         self._run(callback)
         return self
 

@@ -254,7 +254,7 @@ class GnnEngine(Engine):
 
     metric_names: ClassVar[tuple[str, ...]] = _core.GNN_METRICS
 
-    def build(self) -> Any:
+    def build(self, n_policies: int = 1) -> Any:
         candidates = self.tables.settings["candidates"]
         allowed = np.zeros((len(candidates), len(candidates)), np.uint8)
         for child, parents in enumerate(candidates):

@@ -41,14 +41,20 @@ POWER_OF_LEARNING = -0.4
 LEAST_TO_JUDGE = 50
 
 
-def most_policies(n_variables: int, room: float = math.inf) -> int:
+def shared_updates(n_iter: int) -> int:
+    """Updates of a plan that are left when policies branch off."""
+    return n_iter - int(BRANCH_AT * n_iter)
+
+
+def most_policies(n_variables: int, n_iter: int, room: float = math.inf) -> int:
     """By default.
 
     room : for how many there is memory
     """
     if n_variables <= FEW_VARIABLES:
         return 1
-    return max(1, int(min(room, ENOUGH_POLICIES)))
+    most = min(room, ENOUGH_POLICIES, shared_updates(n_iter) // UPDATES_EACH)
+    return max(1, int(most))
 
 
 def suitable(metrics: NDArray[np.float64], n_left: float, most: int) -> int:
@@ -70,8 +76,7 @@ def is_learning(metrics: NDArray[np.float64]) -> bool:
         return True
     early, late = loss[-3 * n : -2 * n].mean(), loss[-n:].mean()
     ratio = (len(loss) - n / 2) / (len(loss) - 2.5 * n)  # of the numbers of updates
-    power = math.log(late / early) / math.log(ratio)
-    return power < POWER_OF_LEARNING
+    return not late > early * ratio**POWER_OF_LEARNING
 
 
 def share(n: int, k: int, n_policies: int, first: int = 0) -> int:
@@ -146,7 +151,7 @@ class Policies:
         """All go on from the first one and share the n_iter updates that are left.
 
         The others begin with the full learning rate. The first, which has learned
-        already, goes down from half of it.
+        already, is in the middle of its schedule or, after few updates, before that.
         """
         trunk, *others = self.trainers
         self.set_schedule(trunk.iteration, n_iter, likelihood_fraction)

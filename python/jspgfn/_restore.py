@@ -218,6 +218,8 @@ def check_engine(engine: Any, plan: Any, tables: ScoreTables) -> None:
         need(is_array(rows, "float64", (None, columns)), "history")
     need(isinstance(plan, Plan), "schedule")
     need(is_count(plan.first) and is_count(plan.n_iter, UNLIMITED), "schedule")
+    need(is_count(plan.branches_to, MOST_POLICIES) and plan.branches_to > 0, "schedule")
+    need(type(plan.may_be_fewer) is bool, "schedule")
 
 
 def check_record(record: Any, settings: Any, candidates: list[list[int]]) -> None:

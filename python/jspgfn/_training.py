@@ -27,7 +27,13 @@ from ._gnn import (
     check_values,
     name_unused,
 )
-from ._policies import BRANCH_AT, LIKELIHOOD_BEFORE, MOST_POLICIES, most_policies
+from ._policies import (
+    BRANCH_AT,
+    LIKELIHOOD_BEFORE,
+    MOST_POLICIES,
+    most_policies,
+    shared_updates,
+)
 from ._problem import Problem
 from ._validation import (
     available_memory,
@@ -56,8 +62,8 @@ class Training:
     learning_rate: float
     engine: type[Engine]
     more_settings: dict[str, Any]  # of its trainer
-    n_policies: int = 1  # to which training goes on after a part of the plan
-    may_be_fewer: bool = False
+    n_policies: int = 1  # with which training goes on after a part of the plan,
+    may_be_fewer: bool = False  # or fewer
 
 
 def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]:
@@ -124,17 +130,20 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         tables_bytes = problem.n_bytes + problem.moment_bytes
         if n_policies is None:
             room = 0.9 * available_memory() - tables_bytes
-            n_policies = most_policies(problem.n_variables, room / n_bytes)
+            # they branch off by what the balance phase shows
+            most = most_policies(problem.n_variables, n_iter, room / n_bytes - 1)
+            n_policies = most if objective == "tb" else 1
             may_be_fewer = True
-        elif n_policies > n_iter:
+        elif n_policies > shared_updates(n_iter):
             raise ValueError(
-                f"n_policies must be at most n_iter, got {n_policies} policies and "
-                f"{n_iter} updates"
+                f"n_policies must be at most {shared_updates(n_iter)} with "
+                f"n_iter={n_iter}, for that many updates are shared by all policies, "
+                f"got {n_policies}"
             )
         if n_policies > 1 and objective == "tb":
             more["likelihood_fraction"] = LIKELIHOOD_BEFORE
         check_memory(
-            tables_bytes + n_policies * n_bytes,
+            tables_bytes + n_trainers(n_policies) * n_bytes,
             f"tables and training of {problem.n_variables} variables with "
             f"{max(counts)} candidate parents",
             "set candidates, batch_size or n_policies to a smaller number",
@@ -172,6 +181,11 @@ def check_unused(est: JSPGFN, defaults: dict[str, Any]) -> None:
         warnings.warn(words, UnusedSettingWarning, stacklevel=4)
 
 
+def n_trainers(n_policies: int) -> int:
+    """At a time: while others branch off from it, the first one is there twice."""
+    return n_policies + (n_policies > 1)
+
+
 def describe_training(est: JSPGFN, training: Training) -> str:
     """The line of the plan about the training."""
     updates = "until the time is over"
@@ -182,16 +196,18 @@ def describe_training(est: JSPGFN, training: Training) -> str:
     if training.max_time is not None:
         updates += f", {training.max_time:g} s at most"
     batch = f"{training.batch_size} + {training.batch_size}"
-    n_policies = training.n_policies
-    if n_policies > 1:
+    at_first, to_come = est._engine.n_policies, est._plan.branches_to
+    if to_come > 1:
         most = "up to " if training.may_be_fewer else ""
-        updates += f", from {BRANCH_AT:.0%} on shared by {most}{n_policies} policies"
+        updates += f", from {BRANCH_AT:.0%} on shared by {most}{to_come} policies"
+    elif at_first > 1:
+        updates += f", shared by {at_first} policies"
     if training.engine is not Engine:
         batch = f"{training.batch_size} transitions"
     n_threads = est._tables.n_threads
     memory = ""
     if training.engine is Engine:
-        n_bytes = n_policies * training_bytes(
+        n_bytes = n_trainers(max(at_first, to_come)) * training_bytes(
             list(map(len, est.candidates_)),
             count_pairs(est.candidates_),
             training.batch_size,

@@ -334,7 +334,7 @@ def test_a_copy_whose_state_was_not_restored_tries_again(X, monkeypatch, error):
     """It must not go on with a trainer that knows nothing."""
     est = pickle.loads(pickle.dumps(fit(X)))
 
-    def build_one_that_fails(engine):
+    def build_one_that_fails(engine, n_policies):
         class Failing:
             def set_state(self, state):
                 raise error

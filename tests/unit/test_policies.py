@@ -1,5 +1,6 @@
 """Several policies in one fit: draws and densities are those of their mixture."""
 
+import pickle
 import threading
 import time
 from concurrent.futures import Future
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import jspgfn
-from jspgfn import _core, _engine, _policies, _refine
+from jspgfn import _core, _engine, _estimator, _policies, _refine, _training
 from jspgfn._policies import (
     BRANCH_AT,
     Policies,
@@ -31,6 +32,10 @@ def fit(n_policies, D=4, callback=None, **settings):
     return jspgfn.JSPGFN("linear", n_policies=n_policies, **settings).fit(
         sim.X, callback=callback
     )
+
+
+def engine_of(est):
+    return est._engine.trainer
 
 
 def members_of(est):
@@ -117,13 +122,32 @@ def test_refined_draws_are_those_of_the_posterior():
     assert set(est.refinement_.acceptance) == {4}
 
 
-def test_a_warm_start_goes_on_from_each_policy(three):
+@pytest.mark.parametrize(("n_before", "n"), [(3, 1), (3, 3), (3, 4), (1, 2)])
+def test_a_warm_start_goes_on_from_each_policy(n_before, n, capsys, monkeypatch):
     sim = jspgfn.simulate.linear_gaussian(n_variables=4, n_samples=40, random_state=2)
-    for n in (1, 2, 4):
-        est = fit(3, warm_start=True)
-        est.set_params(n_policies=n, n_iter=40).fit(sim.X)
-        assert len(getattr(est._engine.trainer, "trainers", [0])) == n
-        assert "first_gap" in est.warm_start_
+    est = fit(n_before, warm_start=True)
+    before = [t.get_state()["average"] for t in _policies.policies_of(engine_of(est))]
+    found = []
+
+    def note(trainer, other):
+        start_from(trainer, other)
+        found.extend(t.get_state()["average"] for t in _policies.policies_of(trainer))
+
+    start_from = _estimator.start_from
+    monkeypatch.setattr(_estimator, "start_from", note)
+    est.set_params(n_policies=n, n_iter=40, verbose=1).fit(sim.X)
+    assert est.n_policies_ == n
+    assert "first_gap" in est.warm_start_
+    # several train from the first update on; one lets others branch off
+    assert len(found) == (1 if n_before == 1 else n)
+    for k, average in enumerate(found):
+        np.testing.assert_array_equal(
+            np.sort(average), np.sort(before[k % len(before)])
+        )
+    words = "40 updates"
+    if n > 1:
+        words += f", from 30% on shared by {n}" if n_before == 1 else f", shared by {n}"
+    assert words in capsys.readouterr().out
 
 
 def test_a_state_of_other_policies_is_refused(three):
@@ -133,8 +157,19 @@ def test_a_state_of_other_policies_is_refused(three):
 
 
 def test_divergence_names_the_policy():
+    """Without an update of the first policy alone."""
     with pytest.raises(jspgfn.NumericalError, match=r"policy [01]"):
         fit(2, n_iter=3, learning_rate=1e300)
+
+
+def test_divergence_of_the_first_policy_goes_back_to_where_it_was():
+    """The update before the others branch off is the one that spoils it."""
+    sim = jspgfn.simulate.linear_gaussian(n_variables=4, n_samples=40, random_state=2)
+    est = jspgfn.JSPGFN("linear", n_policies=2, n_iter=4, learning_rate=1e300, **QUIET)
+    with pytest.raises(jspgfn.NumericalError, match="stands where it was after"):
+        est.fit(sim.X)
+    assert est.n_policies_ == 1
+    assert np.isfinite(est.sample(5).log_prob).all()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +183,10 @@ def test_divergence_names_the_policy():
             {"n_policies": 65},
             "n_policies must be an integer of at least 1 and at most 64, got 65",
         ),
-        ({"n_policies": 3, "n_iter": 2}, "n_policies must be at most n_iter, got 3"),
+        (
+            {"n_policies": 8, "n_iter": 10},
+            "n_policies must be at most 7 with n_iter=10, for that many updates are",
+        ),
         ({"n_policies": 2, "generator": "gnn"}, "n_policies must be 1 or None with"),
     ],
 )
@@ -202,10 +240,19 @@ def test_learning_rates_after_branching():
     np.testing.assert_allclose(progress[-2:], 1, atol=0.002)
 
 
+class Clock:
+    """Stands in for the module time: goes on at every look."""
+
+    def __init__(self, step):
+        self.step, self.now = step, 0.0
+
+    def perf_counter(self):
+        self.now += self.step
+        return self.now
+
+
 def test_timed_policies_branch_off(monkeypatch):
-    """A clock that goes on by 0.1 s at every look."""
-    clock = iter(np.arange(0, 1e4, 0.1))
-    monkeypatch.setattr(_engine.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(_engine, "time", Clock(0.1))
     found = []
 
     def look(est, info):
@@ -217,18 +264,48 @@ def test_timed_policies_branch_off(monkeypatch):
             BRANCH_AT * 60 <= seconds < BRANCH_AT * 60 + 2
         )
     assert {n for n, _ in found} == {1, 3}
-    progress = est.history_["progress"]
-    last = progress[-3:]
-    assert last.min() > 0.9
-    first = [m.iteration for m in members_of(est)]
-    assert min(first) > 0
+    assert est.history_["progress"][-3:].min() > 0.9
+    assert min(m.iteration for m in members_of(est)) > 0
 
 
-def losses(power, n=400, n_likelihood=100, floor=0.0):
+def test_each_policy_has_an_update_when_branching_takes_all_the_time(monkeypatch):
+    clock = Clock(0.01)
+    monkeypatch.setattr(_engine, "time", clock)
+    branch = _engine.Engine.branch
+
+    def slowly(*args):
+        branch(*args)
+        clock.now += 1000
+
+    monkeypatch.setattr(_engine.Engine, "branch", slowly)
+    est = fit(3, n_iter=None, max_time=6.0)
+    assert [m.iteration for m in members_of(est)][1:] == [1, 1]
+
+
+@pytest.mark.parametrize("how", ["callback", "early"])
+def test_a_fit_that_ends_where_others_would_branch_off_keeps_its_policy(
+    how, monkeypatch
+):
+    """They would be untrained."""
+    monkeypatch.setattr(_engine, "SECONDS_PER_CALLBACK", 0.0)
+    settings = {"n_iter": 1000}
+
+    def stop(est, info):
+        return how == "callback" and info["n_updates"] == 300
+
+    if how == "early":
+        monkeypatch.setattr(_training, "default_n_iter", lambda n: 1000)
+        monkeypatch.setattr(_engine, "is_good", lambda metrics: len(metrics) == 300)
+        settings = {"n_iter": None}
+    est = fit(3, callback=stop, **settings)
+    assert (est.n_policies_, est.n_iter_) == (1, 300)
+
+
+def losses(power, n=400, n_likelihood=100, floor=0.0, scale=1.0):
     """Metrics of a training whose loss falls with a power of the number of updates."""
     metrics = np.zeros((n + n_likelihood, len(_core.METRICS)))
-    t = np.arange(1, len(metrics) + 1)
-    metrics[:, _core.METRICS.index("loss")] = floor + t.astype(float) ** power
+    t = np.arange(1.0, len(metrics) + 1)
+    metrics[:, _core.METRICS.index("loss")] = floor + scale * t**power
     metrics[:, _core.METRICS.index("phase")] = t > n_likelihood
     metrics[:n_likelihood, _core.METRICS.index("loss")] = 100 + 1 / t[:n_likelihood]
     return metrics
@@ -252,14 +329,21 @@ def test_several_policies_where_one_does_not_learn(metrics):
 @pytest.mark.parametrize("n", [0, 1, 4 * _policies.LEAST_TO_JUDGE - 1])
 def test_one_policy_where_too_little_is_known(n):
     assert is_learning(losses(0.0, n=n))
-    assert is_learning(losses(0.0, n=0))
+
+
+def test_one_policy_where_there_is_nothing_to_learn():
+    """One graph only: all losses are 0."""
+    assert is_learning(losses(0.0, scale=0.0))
 
 
 def test_most_policies_by_default():
-    assert most_policies(20) == 1
-    assert most_policies(21) == _policies.ENOUGH_POLICIES
-    assert most_policies(50, room=2.7) == 2
-    assert most_policies(50, room=0.1) == 1
+    many = 10**9
+    assert most_policies(20, many) == 1
+    assert most_policies(21, many) == _policies.ENOUGH_POLICIES
+    assert most_policies(50, many, room=2.7) == 2
+    assert most_policies(50, many, room=-0.9) == 1
+    assert most_policies(50, 3 * _policies.UPDATES_EACH) == 2  # of 840 updates
+    assert most_policies(50, _policies.UPDATES_EACH) == 1
 
 
 @pytest.mark.parametrize("learns", [True, False])
@@ -271,7 +355,7 @@ def test_number_by_default(learns, monkeypatch, capsys):
     est = fit(None, D=21, n_iter=20, verbose=1)
     assert est.n_policies_ == (1 if learns else 3)  # 14 updates are left
     printed = capsys.readouterr().out
-    assert "from 30% on shared by up to 6 policies" in printed
+    assert "from 30% on shared by up to 3 policies" in printed
     assert ("3 from update 6 on" in printed) != learns
 
 
@@ -289,6 +373,23 @@ def test_a_branching_that_fails_leaves_the_one_policy(monkeypatch):
     assert est.n_policies_ == 1
 
 
+def test_a_failure_just_after_branching_can_be_resumed(monkeypatch):
+    def fail(watch):
+        raise OSError
+
+    whole = fit(3)
+    monkeypatch.setattr(_engine.Watch, "say_branched", fail)
+    sim = jspgfn.simulate.linear_gaussian(
+        n_variables=4, n_samples=40, edges_per_node=2, random_state=2
+    )
+    est = jspgfn.JSPGFN("linear", n_policies=3, n_iter=31, **QUIET)
+    with pytest.raises(OSError):
+        est.fit(sim.X)
+    assert est.n_policies_ == 3
+    parts = pickle.loads(pickle.dumps(est)).resume()
+    np.testing.assert_array_equal(parts.history_["loss"], whole.history_["loss"])
+
+
 def test_an_interrupted_fit_branches_off_when_it_goes_on(monkeypatch):
     monkeypatch.setattr(_engine, "SECONDS_PER_CALLBACK", 0.0)
 
@@ -303,12 +404,24 @@ def test_an_interrupted_fit_branches_off_when_it_goes_on(monkeypatch):
         np.testing.assert_array_equal(parts.history_[key], values)
 
 
-def test_a_new_schedule_keeps_the_number(three):
-    est = fit(1).resume(n_iter=30)
-    assert est.n_policies_ == 1
+def test_a_new_schedule_keeps_the_number(monkeypatch):
+    monkeypatch.setattr(_engine, "SECONDS_PER_CALLBACK", 0.0)
+    assert fit(1).resume(n_iter=30).n_policies_ == 1
     again = fit(3).resume(n_iter=30)
     assert again.n_policies_ == 3
     assert again.history_["progress"][31:34].max() == 0
+    stopped = fit(3, callback=lambda est, info: True)
+    assert (stopped.n_policies_, stopped.n_iter_) == (1, 1)
+    assert stopped.resume(n_iter=30).n_policies_ == 3
+
+
+@pytest.mark.parametrize("n", [0, -1, 65, 2.5, "3", None])
+def test_a_file_with_a_wrong_number_to_come_is_refused(n, tmp_path):
+    est = fit(1, n_iter=2)
+    est._plan.branches_to = n
+    est.save(tmp_path / "file")
+    with pytest.raises(ValueError, match="schedule"):
+        jspgfn.load(tmp_path / "file")
 
 
 @pytest.mark.parametrize("starts", [None, [0.0], [0.0, 2.0, 0.0], [0.0, "0", 0.0]])
@@ -321,10 +434,10 @@ def test_damaged_starts_are_refused(three, starts):
     trainer.set_state(state)
 
 
-def test_each_policy_is_updated_when_time_is_short():
-    with pytest.warns(jspgfn.TimeBudgetWarning, match="but for 3 updates"):
+def test_one_policy_when_time_is_over_at_the_start():
+    with pytest.warns(jspgfn.TimeBudgetWarning, match="but for 1 updates"):
         est = fit(3, n_iter=None, max_time=1e-9)
-    assert [m.iteration for m in members_of(est)] == [1, 1, 1]
+    assert (est.n_policies_, est.n_iter_) == (1, 1)
 
 
 @pytest.mark.parametrize("n_policies", [1, 3, 4, 11])
@@ -358,8 +471,8 @@ def test_a_state_is_trusted_after_an_update_of_each_policy():
     assert guard.trusted is guard.taken
 
 
-def test_a_file_with_states_of_other_policies_is_refused(three, tmp_path):
-    est = fit(2)
+def test_a_file_with_states_of_other_policies_is_refused(tmp_path):
+    est = fit(1)
     est._engine.trainer_settings["n_policies"] = 3
     est.save(tmp_path / "file")
     with pytest.raises(ValueError, match="training state"):
