@@ -224,7 +224,7 @@ class JSPGFN(TrainedSampler):
         n_iter: int | None = None,
         max_time: float | None = None,
         batch_size: int = 32,
-        learning_rate: float = 2.5e-3,
+        learning_rate: float = 5e-3,
         objective: str = "tb",
         n_policies: int | None = None,
         head: str = "diag",
