@@ -194,7 +194,7 @@ int main(int argc, char **argv) {
     jsp_trainer_config config = {
         .schedule = {.n_updates = n_updates,
                      .likelihood_fraction = 0.2,
-                     .learning_rate = 2.5e-3},
+                     .learning_rate = 5e-3},
         .batch_size = CHAINS,
         .seed = 3,
         .n_threads = 1,
