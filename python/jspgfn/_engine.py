@@ -22,7 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._policies import BRANCH_AT, Policies, policies_of, share, suitable
+from ._policies import (
+    BRANCH_AT,
+    LATER_RATE,
+    Policies,
+    policies_of,
+    share,
+    suitable,
+)
 from ._problem import ScoreTables
 from ._progress import Bar, duration, progress_bar
 from ._streams import in_pieces, stream_seed
@@ -168,6 +175,7 @@ class Engine:
         settings = dict(self.trainer_settings)
         settings.pop("n_policies", None)
         n_iter, seed = settings.pop("n_iter"), settings.pop("seed")
+        rate = settings.pop("learning_rate")
         trainers = [
             _core.Trainer(
                 self.tables.scores,
@@ -175,6 +183,7 @@ class Engine:
                 order=k,
                 n_iter=max(1, share(n_iter, k, n_policies)),
                 seed=stream_seed(seed, k) if k else seed,
+                learning_rate=LATER_RATE * rate if k else rate,
                 **settings,
             )
             for k in range(n_policies)

@@ -235,7 +235,7 @@ def test_learning_rates_after_branching():
     assert progress[at] == pytest.approx(600 / 1300)
     assert rate[at] == pytest.approx(0.56 * peak, rel=0.01)
     assert progress[at + 1] == 0
-    assert rate[at + 1 + 100] == pytest.approx(peak, rel=0.02)
+    assert rate[at + 1 + 100] == pytest.approx(peak / 2, rel=0.02)
     assert (est.history_["phase"][at:] == 1).all()
     np.testing.assert_allclose(progress[-2:], 1, atol=0.002)
 
