@@ -71,15 +71,18 @@ def suitable(metrics: NDArray[np.float64], n_left: float, most: int) -> int:
 
 
 def is_learning(metrics: NDArray[np.float64]) -> bool:
-    """By the loss of the balance phase, last quarter against second; True if unknown."""
+    """By the loss of the balance phase, last quarter against second; True if unknown.
+
+    By medians: single draws far off make some losses many times as large as the others.
+    """
     loss = metrics[:, _core.METRICS.index("loss")]
     n_likelihood = int(np.sum(metrics[:, _core.METRICS.index("phase")] == 0))
     n = (len(loss) - n_likelihood) // 4
     if n < LEAST_TO_JUDGE:
         return True
-    early, late = loss[-3 * n : -2 * n].mean(), loss[-n:].mean()
+    early, late = np.median(loss[-3 * n : -2 * n]), np.median(loss[-n:])
     ratio = (len(loss) - n / 2) / (len(loss) - 2.5 * n)  # of the numbers of updates
-    return not late > early * ratio**POWER_OF_LEARNING
+    return bool(not late > early * ratio**POWER_OF_LEARNING)
 
 
 def share(n: int, k: int, n_policies: int, first: int = 0) -> int:

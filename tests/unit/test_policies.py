@@ -331,6 +331,12 @@ def test_one_policy_where_too_little_is_known(n):
     assert is_learning(losses(0.0, n=n))
 
 
+def test_a_few_draws_far_off_do_not_count():
+    metrics = losses(-0.8)
+    metrics[-100:-80, _core.METRICS.index("loss")] = 1000
+    assert is_learning(metrics)
+
+
 def test_one_policy_where_there_is_nothing_to_learn():
     """One graph only: all losses are 0."""
     assert is_learning(losses(0.0, scale=0.0))
