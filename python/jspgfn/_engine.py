@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from . import _core
 from ._policies import (
     BRANCH_AT,
-    LATER_RATE,
+    FEW_VARIABLES,
     Policies,
     policies_of,
     share,
@@ -65,6 +65,12 @@ UNLIMITED = 10**9
 def default_n_iter(n_variables: int) -> int:
     """Updates when neither n_iter nor max_time is given; an early stop may come first."""
     return 4000 + 100 * n_variables
+
+
+def default_learning_rate(n_variables: int, is_gnn: bool) -> float:
+    """Posteriors of more variables that are limited by the order of pairs suffer from
+    the larger one (docs/method.md)."""
+    return 2.5e-3 if is_gnn or n_variables > FEW_VARIABLES else 5e-3
 
 
 BYTES_OF_CACHE = 2**23  # of odds, per thread
@@ -175,7 +181,6 @@ class Engine:
         settings = dict(self.trainer_settings)
         settings.pop("n_policies", None)
         n_iter, seed = settings.pop("n_iter"), settings.pop("seed")
-        rate = settings.pop("learning_rate")
         trainers = [
             _core.Trainer(
                 self.tables.scores,
@@ -183,7 +188,6 @@ class Engine:
                 order=k,
                 n_iter=max(1, share(n_iter, k, n_policies)),
                 seed=stream_seed(seed, k) if k else seed,
-                learning_rate=LATER_RATE * rate if k else rate,
                 **settings,
             )
             for k in range(n_policies)

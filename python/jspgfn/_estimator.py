@@ -93,8 +93,9 @@ class JSPGFN(TrainedSampler):
         Own draws per update, and as many states of structure chains; for "gnn"
         transitions per update, at most the replay's capacity (fewer while the replay
         does not hold as many yet).
-    learning_rate : float
-        Peak learning rate of Adam.
+    learning_rate : float or None
+        Peak learning rate of Adam. None: 0.005 for "edges" up to 20 variables, 0.0025
+        beyond (where updates still help much at the end, 0.01 is better) and for "gnn".
     objective : {"tb", "ml"}
         For "edges": "tb" is a short start by maximum likelihood on states of structure
         chains, then trajectory balance on these and own draws; "ml" is maximum
@@ -224,7 +225,7 @@ class JSPGFN(TrainedSampler):
         n_iter: int | None = None,
         max_time: float | None = None,
         batch_size: int = 32,
-        learning_rate: float = 5e-3,
+        learning_rate: float | None = None,
         objective: str = "tb",
         n_policies: int | None = None,
         head: str = "diag",

@@ -35,9 +35,6 @@ MOST_POLICIES = 64  # that may be asked for
 BRANCH_AT = 0.3
 LIKELIHOOD_BEFORE = 0.1
 
-# Peak learning rate of policies that branch off, in units of that of the first.
-LATER_RATE = 0.5
-
 # A policy still learns when its loss falls faster than this power of the number of updates;
 # less than LEAST_TO_JUDGE losses of each kind would not show it.
 POWER_OF_LEARNING = -0.4

@@ -13,6 +13,7 @@ from ._engine import (
     UNLIMITED,
     Engine,
     count_pairs,
+    default_learning_rate,
     default_n_iter,
     first_good,
     training_bytes,
@@ -96,6 +97,10 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
     more: dict[str, Any] = {
         "likelihood_fraction": 1.0 if objective == "ml" else LIKELIHOOD_FRACTION
     }
+    learning_rate = est.learning_rate
+    if learning_rate is None:
+        learning_rate = default_learning_rate(problem.n_variables, generator == "gnn")
+    learning_rate = check_real("learning_rate", learning_rate, above=0)
     batch_size = check_integer("batch_size", est.batch_size, 2, MAX_BATCH)
     n_policies, may_be_fewer = est.n_policies, False
     if n_policies is not None:
@@ -153,7 +158,7 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         max_time=max_time,
         may_stop_early=no_limit and engine is Engine,
         batch_size=batch_size,
-        learning_rate=check_real("learning_rate", est.learning_rate, above=0),
+        learning_rate=learning_rate,
         engine=engine,
         more_settings=more,
         n_policies=n_policies or 1,
