@@ -4,8 +4,7 @@
     python benchmarks/scale.py --quick     seconds: does it run at all
     python benchmarks/scale.py --variables 200 --rows 1000 --time 480 --suffix _200
     python benchmarks/scale.py --variables 50 --rows 100 --seeds 0 1 2 3 4 --n-jobs 1 \
-        --n-policies 4 --n-iter 7000 --n-refined 1000 --chain-time 40 --diagnose-time 10 \
-        --suffix _50_100
+        --n-iter 7000 --n-refined 1000 --chain-time 40 --diagnose-time 10 --suffix _50_100
 
 No exact answer is known there. gap = mean of log R - log q over chain states minus the same
 over draws: KL plus reverse KL, as far as the chains have seen the posterior. ESS is the
