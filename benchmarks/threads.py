@@ -2,6 +2,7 @@
 
     python benchmarks/threads.py                      one and two threads, a minute
     python benchmarks/threads.py --threads 2 4 8 16 --suffix _16
+    python benchmarks/threads.py --n-variables 50 --n-policies 6 --threads 2 4 8 16
 
 Prints the ratio of the medians, and of the least times, which other programs on the
 machine disturb less. Results are the same bits, so all do the same work. Only ratios are
@@ -30,6 +31,7 @@ def one_round(x, n_jobs, args):
         graph_prior="fair",
         candidates=args.candidates,
         n_iter=args.n_iter,
+        n_policies=args.n_policies,
         n_jobs=n_jobs,
         random_state=0,
     )
@@ -45,6 +47,7 @@ def main():
     parser.add_argument("--n-variables", type=int, default=20)
     parser.add_argument("--candidates", type=int, default=12)
     parser.add_argument("--n-iter", type=int, default=300)
+    parser.add_argument("--n-policies", type=int, default=1)
     parser.add_argument("--n-draws", type=int, default=10_000)
     parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--repeats", type=int, default=5)

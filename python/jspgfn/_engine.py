@@ -25,9 +25,11 @@ from . import _core
 from ._policies import (
     BRANCH_AT,
     FEW_VARIABLES,
+    RATE_OF_A_LEARNER,
     Policies,
     policies_of,
     share,
+    still_learns,
     suitable,
 )
 from ._problem import ScoreTables
@@ -69,7 +71,7 @@ def default_n_iter(n_variables: int) -> int:
 
 def default_learning_rate(n_variables: int, is_gnn: bool) -> float:
     """Posteriors of more variables that are limited by the order of pairs suffer from
-    the larger one (docs/method.md)."""
+    the larger one (docs/method.md); others get more when that is seen (`branch`)."""
     return 2.5e-3 if is_gnn or n_variables > FEW_VARIABLES else 5e-3
 
 
@@ -116,9 +118,11 @@ class Plan:
     n_iter: int  # updates it may take at most
     seconds: float | None = None  # of training, None = no limit
     may_stop_early: bool = False
-    # one policy branches to so many after a part of it; to fewer where one learns
+    # one policy branches to so many after a part of it; where it still learns, it may
+    # go on alone, and with a larger learning rate
     branches_to: int = 1
     may_be_fewer: bool = False
+    may_be_faster: bool = False
     seconds_used: float = 0.0
     finished: bool = False
     stopped_early: bool = False
@@ -201,6 +205,12 @@ class Engine:
         policies.trainers[0].set_state(self.trainer.get_state())
         policies.branch_off(n_left, time_fraction, self.later_likelihood)
         self._trainer = policies  # whatever stops this leaves the one
+
+    def raise_rate(self, factor: float) -> None:
+        """Of the one policy there is."""
+        state = self.trainer.get_state()
+        state["learning_rate"] *= factor
+        self.trainer.set_state(state)
 
     @property
     def n_policies(self) -> int:
@@ -459,10 +469,9 @@ def train(
                 return
             if branch_is_due(engine, plan, iteration):
                 safeguard.look_at_the_end(plan)  # of the one policy
-                branch(engine, plan, iteration)
+                watch.say(branch(engine, plan, iteration))
                 if engine.n_policies > 1:
                     safeguard, chunk = Safeguard(engine), 1
-                    watch.say_branched()
                 continue
             n_updates = min(chunk, plan.last - iteration)
             # calls end where the certificate is looked at and states are kept
@@ -496,18 +505,31 @@ def branch_is_due(engine: Engine, plan: Plan, iteration: int) -> bool:
     return is_late or iteration >= plan.branch_at
 
 
-def branch(engine: Engine, plan: Plan, iteration: int) -> None:
+def branch(engine: Engine, plan: Plan, iteration: int) -> str:
+    """Several policies, or one with a larger learning rate; what was done, in words."""
     n_left, part = plan.last - iteration, time_fraction(plan)
-    n_policies = plan.branches_to
+    n_policies, is_learning = plan.branches_to, None
     if plan.may_be_fewer:
         n = float(n_left)
         if part > 0:  # as many updates per second as before
             n = min(n, (iteration - plan.first) * (1 - part) / part)
-        n_policies = suitable(engine.metrics(), n, n_policies)
+        is_learning = still_learns(engine.metrics())
+        n_policies = suitable(is_learning, n, n_policies)
     if n_policies > 1:
         engine.branch(n_policies, n_left, part)
-    else:
-        plan.branches_to = 1  # not to be asked again
+        return (
+            f"{'policies':<12}{n_policies} from update {iteration} on, each with an order "
+            "of its own"
+        )
+    words = ""
+    if is_learning and plan.may_be_faster:
+        engine.raise_rate(RATE_OF_A_LEARNER)
+        words = (
+            f"{'learning':<12}rate times {RATE_OF_A_LEARNER:g} from update {iteration} on, "
+            "for updates still help much"
+        )
+    plan.branches_to = 1  # not to be asked again
+    return words
 
 
 def time_fraction(plan: Plan) -> float:
@@ -578,13 +600,9 @@ class Watch:
             left = min(left, max(0.0, plan.seconds - plan.seconds_used))
         return left
 
-    def say_branched(self) -> None:
-        if not self.verbose:
-            return
-        self.bar.write(
-            f"{'policies':<12}{self.engine.n_policies} from update "
-            f"{self.engine.trainer.iteration} on, each with an order of its own"
-        )
+    def say(self, words: str) -> None:
+        if self.verbose and words:
+            self.bar.write(words)
 
     def say_expected_time(self, iteration: int) -> None:
         """Once; not for what is over in a moment anyway, or when the limit is time."""

@@ -95,7 +95,8 @@ class JSPGFN(TrainedSampler):
         does not hold as many yet).
     learning_rate : float or None
         Peak learning rate of Adam. None: 0.005 for "edges" up to 20 variables, 0.0025
-        beyond (where updates still help much at the end, 0.01 is better) and for "gnn".
+        beyond and for "gnn"; with `n_policies=None` four times as much from 30 % of the
+        plan on where updates still help one policy (`history_` and `verbose` say so).
     objective : {"tb", "ml"}
         For "edges": "tb" is a short start by maximum likelihood on states of structure
         chains, then trajectory balance on these and own draws; "ml" is maximum
@@ -343,6 +344,7 @@ class JSPGFN(TrainedSampler):
             may_stop_early=training.may_stop_early,
             branches_to=to_come,
             may_be_fewer=training.may_be_fewer,
+            may_be_faster=training.may_be_faster,
         )
         self._engine = training.engine(
             self._tables,
@@ -459,6 +461,7 @@ class JSPGFN(TrainedSampler):
                 seconds=seconds,
                 branches_to=self._plan.branches_to,
                 may_be_fewer=self._plan.may_be_fewer,
+                may_be_faster=self._plan.may_be_faster,
             )
         self._run(callback)
         return self

@@ -36,9 +36,11 @@ BRANCH_AT = 0.3
 LIKELIHOOD_BEFORE = 0.1
 
 # A policy still learns when its loss falls faster than this power of the number of updates;
-# less than LEAST_TO_JUDGE losses of each kind would not show it.
+# less than LEAST_TO_JUDGE losses of each kind would not show it. It goes on alone, with
+# so many times the default learning rate.
 POWER_OF_LEARNING = -0.4
 LEAST_TO_JUDGE = 50
+RATE_OF_A_LEARNER = 4.0
 
 
 def shared_updates(n_iter: int) -> int:
@@ -57,18 +59,18 @@ def most_policies(n_variables: int, n_iter: int, room: float = math.inf) -> int:
     return max(1, int(most))
 
 
-def suitable(metrics: NDArray[np.float64], n_left: float, most: int) -> int:
-    """Number of policies for n_left updates after a training with these metrics.
+def suitable(is_learning: bool | None, n_left: float, most: int) -> int:
+    """Number of policies for n_left updates.
 
     One policy where updates still help it: several would all be behind it.
     """
-    if is_learning(metrics):
+    if is_learning is not False:
         return 1
     return max(1, min(most, int(n_left // UPDATES_EACH)))
 
 
-def is_learning(metrics: NDArray[np.float64]) -> bool:
-    """By the loss of the balance phase, last quarter against second; True if unknown.
+def still_learns(metrics: NDArray[np.float64]) -> bool | None:
+    """By the loss of the balance phase, last quarter against second; None = unknown.
 
     By medians: single draws far off make some losses many times as large as the others.
     """
@@ -76,7 +78,7 @@ def is_learning(metrics: NDArray[np.float64]) -> bool:
     n_likelihood = int(np.sum(metrics[:, _core.METRICS.index("phase")] == 0))
     n = (len(loss) - n_likelihood) // 4
     if n < LEAST_TO_JUDGE:
-        return True
+        return None
     early, late = np.median(loss[-3 * n : -2 * n]), np.median(loss[-n:])
     ratio = (len(loss) - n / 2) / (len(loss) - 2.5 * n)  # of the numbers of updates
     return bool(not late > early * ratio**POWER_OF_LEARNING)

@@ -219,7 +219,8 @@ def check_engine(engine: Any, plan: Any, tables: ScoreTables) -> None:
     need(isinstance(plan, Plan), "schedule")
     need(is_count(plan.first) and is_count(plan.n_iter, UNLIMITED), "schedule")
     need(is_count(plan.branches_to, MOST_POLICIES) and plan.branches_to > 0, "schedule")
-    need(type(plan.may_be_fewer) is bool, "schedule")
+    for choice in (plan.may_be_fewer, plan.may_be_faster):
+        need(type(choice) is bool, "schedule")
 
 
 def check_record(record: Any, settings: Any, candidates: list[list[int]]) -> None:

@@ -64,7 +64,8 @@ class Training:
     engine: type[Engine]
     more_settings: dict[str, Any]  # of its trainer
     n_policies: int = 1  # with which training goes on after a part of the plan,
-    may_be_fewer: bool = False  # or fewer
+    may_be_fewer: bool = False  # or fewer,
+    may_be_faster: bool = False  # and one perhaps with a larger learning rate
 
 
 def check_schedule(n_iter: object, max_time: object) -> tuple[int, float | None]:
@@ -163,6 +164,7 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         more_settings=more,
         n_policies=n_policies or 1,
         may_be_fewer=may_be_fewer,
+        may_be_faster=est.learning_rate is None,
     )
 
 

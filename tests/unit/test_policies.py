@@ -14,9 +14,9 @@ from jspgfn._policies import (
     BRANCH_AT,
     Policies,
     Turns,
-    is_learning,
     most_policies,
     share,
+    still_learns,
     suitable,
 )
 from reference.dags import enumerate_dags
@@ -312,34 +312,38 @@ def losses(power, n=400, n_likelihood=100, floor=0.0, scale=1.0):
 
 
 @pytest.mark.parametrize("power", [-1.5, -0.8, -0.5])
-def test_one_policy_where_it_learns(power):
-    assert is_learning(losses(power))
-    assert suitable(losses(power), 10**6, 6) == 1
+def test_a_policy_that_learns(power):
+    assert still_learns(losses(power)) is True
 
 
 @pytest.mark.parametrize("metrics", [losses(-0.3), losses(0.1), losses(-2, floor=0.1)])
-def test_several_policies_where_one_does_not_learn(metrics):
-    assert not is_learning(metrics)
-    n_left = 10 * _policies.UPDATES_EACH
-    assert suitable(metrics, n_left, 6) == 6
-    assert suitable(metrics, 2.9 * _policies.UPDATES_EACH, 6) == 2
-    assert suitable(metrics, 5, 6) == 1
+def test_a_policy_that_no_longer_learns(metrics):
+    assert still_learns(metrics) is False
 
 
 @pytest.mark.parametrize("n", [0, 1, 4 * _policies.LEAST_TO_JUDGE - 1])
-def test_one_policy_where_too_little_is_known(n):
-    assert is_learning(losses(0.0, n=n))
+def test_too_few_losses_show_nothing(n):
+    assert still_learns(losses(0.0, n=n)) is None
 
 
 def test_a_few_draws_far_off_do_not_count():
     metrics = losses(-0.8)
     metrics[-100:-80, _core.METRICS.index("loss")] = 1000
-    assert is_learning(metrics)
+    assert still_learns(metrics)
 
 
-def test_one_policy_where_there_is_nothing_to_learn():
+def test_a_policy_with_nothing_to_learn_is_left_alone():
     """One graph only: all losses are 0."""
-    assert is_learning(losses(0.0, scale=0.0))
+    assert still_learns(losses(0.0, scale=0.0))
+
+
+def test_several_policies_only_where_one_does_not_learn():
+    n_left = 10 * _policies.UPDATES_EACH
+    assert suitable(True, n_left, 6) == 1
+    assert suitable(None, n_left, 6) == 1
+    assert suitable(False, n_left, 6) == 6
+    assert suitable(False, 2.9 * _policies.UPDATES_EACH, 6) == 2
+    assert suitable(False, 5, 6) == 1
 
 
 def test_most_policies_by_default():
@@ -352,17 +356,52 @@ def test_most_policies_by_default():
     assert most_policies(50, _policies.UPDATES_EACH) == 1
 
 
-@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("learns", [True, None, False])
 @pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_number_by_default(learns, monkeypatch, capsys):
     """With 21 variables, where several come into question."""
-    monkeypatch.setattr(_policies, "is_learning", lambda metrics: learns)
+    monkeypatch.setattr(_engine, "still_learns", lambda metrics: learns)
     monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
     est = fit(None, D=21, n_iter=20, verbose=1)
-    assert est.n_policies_ == (1 if learns else 3)  # 14 updates are left
+    assert est.n_policies_ == (3 if learns is False else 1)  # 14 updates are left
     printed = capsys.readouterr().out
     assert "from 30% on shared by up to 3 policies" in printed
-    assert ("3 from update 6 on" in printed) != learns
+    assert ("3 from update 6 on" in printed) == (learns is False)
+    assert ("rate times 4 from update 6 on" in printed) == (learns is True)
+
+
+@pytest.mark.parametrize("n_iter", [20, 25])
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
+def test_a_larger_rate_where_one_policy_learns(n_iter, monkeypatch):
+    monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
+    monkeypatch.setattr(_engine, "still_learns", lambda metrics: None)
+    usual = fit(None, D=21, n_iter=n_iter).history_["learning_rate"]
+    monkeypatch.setattr(_engine, "still_learns", lambda metrics: True)
+    est = fit(None, D=21, n_iter=n_iter)
+    rate, n = est.history_["learning_rate"], int(_policies.BRANCH_AT * n_iter)
+    np.testing.assert_array_equal(rate[:n], usual[:n])
+    np.testing.assert_allclose(rate[n:], 4 * usual[n:], rtol=1e-12)
+    given = fit(None, D=21, n_iter=n_iter, learning_rate=2.5e-3)
+    np.testing.assert_array_equal(given.history_["learning_rate"], usual)
+    one = fit(1, D=21, n_iter=n_iter)
+    np.testing.assert_array_equal(one.history_["learning_rate"], usual)
+
+
+@pytest.mark.parametrize("n_before", [5, 6, 7])
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
+def test_the_larger_rate_survives_an_interruption(n_before, monkeypatch):
+    monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
+    monkeypatch.setattr(_engine, "still_learns", lambda metrics: True)
+    monkeypatch.setattr(_engine, "SECONDS_PER_CALLBACK", 0.0)
+
+    def stop(est, info):
+        return info["n_updates"] >= n_before
+
+    settings = {"D": 21, "n_iter": 20}
+    whole, parts = fit(None, **settings), fit(None, callback=stop, **settings)
+    parts = pickle.loads(pickle.dumps(parts)).resume()
+    for key, values in whole.history_.items():
+        np.testing.assert_array_equal(parts.history_[key], values)
 
 
 def test_a_branching_that_fails_leaves_the_one_policy(monkeypatch):
@@ -380,11 +419,11 @@ def test_a_branching_that_fails_leaves_the_one_policy(monkeypatch):
 
 
 def test_a_failure_just_after_branching_can_be_resumed(monkeypatch):
-    def fail(watch):
+    def fail(watch, words):
         raise OSError
 
     whole = fit(3)
-    monkeypatch.setattr(_engine.Watch, "say_branched", fail)
+    monkeypatch.setattr(_engine.Watch, "say", fail)
     sim = jspgfn.simulate.linear_gaussian(
         n_variables=4, n_samples=40, edges_per_node=2, random_state=2
     )
