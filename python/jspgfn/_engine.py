@@ -29,8 +29,7 @@ from ._policies import (
     Policies,
     policies_of,
     share,
-    still_learns,
-    suitable,
+    way_on,
 )
 from ._problem import ScoreTables
 from ._progress import Bar, duration, progress_bar
@@ -508,13 +507,14 @@ def branch_is_due(engine: Engine, plan: Plan, iteration: int) -> bool:
 def branch(engine: Engine, plan: Plan, iteration: int) -> str:
     """Several policies, or one with a larger learning rate; what was done, in words."""
     n_left, part = plan.last - iteration, time_fraction(plan)
-    n_policies, is_learning = plan.branches_to, None
+    n_policies, is_learning = plan.branches_to, False
     if plan.may_be_fewer:
         n = float(n_left)
         if part > 0:  # as many updates per second as before
             n = min(n, (iteration - plan.first) * (1 - part) / part)
-        is_learning = still_learns(engine.metrics())
-        n_policies = suitable(is_learning, n, n_policies)
+        n_policies, is_learning = way_on(
+            engine.metrics(), engine.certificate(), n, n_policies
+        )
     if n_policies > 1:
         engine.branch(n_policies, n_left, part)
         return (

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,6 +40,7 @@ LIKELIHOOD_BEFORE = 0.1
 # so many times the default learning rate.
 POWER_OF_LEARNING = -0.4
 LEAST_TO_JUDGE = 50
+GAP_THAT_WILL_DO = 0.05  # nats
 RATE_OF_A_LEARNER = 4.0
 
 
@@ -59,14 +60,18 @@ def most_policies(n_variables: int, n_iter: int, room: float = math.inf) -> int:
     return max(1, int(most))
 
 
-def suitable(is_learning: bool | None, n_left: float, most: int) -> int:
-    """Number of policies for n_left updates.
+def way_on(
+    metrics: NDArray[np.float64], gap: float, n_left: float, most: int
+) -> tuple[int, bool]:
+    """Policies for the n_left updates to come, and whether one will learn faster.
 
-    One policy where updates still help it: several would all be behind it.
+    One policy where updates still help it, for several would all be behind it, and where
+    its gap (nats; NaN = unknown) is small already, for several would only be slower.
     """
-    if is_learning is not False:
-        return 1
-    return max(1, min(most, int(n_left // UPDATES_EACH)))
+    learns = still_learns(metrics)
+    if learns is False and not gap < GAP_THAT_WILL_DO:
+        return max(1, min(most, int(n_left // UPDATES_EACH))), False
+    return 1, learns is True
 
 
 def still_learns(metrics: NDArray[np.float64]) -> bool | None:
@@ -214,30 +219,51 @@ class Policies:
         """
         K = len(self.trainers)
         first = first_draw + seed % K
-        parts, places = [], []
-        for k, trainer in enumerate(self.trainers):
-            place = np.arange((k - first) % K, n, K)
+        places = [np.arange((k - first) % K, n, K) for k in range(K)]
+
+        def draw(k: int, threads: int) -> Any:
+            place = places[k]
             if not len(place):
-                continue
-            graphs, log_q, log_reward = trainer.sample(
-                len(place), stream_seed(seed, k), n_threads, (first + place[0]) // K
+                return None
+            return self.trainers[k].sample(
+                len(place), stream_seed(seed, k), threads, (first + place[0]) // K
             )
-            log_qs = [
-                log_q if other is trainer else other.log_prob(graphs, n_threads)
-                for other in self.trainers
-            ]
-            parts.append((graphs, mean_density(log_qs), log_reward))
-            places.append(place)
+
+        drawn = [part for part in self.each(draw, n_threads) if part is not None]
         order = np.argsort(np.concatenate(places))
         graphs, log_q, log_reward = (
-            np.concatenate(arrays)[order] for arrays in zip(*parts, strict=True)
+            np.concatenate(arrays)[order] for arrays in zip(*drawn, strict=True)
         )
-        return graphs, log_q, log_reward
+
+        def log_prob(k: int, threads: int) -> NDArray[np.float64]:
+            of_all: NDArray[np.float64] = log_q.copy()
+            others = np.delete(np.arange(n), places[k])
+            if len(others):
+                of_all[others] = self.trainers[k].log_prob(graphs[others], threads)
+            return of_all
+
+        return graphs, mean_density(self.each(log_prob, n_threads)), log_reward
 
     def log_prob(
         self, graphs: NDArray[np.uint8], n_threads: int
     ) -> NDArray[np.float64]:
-        return mean_density([t.log_prob(graphs, n_threads) for t in self.trainers])
+        return mean_density(
+            self.each(
+                lambda k, threads: self.trainers[k].log_prob(graphs, threads), n_threads
+            )
+        )
+
+    def each(self, do: Callable[[int, int], Any], n_threads: int) -> list[Any]:
+        """do(k, threads) of every policy, several at a time.
+
+        Each policy alone has too few draws of a piece to keep several threads busy.
+        """
+        K = len(self.trainers)
+        n_at_once = max(1, min(K, n_threads))
+        if n_at_once == 1:
+            return [do(k, n_threads) for k in range(K)]
+        with ThreadPoolExecutor(n_at_once) as pool:
+            return list(pool.map(do, range(K), [n_threads // n_at_once] * K))
 
     def refine(
         self,

@@ -17,7 +17,7 @@ from jspgfn._policies import (
     most_policies,
     share,
     still_learns,
-    suitable,
+    way_on,
 )
 from reference.dags import enumerate_dags
 
@@ -337,13 +337,20 @@ def test_a_policy_with_nothing_to_learn_is_left_alone():
     assert still_learns(losses(0.0, scale=0.0))
 
 
-def test_several_policies_only_where_one_does_not_learn():
+@pytest.mark.parametrize("gap", [0.5, np.nan])
+def test_the_way_on(gap):
     n_left = 10 * _policies.UPDATES_EACH
-    assert suitable(True, n_left, 6) == 1
-    assert suitable(None, n_left, 6) == 1
-    assert suitable(False, n_left, 6) == 6
-    assert suitable(False, 2.9 * _policies.UPDATES_EACH, 6) == 2
-    assert suitable(False, 5, 6) == 1
+    assert way_on(losses(-0.8), gap, n_left, 6) == (1, True)
+    assert way_on(losses(0.0, n=10), gap, n_left, 6) == (1, False)
+    assert way_on(losses(0.0), gap, n_left, 6) == (6, False)
+    assert way_on(losses(0.0), gap, 2.9 * _policies.UPDATES_EACH, 6) == (2, False)
+    assert way_on(losses(0.0), gap, 5, 6) == (1, False)
+
+
+def test_a_policy_with_a_small_gap_stays_alone():
+    n_left = 10 * _policies.UPDATES_EACH
+    assert way_on(losses(0.0), 0.01, n_left, 6) == (1, False)
+    assert way_on(losses(-0.8), 0.01, n_left, 6) == (1, True)
 
 
 def test_most_policies_by_default():
@@ -360,7 +367,7 @@ def test_most_policies_by_default():
 @pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_number_by_default(learns, monkeypatch, capsys):
     """With 21 variables, where several come into question."""
-    monkeypatch.setattr(_engine, "still_learns", lambda metrics: learns)
+    monkeypatch.setattr(_policies, "still_learns", lambda metrics: learns)
     monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
     est = fit(None, D=21, n_iter=20, verbose=1)
     assert est.n_policies_ == (3 if learns is False else 1)  # 14 updates are left
@@ -374,9 +381,9 @@ def test_number_by_default(learns, monkeypatch, capsys):
 @pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_a_larger_rate_where_one_policy_learns(n_iter, monkeypatch):
     monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
-    monkeypatch.setattr(_engine, "still_learns", lambda metrics: None)
+    monkeypatch.setattr(_policies, "still_learns", lambda metrics: None)
     usual = fit(None, D=21, n_iter=n_iter).history_["learning_rate"]
-    monkeypatch.setattr(_engine, "still_learns", lambda metrics: True)
+    monkeypatch.setattr(_policies, "still_learns", lambda metrics: True)
     est = fit(None, D=21, n_iter=n_iter)
     rate, n = est.history_["learning_rate"], int(_policies.BRANCH_AT * n_iter)
     np.testing.assert_array_equal(rate[:n], usual[:n])
@@ -391,7 +398,7 @@ def test_a_larger_rate_where_one_policy_learns(n_iter, monkeypatch):
 @pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_the_larger_rate_survives_an_interruption(n_before, monkeypatch):
     monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
-    monkeypatch.setattr(_engine, "still_learns", lambda metrics: True)
+    monkeypatch.setattr(_policies, "still_learns", lambda metrics: True)
     monkeypatch.setattr(_engine, "SECONDS_PER_CALLBACK", 0.0)
 
     def stop(est, info):
