@@ -205,6 +205,13 @@ class Engine:
         policies.branch_off(n_left, time_fraction, self.later_likelihood)
         self._trainer = policies  # whatever stops this leaves the one
 
+    def log_ratios(self, n: int) -> NDArray[np.float64]:
+        """log R - log q of n draws."""
+        draws = self.draw(n, 0, 0)
+        assert draws.log_reward is not None
+        ratios: NDArray[np.float64] = draws.log_reward - draws.log_prob
+        return ratios
+
     def raise_rate(self, factor: float) -> None:
         """Of the one policy there is."""
         state = self.trainer.get_state()
@@ -513,7 +520,7 @@ def branch(engine: Engine, plan: Plan, iteration: int) -> str:
         if part > 0:  # as many updates per second as before
             n = min(n, (iteration - plan.first) * (1 - part) / part)
         n_policies, is_learning = way_on(
-            engine.metrics(), engine.certificate(), n, n_policies
+            engine.metrics(), engine.certificate(), n, n_policies, engine.log_ratios
         )
     if n_policies > 1:
         engine.branch(n_policies, n_left, part)

@@ -14,6 +14,7 @@ from jspgfn._policies import (
     BRANCH_AT,
     Policies,
     Turns,
+    has_uneven_tails,
     most_policies,
     share,
     still_learns,
@@ -311,7 +312,7 @@ def losses(power, n=400, n_likelihood=100, floor=0.0, scale=1.0):
     return metrics
 
 
-@pytest.mark.parametrize("power", [-1.5, -0.8, -0.5])
+@pytest.mark.parametrize("power", [-1.5, -0.8, -0.6])
 def test_a_policy_that_learns(power):
     assert still_learns(losses(power)) is True
 
@@ -337,20 +338,34 @@ def test_a_policy_with_nothing_to_learn_is_left_alone():
     assert still_learns(losses(0.0, scale=0.0))
 
 
+def even_tails(n):
+    return np.linspace(-1, 1, n)
+
+
+def uneven_tails(n):
+    return -np.geomspace(1, 1e3, n)
+
+
 @pytest.mark.parametrize("gap", [0.5, np.nan])
 def test_the_way_on(gap):
     n_left = 10 * _policies.UPDATES_EACH
-    assert way_on(losses(-0.8), gap, n_left, 6) == (1, True)
-    assert way_on(losses(0.0, n=10), gap, n_left, 6) == (1, False)
-    assert way_on(losses(0.0), gap, n_left, 6) == (6, False)
-    assert way_on(losses(0.0), gap, 2.9 * _policies.UPDATES_EACH, 6) == (2, False)
-    assert way_on(losses(0.0), gap, 5, 6) == (1, False)
+    assert way_on(losses(-0.8), gap, n_left, 6, even_tails) == (1, True)
+    assert way_on(losses(0.0, n=10), gap, n_left, 6, even_tails) == (1, False)
+    assert way_on(losses(0.0), gap, n_left, 6, even_tails) == (6, False)
+    assert way_on(losses(0.0), gap, 0.29 * n_left, 6, even_tails) == (2, False)
+    assert way_on(losses(0.0), gap, 5, 6, even_tails) == (1, False)
+
+
+def test_a_policy_with_graphs_far_off_still_learns():
+    n_left = 10 * _policies.UPDATES_EACH
+    assert way_on(losses(0.0), 0.5, n_left, 6, uneven_tails) == (1, True)
+    assert has_uneven_tails(np.zeros(9))  # one graph
 
 
 def test_a_policy_with_a_small_gap_stays_alone():
     n_left = 10 * _policies.UPDATES_EACH
-    assert way_on(losses(0.0), 0.01, n_left, 6) == (1, False)
-    assert way_on(losses(-0.8), 0.01, n_left, 6) == (1, True)
+    assert way_on(losses(0.0), 0.01, n_left, 6, even_tails) == (1, False)
+    assert way_on(losses(-0.8), 0.01, n_left, 6, even_tails) == (1, True)
 
 
 def test_most_policies_by_default():
@@ -368,6 +383,7 @@ def test_most_policies_by_default():
 def test_number_by_default(learns, monkeypatch, capsys):
     """With 21 variables, where several come into question."""
     monkeypatch.setattr(_policies, "still_learns", lambda metrics: learns)
+    monkeypatch.setattr(_policies, "has_uneven_tails", lambda log_ratios: False)
     monkeypatch.setattr(_policies, "UPDATES_EACH", 4)
     est = fit(None, D=21, n_iter=20, verbose=1)
     assert est.n_policies_ == (3 if learns is False else 1)  # 14 updates are left
