@@ -213,10 +213,9 @@ class Engine:
         return ratios
 
     def raise_rate(self, factor: float) -> None:
-        """Of the one policy there is."""
-        state = self.trainer.get_state()
-        state["learning_rate"] *= factor
-        self.trainer.set_state(state)
+        """Of the one policy there is, to so many times what it began with."""
+        rate = factor * self.trainer_settings["learning_rate"]
+        self.trainer.set_state({**self.trainer.get_state(), "learning_rate": rate})
 
     @property
     def n_policies(self) -> int:
@@ -476,8 +475,7 @@ def train(
             if branch_is_due(engine, plan, iteration):
                 safeguard.look_at_the_end(plan)  # of the one policy
                 watch.say(branch(engine, plan, iteration))
-                if engine.n_policies > 1:
-                    safeguard, chunk = Safeguard(engine), 1
+                safeguard, chunk = Safeguard(engine), 1
                 continue
             n_updates = min(chunk, plan.last - iteration)
             # calls end where the certificate is looked at and states are kept

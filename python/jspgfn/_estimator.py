@@ -95,8 +95,9 @@ class JSPGFN(TrainedSampler):
         does not hold as many yet).
     learning_rate : float or None
         Peak learning rate of Adam. None: 0.005 for "edges" up to 20 variables, 0.0025
-        beyond and for "gnn"; with `n_policies=None` four times as much from 30 % of the
-        plan on where updates still help one policy (`history_` and `verbose` say so).
+        beyond and for "gnn". Where `n_policies=None` leaves a choice (below) and one
+        policy goes on because updates still help it, 0.01 from then on, and in later
+        schedules of `resume`; `history_` and `verbose` say so.
     objective : {"tb", "ml"}
         For "edges": "tb" is a short start by maximum likelihood on states of structure
         chains, then trajectory balance on these and own draws; "ml" is maximum
@@ -110,9 +111,10 @@ class JSPGFN(TrainedSampler):
         (few rows, the prior "uniform") several make a closer mixture; where they still
         do, a worse one. Draws, `log_prob` and memory cost that many times as much.
         `history_` is about single policies. None: 1 up to 20 variables; beyond, 6 (or as
-        many as get 400 updates each and have room in memory) if the loss has nearly
-        ceased to fall by then, else 1. Where several are possible maximum likelihood
-        has a tenth of the plan, else a fifth.
+        many as get 400 updates each and have room in memory) if by then the loss has
+        nearly ceased to fall, no draws are far off and the gap is not below 0.05 nats,
+        else 1. Where several are possible maximum likelihood has a tenth of the plan,
+        else a fifth.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
         model "mlp", and only there, independent weights of the node's network. Another

@@ -73,8 +73,9 @@ def way_on(
 ) -> tuple[int, bool]:
     """Policies for the n_left updates to come, and whether one will learn faster.
 
-    One policy where updates still help it, for several would all be behind it, and where
-    its gap (nats; NaN = unknown) is small already, for several would only be slower.
+    One policy where updates still help it or some graphs are far off, for several would
+    all be behind it; where its gap (nats; NaN = unknown) is small already, for several
+    would only be slower; and where too little is known.
 
     log_ratios : log R - log q of so many draws
     """
@@ -91,11 +92,12 @@ def way_on(
 
 def has_uneven_tails(log_ratios: NDArray[np.float64]) -> bool:
     low, middle, high = np.quantile(log_ratios, [0.05, 0.5, 0.95])
-    return bool(not middle - low < UNEVEN_TAILS * (high - middle))
+    return bool(middle - low > UNEVEN_TAILS * (high - middle))
 
 
 def still_learns(metrics: NDArray[np.float64]) -> bool | None:
-    """By the loss of the balance phase, last quarter against second; None = unknown.
+    """By the loss of the balance phase, last quarter against second; None = unknown,
+    or nothing left to learn.
 
     By medians: single draws far off make some losses many times as large as the others.
     """
@@ -105,6 +107,8 @@ def still_learns(metrics: NDArray[np.float64]) -> bool | None:
     if n < LEAST_TO_JUDGE:
         return None
     early, late = np.median(loss[-3 * n : -2 * n]), np.median(loss[-n:])
+    if not early > 0:
+        return None
     ratio = (len(loss) - n / 2) / (len(loss) - 2.5 * n)  # of the numbers of updates
     return bool(not late > early * ratio**POWER_OF_LEARNING)
 
@@ -283,7 +287,9 @@ class Policies:
         if n_at_once == 1:
             return [do(k, n_threads) for k in range(K)]
         with ThreadPoolExecutor(n_at_once) as pool:
-            return list(pool.map(do, range(K), [n_threads // n_at_once] * K))
+            least, more = divmod(n_threads, n_at_once)
+            threads = [least + (k % n_at_once < more) for k in range(K)]
+            return list(pool.map(do, range(K), threads))
 
     def refine(
         self,
