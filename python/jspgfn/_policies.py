@@ -40,7 +40,7 @@ LIKELIHOOD_BEFORE = 0.1
 # far off: among its draws the 5 % quantile of log R - log q is more than UNEVEN_TAILS times
 # as far from the median as the 95 % quantile. It goes on alone, with so many times the
 # default learning rate.
-POWER_OF_LEARNING = -0.5
+POWER_OF_LEARNING = -0.65
 LEAST_TO_JUDGE = 50
 UNEVEN_TAILS = 2.0
 DRAWS_TO_JUDGE = 500

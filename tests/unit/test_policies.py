@@ -312,7 +312,7 @@ def losses(power, n=400, n_likelihood=100, floor=0.0, scale=1.0):
     return metrics
 
 
-@pytest.mark.parametrize("power", [-1.5, -0.8, -0.6])
+@pytest.mark.parametrize("power", [-1.5, -0.8, -0.7])
 def test_a_policy_that_learns(power):
     assert still_learns(losses(power)) is True
 
