@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from . import _core
 from ._policies import (
     BRANCH_AT,
+    EARLY,
     FEW_VARIABLES,
     RATE_OF_A_LEARNER,
     Policies,
+    is_short,
     policies_of,
     share,
     way_on,
@@ -68,10 +70,17 @@ def default_n_iter(n_variables: int) -> int:
     return 4000 + 100 * n_variables
 
 
-def default_learning_rate(n_variables: int, is_gnn: bool) -> float:
-    """Posteriors of more variables that are limited by the order of pairs suffer from
-    the larger one (docs/method.md); others get more when that is seen (`branch`)."""
-    return 2.5e-3 if is_gnn or n_variables > FEW_VARIABLES else 5e-3
+def default_learning_rate(n_variables: int, is_gnn: bool, is_short: bool) -> float:
+    """Long fits of more variables that are limited by the order of pairs suffer from the
+    larger one (docs/method.md); others get more when that is seen (`branch`).
+
+    is_short : the plan has too few updates for several policies
+    """
+    if is_gnn:
+        return 2.5e-3
+    if n_variables <= FEW_VARIABLES:
+        return 5e-3
+    return 2.5e-3 * (RATE_OF_A_LEARNER if is_short else 1)
 
 
 BYTES_OF_CACHE = 2**23  # of odds, per thread
@@ -506,19 +515,38 @@ def branch_is_due(engine: Engine, plan: Plan, iteration: int) -> bool:
     if plan.branches_to == 1 or engine.n_policies > 1:
         return False
     is_late = iteration > plan.first and time_fraction(plan) >= BRANCH_AT
-    return is_late or iteration >= plan.branch_at
+    return is_late or iteration >= plan.branch_at or is_too_short(plan, iteration)
+
+
+def is_too_short(plan: Plan, iteration: int) -> bool:
+    """Too few updates will fit into its time for several policies to be worthwhile."""
+    if not plan.may_be_fewer or time_fraction(plan) < EARLY:
+        return False
+    n_done = iteration - plan.first
+    return n_done > 0 and is_short(n_done + updates_left(plan, iteration))
+
+
+def updates_left(plan: Plan, iteration: int) -> float:
+    """As many per second as before, if time is a matter."""
+    n_left, part = float(plan.last - iteration), time_fraction(plan)
+    if part == 0:
+        return n_left
+    return min(n_left, (iteration - plan.first) * (1 - part) / part)
 
 
 def branch(engine: Engine, plan: Plan, iteration: int) -> str:
     """Several policies, or one with a larger learning rate; what was done, in words."""
     n_left, part = plan.last - iteration, time_fraction(plan)
-    n_policies, is_learning = plan.branches_to, False
-    if plan.may_be_fewer:
-        n = float(n_left)
-        if part > 0:  # as many updates per second as before
-            n = min(n, (iteration - plan.first) * (1 - part) / part)
+    n_policies, is_learning, why = plan.branches_to, False, "updates still help much"
+    if is_too_short(plan, iteration):
+        n_policies, is_learning, why = 1, True, "few updates fit into the time"
+    elif plan.may_be_fewer:
         n_policies, is_learning = way_on(
-            engine.metrics(), engine.certificate(), n, n_policies, engine.log_ratios
+            engine.metrics(),
+            engine.certificate(),
+            updates_left(plan, iteration),
+            n_policies,
+            engine.log_ratios,
         )
     if n_policies > 1:
         engine.branch(n_policies, n_left, part)
@@ -531,7 +559,7 @@ def branch(engine: Engine, plan: Plan, iteration: int) -> str:
         engine.raise_rate(RATE_OF_A_LEARNER)
         words = (
             f"{'learning':<12}rate times {RATE_OF_A_LEARNER:g} from update {iteration} on, "
-            "for updates still help much"
+            f"for {why}"
         )
     plan.branches_to = 1  # not to be asked again
     return words

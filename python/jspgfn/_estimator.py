@@ -95,9 +95,11 @@ class JSPGFN(TrainedSampler):
         does not hold as many yet).
     learning_rate : float or None
         Peak learning rate of Adam. None: 0.005 for "edges" up to 20 variables, 0.0025
-        beyond and for "gnn". Where `n_policies=None` leaves a choice (below) and one
-        policy goes on because updates still help it, 0.01 from then on, and in later
-        schedules of `resume`; `history_` and `verbose` say so.
+        beyond and for "gnn". Beyond 20 variables 0.01 for plans of fewer than 1,142
+        updates with one policy; where `n_policies=None` leaves a choice (below) also
+        from when such a plan is expected of `max_time`, or from when one policy goes on
+        because updates still help it, and in later schedules of `resume`. `history_` and
+        `verbose` say so.
     objective : {"tb", "ml"}
         For "edges": "tb" is a short start by maximum likelihood on states of structure
         chains, then trajectory balance on these and own draws; "ml" is maximum

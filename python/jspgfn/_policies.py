@@ -45,6 +45,7 @@ LEAST_TO_JUDGE = 50
 UNEVEN_TAILS = 2.0
 DRAWS_TO_JUDGE = 500
 RATE_OF_A_LEARNER = 4.0
+EARLY = 0.05  # share of the time after which it is known how many updates there will be
 GAP_THAT_WILL_DO = 0.05  # nats
 
 
@@ -62,6 +63,12 @@ def most_policies(n_variables: int, n_iter: int, room: float = math.inf) -> int:
         return 1
     most = min(room, ENOUGH_POLICIES, shared_updates(n_iter) // UPDATES_EACH)
     return max(1, int(most))
+
+
+def is_short(n_updates: float) -> bool:
+    """Whether a plan leaves too few updates for several policies: what its one policy
+    can learn is the limit then, and not its order of pairs."""
+    return shared_updates(int(n_updates)) < 2 * UPDATES_EACH
 
 
 def way_on(

@@ -32,6 +32,7 @@ from ._policies import (
     BRANCH_AT,
     LIKELIHOOD_BEFORE,
     MOST_POLICIES,
+    is_short,
     most_policies,
     shared_updates,
 )
@@ -100,7 +101,11 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
     }
     learning_rate = est.learning_rate
     if learning_rate is None:
-        learning_rate = default_learning_rate(problem.n_variables, generator == "gnn")
+        learning_rate = default_learning_rate(
+            problem.n_variables,
+            generator == "gnn",
+            is_short(n_iter) and est.n_policies in (None, 1) and objective == "tb",
+        )
     learning_rate = check_real("learning_rate", learning_rate, above=0)
     batch_size = check_integer("batch_size", est.batch_size, 2, MAX_BATCH)
     n_policies, may_be_fewer = est.n_policies, False

@@ -410,6 +410,45 @@ def test_a_larger_rate_where_one_policy_learns(n_iter, monkeypatch):
     np.testing.assert_array_equal(one.history_["learning_rate"], usual)
 
 
+@pytest.mark.parametrize(
+    ("D", "n_iter", "settings", "rate"),
+    [
+        (21, 30, {}, 0.01),
+        (21, 30, {"n_policies": 1}, 0.01),
+        (21, 40, {"n_policies": 1}, 2.5e-3),
+        (21, 30, {"n_policies": 2}, 2.5e-3),
+        (21, 30, {"objective": "ml"}, 2.5e-3),
+        (21, 30, {"learning_rate": 1e-3}, 1e-3),
+        (20, 30, {}, 5e-3),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
+def test_short_plans_have_a_larger_rate(D, n_iter, settings, rate, monkeypatch):
+    monkeypatch.setattr(_policies, "UPDATES_EACH", 12)
+    sim = jspgfn.simulate.linear_gaussian(n_variables=D, n_samples=40, random_state=2)
+    rates = [
+        jspgfn.JSPGFN("linear", n_iter=n_iter, **given, **QUIET)
+        .fit(sim.X)
+        .history_["learning_rate"]
+        for given in (settings, {**settings, "learning_rate": rate})
+    ]
+    np.testing.assert_array_equal(*rates)
+
+
+@pytest.mark.parametrize("n_each", [4, 10**6])
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
+def test_a_larger_rate_where_the_time_is_short(n_each, monkeypatch, capsys):
+    monkeypatch.setattr(_policies, "UPDATES_EACH", n_each)
+    monkeypatch.setattr(_policies, "still_learns", lambda metrics: None)
+    sim = jspgfn.simulate.linear_gaussian(n_variables=21, n_samples=40, random_state=2)
+    est = jspgfn.JSPGFN("linear", max_time=1.5, **{**QUIET, "verbose": True}).fit(sim.X)
+    words = capsys.readouterr().out
+    rate = est.history_["learning_rate"].max()
+    assert len(est.history_["loss"]) > 2 * 4 / (1 - _policies.BRANCH_AT)
+    assert rate <= 2.5e-3 if n_each == 4 else rate > 5e-3
+    assert ("few updates fit into the time" in words) == (n_each > 4)
+
+
 @pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
 def test_the_larger_rate_survives_a_failure_just_after_it(monkeypatch):
     def fail(engine, n_updates, time_fraction, interrupt):
