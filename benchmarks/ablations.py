@@ -17,6 +17,7 @@ import jspgfn
 import measure
 from common import print_table, write
 from jspgfn import _core
+from jspgfn._engine import default_learning_rate
 
 VARIANTS = {
     "default": {},
@@ -40,7 +41,7 @@ def train(scores, args, tuning):
         scores,
         n_iter=args.n_iter,
         batch_size=32,
-        learning_rate=2.5e-3,
+        learning_rate=default_learning_rate(scores.n_variables, False, False),
         likelihood_fraction=0.2,
         seed=0,
         n_threads=1,

@@ -95,7 +95,7 @@ class JSPGFN(TrainedSampler):
         does not hold as many yet).
     learning_rate : float or None
         Peak learning rate of Adam. None: 0.005 for "edges" up to 20 variables, 0.0025
-        beyond and for "gnn". Beyond 20 variables 0.01 for plans of fewer than 1,142
+        beyond and for "gnn". Beyond 20 variables 0.01 for plans of fewer than 1,713
         updates with one policy; where `n_policies=None` leaves a choice (below) also
         from when such a plan is expected of `max_time`, or from when one policy goes on
         because updates still help it, and in later schedules of `resume`. `history_` and

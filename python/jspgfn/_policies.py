@@ -23,9 +23,11 @@ from . import _core
 from ._streams import stream_seed
 
 # Where several policies pay (docs/method.md): beyond so many variables, with so many
-# updates each after they have branched off; more than ENOUGH_POLICIES gain little.
+# updates each after they have branched off; fewer than LEAST_POLICIES are no better than
+# one with a larger learning rate, more than ENOUGH_POLICIES gain little.
 FEW_VARIABLES = 20
 UPDATES_EACH = 400
+LEAST_POLICIES = 3
 ENOUGH_POLICIES = 6
 
 MOST_POLICIES = 64  # that may be asked for
@@ -59,7 +61,7 @@ def most_policies(n_variables: int, n_iter: int, room: float = math.inf) -> int:
 
     room : for how many there is memory
     """
-    if n_variables <= FEW_VARIABLES:
+    if n_variables <= FEW_VARIABLES or is_short(n_iter):
         return 1
     most = min(room, ENOUGH_POLICIES, shared_updates(n_iter) // UPDATES_EACH)
     return max(1, int(most))
@@ -68,7 +70,7 @@ def most_policies(n_variables: int, n_iter: int, room: float = math.inf) -> int:
 def is_short(n_updates: float) -> bool:
     """Whether a plan leaves too few updates for several policies: what its one policy
     can learn is the limit then, and not its order of pairs."""
-    return shared_updates(int(n_updates)) < 2 * UPDATES_EACH
+    return shared_updates(int(n_updates)) < LEAST_POLICIES * UPDATES_EACH
 
 
 def way_on(
