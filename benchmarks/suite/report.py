@@ -159,14 +159,19 @@ def wide(stored):
 
 
 def grid(stored):
-    """One line per kind of data, medians over seeds."""
+    """One line per kind of data, medians over seeds; by number of variables and name."""
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for row in stored.plan("grid"):
         if row["status"] == "ok":
             data = re.sub(r"_s\d+$", "", parts(row["problem"])[0])
             groups[data][row["method"]].append(row)
     lines = []
-    for data, methods in groups.items():
+
+    def size_and_name(group):
+        data, methods = group
+        return next(iter(methods.values()))[0]["n_variables"], data
+
+    for data, methods in sorted(groups.items(), key=size_and_name):
 
         def figure(method, key, methods=methods):
             found = [row[key] for row in methods[method] if row[key] is not None]
@@ -188,11 +193,23 @@ def grid(stored):
                 pair("edges", "edge_rmse", "edge_max") + f"; {weighted}",
                 pair("chain", "edge_rmse", "edge_max"),
                 pair("edges", "auroc", "reference_auroc"),
+                reference_cell(next(iter(methods.values()))),
             ]
         )
     header = ["data", "data sets", "varsortability", "CPU s, exact", "CPU s, default"]
     header += ["default sampler: edge RMSE (largest); weighted", "structure MCMC"]
-    return table([*header, "AUROC (of the posterior)"], lines)
+    return table([*header, "AUROC (of the posterior)", "reference"], lines)
+
+
+def reference_cell(rows):
+    """What errors are against, and how far that itself may be off."""
+    if rows[0]["reference"] == "exact":
+        return "exact"
+    differ, r_hat = (
+        number(max(row[f"reference_{key}"] for row in rows), digits)
+        for key, digits in (("differ", 2), ("r_hat", 3))
+    )
+    return f"chains {differ} apart, R-hat {r_hat}"
 
 
 def problem_table(rows):

@@ -49,7 +49,7 @@ COLUMNS = [
 ]
 # of them, those that only the method itself can tell
 TOLD = ("log_density", "updates", "gap", "r_hat", "tv_of_policy")
-CHAIN_SECONDS = {"short": 10, "wide": 60, "grid": 60, "budgets": 60}
+CHAIN_SECONDS = {"short": 30, "wide": 60, "grid": 60, "budgets": 60}
 
 
 def plan_short(options):
