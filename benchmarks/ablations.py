@@ -41,7 +41,7 @@ def train(scores, args, tuning):
         scores,
         n_iter=args.n_iter,
         batch_size=32,
-        learning_rate=default_learning_rate(scores.n_variables, False, False),
+        learning_rate=default_learning_rate(scores.n_variables, is_gnn=False),
         likelihood_fraction=0.2,
         seed=0,
         n_threads=1,

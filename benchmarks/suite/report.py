@@ -206,7 +206,7 @@ def reference_cell(rows):
     if rows[0]["reference"] == "exact":
         return "exact"
     differ, r_hat = (
-        number(max(row[f"reference_{key}"] for row in rows), digits)
+        number(max(row[f"reference_{key}"] or 0 for row in rows) or None, digits)
         for key, digits in (("differ", 2), ("r_hat", 3))
     )
     return f"chains {differ} apart, R-hat {r_hat}"

@@ -70,17 +70,10 @@ def default_n_iter(n_variables: int) -> int:
     return 4000 + 100 * n_variables
 
 
-def default_learning_rate(n_variables: int, is_gnn: bool, is_short: bool) -> float:
-    """Long fits of more variables that are limited by the order of pairs suffer from the
-    larger one (docs/method.md); others get more when that is seen (`branch`).
-
-    is_short : the plan has too few updates for several policies
-    """
-    if is_gnn:
-        return 2.5e-3
-    if n_variables <= FEW_VARIABLES:
-        return 5e-3
-    return 2.5e-3 * (RATE_OF_A_LEARNER if is_short else 1)
+def default_learning_rate(n_variables: int, is_gnn: bool) -> float:
+    """Posteriors of more variables that are limited by the order of pairs suffer from
+    the larger one (docs/method.md); others get more when that is seen (`branch`)."""
+    return 2.5e-3 if is_gnn or n_variables > FEW_VARIABLES else 5e-3
 
 
 BYTES_OF_CACHE = 2**23  # of odds, per thread
@@ -127,7 +120,7 @@ class Plan:
     seconds: float | None = None  # of training, None = no limit
     may_stop_early: bool = False
     # one policy branches to so many after a part of it; where it still learns, it may
-    # go on alone, and with a larger learning rate
+    # go on alone, and with a larger learning rate, as it may where the plan is short
     branches_to: int = 1
     may_be_fewer: bool = False
     may_be_faster: bool = False
@@ -481,6 +474,9 @@ def train(
             if plan.finished or interrupt.is_set or is_stopped:
                 safeguard.look_at_the_end(plan)
                 return
+            if why := why_short(plan, iteration):
+                watch.say(learn_faster(engine, plan, iteration, why))
+                safeguard, chunk = Safeguard(engine), 1
             if branch_is_due(engine, plan, iteration):
                 safeguard.look_at_the_end(plan)  # of the one policy
                 watch.say(branch(engine, plan, iteration))
@@ -515,38 +511,42 @@ def branch_is_due(engine: Engine, plan: Plan, iteration: int) -> bool:
     if plan.branches_to == 1 or engine.n_policies > 1:
         return False
     is_late = iteration > plan.first and time_fraction(plan) >= BRANCH_AT
-    return is_late or iteration >= plan.branch_at or is_too_short(plan, iteration)
+    return is_late or iteration >= plan.branch_at
 
 
-def is_too_short(plan: Plan, iteration: int) -> bool:
-    """Too few updates will fit into its time for several policies to be worthwhile."""
-    if not plan.may_be_fewer or time_fraction(plan) < EARLY:
-        return False
-    n_done = iteration - plan.first
-    return n_done > 0 and is_short(n_done + updates_left(plan, iteration))
+def why_short(plan: Plan, iteration: int) -> str:
+    """Whether the first schedule of a fit has too few updates for several policies, so
+    that one is to learn faster: the reason in words, or none."""
+    if plan.first > 0 or not plan.may_be_faster:
+        return ""
+    if iteration == 0:
+        return "few updates are planned" if is_short(plan.n_iter) else ""
+    part = time_fraction(plan)
+    if part >= EARLY and is_short(iteration / part):
+        return "few updates fit into the time"
+    return ""
 
 
-def updates_left(plan: Plan, iteration: int) -> float:
-    """As many per second as before, if time is a matter."""
-    n_left, part = float(plan.last - iteration), time_fraction(plan)
-    if part == 0:
-        return n_left
-    return min(n_left, (iteration - plan.first) * (1 - part) / part)
+def learn_faster(engine: Engine, plan: Plan, iteration: int, why: str) -> str:
+    engine.raise_rate(RATE_OF_A_LEARNER)
+    plan.may_be_faster = False  # not once more
+    plan.branches_to = 1
+    return (
+        f"{'learning':<12}rate times {RATE_OF_A_LEARNER:g} from update {iteration} on, "
+        f"for {why}"
+    )
 
 
 def branch(engine: Engine, plan: Plan, iteration: int) -> str:
     """Several policies, or one with a larger learning rate; what was done, in words."""
     n_left, part = plan.last - iteration, time_fraction(plan)
-    n_policies, is_learning, why = plan.branches_to, False, "updates still help much"
-    if is_too_short(plan, iteration):
-        n_policies, is_learning, why = 1, True, "few updates fit into the time"
-    elif plan.may_be_fewer:
+    n_policies, is_learning = plan.branches_to, False
+    if plan.may_be_fewer:
+        n = float(n_left)
+        if part > 0:  # as many updates per second as before
+            n = min(n, (iteration - plan.first) * (1 - part) / part)
         n_policies, is_learning = way_on(
-            engine.metrics(),
-            engine.certificate(),
-            updates_left(plan, iteration),
-            n_policies,
-            engine.log_ratios,
+            engine.metrics(), engine.certificate(), n, n_policies, engine.log_ratios
         )
     if n_policies > 1:
         engine.branch(n_policies, n_left, part)
@@ -554,15 +554,10 @@ def branch(engine: Engine, plan: Plan, iteration: int) -> str:
             f"{'policies':<12}{n_policies} from update {iteration} on, each with an order "
             "of its own"
         )
-    words = ""
-    if is_learning and plan.may_be_faster:
-        engine.raise_rate(RATE_OF_A_LEARNER)
-        words = (
-            f"{'learning':<12}rate times {RATE_OF_A_LEARNER:g} from update {iteration} on, "
-            f"for {why}"
-        )
     plan.branches_to = 1  # not to be asked again
-    return words
+    if is_learning and plan.may_be_faster:
+        return learn_faster(engine, plan, iteration, "updates still help much")
+    return ""
 
 
 def time_fraction(plan: Plan) -> float:

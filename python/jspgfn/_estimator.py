@@ -95,11 +95,12 @@ class JSPGFN(TrainedSampler):
         does not hold as many yet).
     learning_rate : float or None
         Peak learning rate of Adam. None: 0.005 for "edges" up to 20 variables, 0.0025
-        beyond and for "gnn". Beyond 20 variables 0.01 for plans of fewer than 1,713
-        updates with one policy; where `n_policies=None` leaves a choice (below) also
-        from when such a plan is expected of `max_time`, or from when one policy goes on
-        because updates still help it, and in later schedules of `resume`. `history_` and
-        `verbose` say so.
+        beyond and for "gnn". For "edges" beyond 20 variables it becomes 0.01 where a fit
+        has fewer than 1,713 updates (with `max_time`, from when 5 % of it show that) and
+        no more than one policy is asked for, and where `n_policies=None` leaves a choice
+        (below) and one policy goes on because updates still help it; then also in later
+        schedules of `resume`. Not with `warm_start` from another fit or `objective="ml"`.
+        `history_` and `verbose` say so.
     objective : {"tb", "ml"}
         For "edges": "tb" is a short start by maximum likelihood on states of structure
         chains, then trajectory balance on these and own draws; "ml" is maximum
@@ -112,10 +113,10 @@ class JSPGFN(TrainedSampler):
         all share the updates that are left. Where more updates no longer help one policy
         (few rows, the prior "uniform") several make a closer mixture; where they still
         do, a worse one. Draws, `log_prob` and memory cost that many times as much.
-        `history_` is about single policies. None: 1 up to 20 variables; beyond, 6 (or as
-        many as get 400 updates each and have room in memory) if by then the loss has
-        nearly ceased to fall, no draws are far off and the gap is not below 0.05 nats,
-        else 1. Where several are possible maximum likelihood has a tenth of the plan,
+        `history_` is about single policies. None: 1 up to 20 variables; beyond, 6 (or
+        3 to 5, as many as get 400 updates each and have room in memory) if by then the
+        loss has nearly ceased to fall, no draws are far off and the gap is not below 0.05
+        nats, else 1. Where several are possible maximum likelihood has a tenth of the plan,
         else a fifth.
     head : {"diag", "full", "mlp"}
         For "gnn": weights of a node as independent normals, or correlated ones; with the
@@ -348,7 +349,8 @@ class JSPGFN(TrainedSampler):
             may_stop_early=training.may_stop_early,
             branches_to=to_come,
             may_be_fewer=training.may_be_fewer,
-            may_be_faster=training.may_be_faster,
+            # one that has learned before (warm start) keeps its rate
+            may_be_faster=training.may_be_faster and before is None,
         )
         self._engine = training.engine(
             self._tables,

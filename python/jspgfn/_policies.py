@@ -23,8 +23,8 @@ from . import _core
 from ._streams import stream_seed
 
 # Where several policies pay (docs/method.md): beyond so many variables, with so many
-# updates each after they have branched off; fewer than LEAST_POLICIES are no better than
-# one with a larger learning rate, more than ENOUGH_POLICIES gain little.
+# updates each after they have branched off; fewer than LEAST_POLICIES are seldom better
+# than one with a larger learning rate, more than ENOUGH_POLICIES gain little.
 FEW_VARIABLES = 20
 UPDATES_EACH = 400
 LEAST_POLICIES = 3
@@ -61,10 +61,14 @@ def most_policies(n_variables: int, n_iter: int, room: float = math.inf) -> int:
 
     room : for how many there is memory
     """
-    if n_variables <= FEW_VARIABLES or is_short(n_iter):
+    if n_variables <= FEW_VARIABLES:
         return 1
-    most = min(room, ENOUGH_POLICIES, shared_updates(n_iter) // UPDATES_EACH)
-    return max(1, int(most))
+    return several(min(room, ENOUGH_POLICIES, shared_updates(n_iter) // UPDATES_EACH))
+
+
+def several(most: float) -> int:
+    """At most so many, or one where that is too few to be worthwhile."""
+    return int(most) if most >= LEAST_POLICIES else 1
 
 
 def is_short(n_updates: float) -> bool:
@@ -88,7 +92,7 @@ def way_on(
 
     log_ratios : log R - log q of so many draws
     """
-    n_policies = max(1, min(most, int(n_left // UPDATES_EACH)))
+    n_policies = several(min(most, n_left // UPDATES_EACH))
     learns = still_learns(metrics)
     if learns is not False:
         return 1, learns is True

@@ -30,9 +30,9 @@ from ._gnn import (
 )
 from ._policies import (
     BRANCH_AT,
+    FEW_VARIABLES,
     LIKELIHOOD_BEFORE,
     MOST_POLICIES,
-    is_short,
     most_policies,
     shared_updates,
 )
@@ -101,14 +101,10 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
     }
     learning_rate = est.learning_rate
     if learning_rate is None:
-        learning_rate = default_learning_rate(
-            problem.n_variables,
-            generator == "gnn",
-            is_short(n_iter) and est.n_policies in (None, 1) and objective == "tb",
-        )
+        learning_rate = default_learning_rate(problem.n_variables, generator == "gnn")
     learning_rate = check_real("learning_rate", learning_rate, above=0)
     batch_size = check_integer("batch_size", est.batch_size, 2, MAX_BATCH)
-    n_policies, may_be_fewer = est.n_policies, False
+    n_policies, may_be_fewer, may_be_faster = est.n_policies, False, False
     if n_policies is not None:
         n_policies = check_integer("n_policies", n_policies, 1, MOST_POLICIES)
     if no_limit:
@@ -151,6 +147,13 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
                 f"n_iter={n_iter}, for that many updates are shared by all policies, "
                 f"got {n_policies}"
             )
+        # of one policy, and where its default is not the larger rate already
+        may_be_faster = (
+            est.learning_rate is None
+            and objective == "tb"
+            and problem.n_variables > FEW_VARIABLES
+            and (may_be_fewer or n_policies == 1)
+        )
         if n_policies > 1 and objective == "tb":
             more["likelihood_fraction"] = LIKELIHOOD_BEFORE
         check_memory(
@@ -169,7 +172,7 @@ def check_training(est: JSPGFN, problem: Problem, defaults: dict[str, Any]) -> T
         more_settings=more,
         n_policies=n_policies or 1,
         may_be_fewer=may_be_fewer,
-        may_be_faster=est.learning_rate is None,
+        may_be_faster=may_be_faster,
     )
 
 

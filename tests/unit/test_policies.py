@@ -1,5 +1,6 @@
 """Several policies in one fit: draws and densities are those of their mixture."""
 
+import math
 import pickle
 import threading
 import time
@@ -353,7 +354,8 @@ def test_the_way_on(gap):
     assert way_on(losses(-0.8), gap, n_left, 6, even_tails) == (1, True)
     assert way_on(losses(0.0, n=10), gap, n_left, 6, even_tails) == (1, False)
     assert way_on(losses(0.0), gap, n_left, 6, even_tails) == (6, False)
-    assert way_on(losses(0.0), gap, 0.29 * n_left, 6, even_tails) == (2, False)
+    assert way_on(losses(0.0), gap, 0.39 * n_left, 6, even_tails) == (3, False)
+    assert way_on(losses(0.0), gap, 0.29 * n_left, 6, even_tails) == (1, False)
     assert way_on(losses(0.0), gap, 5, 6, even_tails) == (1, False)
 
 
@@ -372,7 +374,8 @@ def test_most_policies_by_default():
     many = 10**9
     assert most_policies(20, many) == 1
     assert most_policies(21, many) == _policies.ENOUGH_POLICIES
-    assert most_policies(50, many, room=2.7) == 2
+    assert most_policies(50, many, room=4.7) == 4
+    assert most_policies(50, many, room=2.7) == 1
     assert most_policies(50, many, room=-0.9) == 1
     assert most_policies(50, 1713) == 3  # of 1,200 updates
     assert most_policies(50, 1712) == 1
@@ -427,27 +430,56 @@ def test_a_larger_rate_where_one_policy_learns(n_iter, monkeypatch):
 def test_short_plans_have_a_larger_rate(D, n_iter, settings, rate, monkeypatch):
     monkeypatch.setattr(_policies, "UPDATES_EACH", 12)
     sim = jspgfn.simulate.linear_gaussian(n_variables=D, n_samples=40, random_state=2)
-    rates = [
-        jspgfn.JSPGFN("linear", n_iter=n_iter, **given, **QUIET)
-        .fit(sim.X)
-        .history_["learning_rate"]
-        for given in (settings, {**settings, "learning_rate": rate})
-    ]
-    np.testing.assert_array_equal(*rates)
+    given = {"learning_rate": None, **settings}
+    est = jspgfn.JSPGFN("linear", n_iter=n_iter, **given, **QUIET).fit(sim.X)
+    given["learning_rate"] = rate
+    twin = jspgfn.JSPGFN("linear", n_iter=n_iter, **given, **QUIET).fit(sim.X)
+    rates = est.history_["learning_rate"]
+    np.testing.assert_allclose(rates, twin.history_["learning_rate"], rtol=1e-12)
+    assert rates[0] == pytest.approx(rate / 50)  # 50 updates warm up
 
 
-@pytest.mark.parametrize("n_each", [4, 10**6])
+@pytest.mark.parametrize("n_policies", [None, 1])
+@pytest.mark.parametrize(("step", "is_short"), [(0.1, False), (0.4, True)])
 @pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
-def test_a_larger_rate_where_the_time_is_short(n_each, monkeypatch, capsys):
-    monkeypatch.setattr(_policies, "UPDATES_EACH", n_each)
+def test_a_larger_rate_where_the_time_is_short(
+    n_policies, step, is_short, monkeypatch, capsys
+):
+    """Three policies of 20 updates each need 86 in all."""
+    monkeypatch.setattr(_policies, "UPDATES_EACH", 20)
     monkeypatch.setattr(_policies, "still_learns", lambda metrics: None)
-    sim = jspgfn.simulate.linear_gaussian(n_variables=21, n_samples=40, random_state=2)
-    est = jspgfn.JSPGFN("linear", max_time=1.5, **{**QUIET, "verbose": True}).fit(sim.X)
+    monkeypatch.setattr(_engine, "time", Clock(step))
+    monkeypatch.setattr(_engine, "SECONDS_PER_CALL", 1e-6)  # single updates
+    est = fit(n_policies, D=21, n_iter=None, max_time=60.0, verbose=True)
     words = capsys.readouterr().out
-    rate = est.history_["learning_rate"].max()
-    assert len(est.history_["loss"]) > 2 * 4 / (1 - _policies.BRANCH_AT)
-    assert rate <= 2.5e-3 if n_each == 4 else rate > 5e-3
-    assert ("few updates fit into the time" in words) == (n_each > 4)
+    rate = est.history_["learning_rate"]
+    assert (len(rate) < 85) == is_short
+    assert ("few updates fit into the time" in words) == is_short
+    # the first 50 updates warm up; progress goes by time
+    usual = 2.5e-3 * np.minimum(np.arange(1, 51) / 50, 1)
+    factor = rate[:50] / usual[: len(rate)]
+    raised = int(np.argmax(factor > 3)) if is_short else 0
+    early = math.ceil(_engine.EARLY * len(rate))
+    assert not is_short or 0 < raised <= 2 * early + 1
+    assert (factor[:raised] <= 1 + 1e-9).all()
+
+
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
+def test_a_new_schedule_has_no_larger_rate(monkeypatch):
+    monkeypatch.setattr(_policies, "UPDATES_EACH", 20)
+    est = fit(None, D=21, n_iter=90, callback=lambda est, info: info["n_updates"] >= 3)
+    est.resume(n_iter=30)
+    assert est.history_["learning_rate"].max() <= 2.5e-3
+
+
+@pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
+def test_a_warm_start_has_no_larger_rate(monkeypatch):
+    monkeypatch.setattr(_policies, "UPDATES_EACH", 20)
+    sim = jspgfn.simulate.linear_gaussian(n_variables=21, n_samples=40, random_state=2)
+    est = jspgfn.JSPGFN("linear", n_iter=30, warm_start=True, **QUIET).fit(sim.X)
+    first = est.history_["learning_rate"]
+    later = est.fit(sim.X).history_["learning_rate"]
+    np.testing.assert_allclose(first, 4 * later, rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore::jspgfn.CandidatesWarning")
