@@ -474,12 +474,14 @@ def train(
             if plan.finished or interrupt.is_set or is_stopped:
                 safeguard.look_at_the_end(plan)
                 return
-            if why := why_short(plan, iteration):
-                watch.say(learn_faster(engine, plan, iteration, why))
-                safeguard, chunk = Safeguard(engine), 1
-            if branch_is_due(engine, plan, iteration):
-                safeguard.look_at_the_end(plan)  # of the one policy
-                watch.say(branch(engine, plan, iteration))
+            why = why_short(plan, iteration)
+            if why or branch_is_due(engine, plan, iteration):
+                safeguard.look_at_the_end(plan)  # of the one policy, as it was
+                watch.say(
+                    learn_faster(engine, plan, iteration, why)
+                    if why
+                    else branch(engine, plan, iteration)
+                )
                 safeguard, chunk = Safeguard(engine), 1
                 continue
             n_updates = min(chunk, plan.last - iteration)
