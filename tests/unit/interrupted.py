@@ -121,11 +121,13 @@ def interrupt(work, rng):
     """Seconds from the signal to the KeyboardInterrupt, or None when none came."""
     reader, writer = os.pipe()
     seconds = 0.02 + 0.4 * rng.random()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until we are at work
     child = os.fork()
     if child == 0:
         ring(os.getppid(), writer, seconds)
     answered, work.is_done = None, False
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         work.start()
         work.is_done = True
         time.sleep(1)  # it was done before the signal came
@@ -141,9 +143,10 @@ def interrupt(work, rng):
 
 def main(name, n_signals):
     work, rng = Work(name), np.random.default_rng(1)
-    seconds, threads = [], set()
-    for _ in range(n_signals):
+    seconds, threads, n_sent = [], set(), 0
+    while len(seconds) < n_signals:  # some come late on a busy machine
         answer = interrupt(work, rng)
+        n_sent += 1
         if answer is not None:
             seconds.append(answer)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -152,7 +155,7 @@ def main(name, n_signals):
     quantiles = np.quantile(seconds, [0.5, 0.9, 0.99]).round(4).tolist()
     return {
         "work": name,
-        "signals": n_signals,
+        "signals": n_sent,
         "interrupted": len(seconds),
         "median": quantiles[0],
         "90 %": quantiles[1],
@@ -163,29 +166,41 @@ def main(name, n_signals):
     }
 
 
-def save_for_ever(path, few, many):
-    """In a process of its own."""
+def save_for_ever(path, draws, pipe):
+    """In a process of its own: saves one and the other, and reports each round of it."""
     try:
         while True:
-            many.save(path)
-            few.save(path)
+            for some in draws:
+                some.save(path)
+            os.write(pipe, b".")
     finally:
         os._exit(1)
 
 
 def kill_while_saving(path, n_kills):
-    """Children that save are killed; how often the file had which number of draws."""
+    """Children that save are killed; how often the file had which number of draws.
+
+    Each child is killed within one round after its first, by the time that one took: a
+    fixed time would be over before the first save on a slow disk. Every other child
+    saves in the other order, and both files are of one size, so that both are met
+    whatever the kills hit.
+    """
     exact = jspgfn.ExactPosterior(random_state=0).fit(data(4, 50))
-    few, many = exact.sample(1000), exact.sample(20_000)
-    few.save(path)
-    rng, found = np.random.default_rng(0), {1000: 0, 20_000: 0}
+    draws = [exact.sample(10_000), exact.sample(10_001)]
+    rng, found = np.random.default_rng(0), {10_000: 0, 10_001: 0}
     for _ in range(n_kills):
+        draws.reverse()
+        reader, writer = os.pipe()
+        started = time.monotonic()
         child = os.fork()
         if child == 0:
-            save_for_ever(path, few, many)
-        time.sleep(0.1 * rng.random())
+            save_for_ever(path, draws, writer)
+        os.close(writer)
+        assert os.read(reader, 1) == b".", "a child failed to save"
+        time.sleep(rng.random() * (time.monotonic() - started))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(reader)
         found[len(jspgfn.load(path))] += 1
     return found
 
