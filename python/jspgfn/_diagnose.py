@@ -38,6 +38,7 @@ MISSING = "do not trust: mode missing"
 UNEVEN = "do not trust: weights too uneven"
 UNKNOWN = "no verdict: the reference chains disagree"
 UNDER_WAY = "no verdict: the reference chains are still on their way"
+FEW = "no verdict: too few draws in the time"
 
 # The draws themselves are good enough up to this distance: as much as log weights that
 # vary by a quarter of a nat.
@@ -81,7 +82,8 @@ class Diagnosis:
         weights": summaries need ``weighted=True``, or draws ``refine=True``. "do not
         trust: mode missing": part of the posterior is hardly ever drawn, and weights
         cannot show it. "do not trust: weights too uneven": a few draws carry the
-        weights. "no verdict: ...": the reference is not good enough to judge.
+        weights. "no verdict: ...": the reference is not good enough to judge, or
+        max_time was too short for the draws.
     reasons : list of str
         What led to the verdict, and what to do.
     elbo, eubo : float
@@ -285,8 +287,7 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
             log_Z = sampled
     edge_difference = np.abs(own.edges - reference.edges)
     weighted_difference = np.abs(own.edges_weighted - reference.edges)
-    own_error = np.sqrt(own.edges * (1 - own.edges) / len(own.log_weight))
-    floor = np.sqrt(reference.edges_error**2 + own_error**2)
+    floor = np.sqrt(reference.edges_error**2 + own.edges_error**2)
     weighted_floor = np.sqrt(reference.edges_error**2 + own.edges_weighted_error**2)
     ratio = log_weight - log_Z  # log p/q on the reference
     figures: dict[str, Any] = {
@@ -332,6 +333,7 @@ def compare(own: Own, reference: Reference) -> Diagnosis:
         figures,
         excess,
         len(own.log_weight),
+        own.n_wanted,
         is_missing(own.log_weight - log_Z, ratio),
         remark,
         reference.timed_out,
@@ -369,6 +371,7 @@ def judge(
     figures: dict[str, Any],
     excess: dict[str, float],
     n_draws: int,
+    n_wanted: int,
     missing: bool,
     remark: str,
     timed_out: bool = True,
@@ -376,6 +379,7 @@ def judge(
     """The verdict and its reasons.
 
     excess : by how much errors of edges exceed what sampling brings
+    n_draws, n_wanted : fewer own draws than wanted when the time was over
     timed_out : whether the reference chains had to stop for the time
     """
     reasons = []
@@ -413,9 +417,17 @@ def judge(
         and figures["ess_forward"] < 0.5 * figures["ess_reverse"]
     )
     if figures["edge_error_weighted"] > LARGEST_WEIGHTED_ERROR:
-        uneven = uneven or excess["edge_error_weighted"] > -math.inf
+        uneven = uneven or excess["edge_error_weighted"] > 0.0
     far = figures["total_variation"] > LARGEST_DISTANCE
-    if size < FEWEST_EFFECTIVE and not figures["r_hat"] <= LARGEST_R_HAT:
+    mixed = figures["r_hat"] <= LARGEST_R_HAT
+    share = min(figures["ess_reverse"], figures["ess_forward"])  # few flatter the first
+    if size < FEWEST_EFFECTIVE <= n_wanted * share and (far or not mixed):
+        reasons.append(
+            f"weighted draws are worth {size:.0f}, and there was time for {n_draws} of "
+            f"{n_wanted} draws only; allow more max_time"
+        )
+        return FEW, reasons
+    if size < FEWEST_EFFECTIVE and not mixed:
         # states where the posterior hardly is say nothing about where it is
         reasons.append(
             f"and weighted draws are worth {size:.0f} of {n_draws}, so that nothing is "

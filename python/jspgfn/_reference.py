@@ -33,10 +33,23 @@ Graphs = NDArray[np.uint8]
 EXACT_VARIABLES = 18
 EXACT_VARIABLES_TIMED = 22
 
+# Own draws come in pieces, the first small: it shows what a draw costs.
+FIRST_DRAWS, MOST_DRAWS = 100, 1000
+
+# An edge that none or all of n draws have is uncertain too: a standard error of this / n.
+# Four of them are 10 / n; more frequent ones stay unseen once in e^10 times.
+NEVER_SEEN = 2.5
+
 # The reference chains.
 N_CHAINS = 4
-N_REFERENCE = 4096  # of their states are compared
+N_REFERENCE = 4096  # of their states are compared, fewer where log q takes long
+FEWEST_REFERENCE = 400
 BURN_IN = 0.3
+
+# How max_time is shared out. Chains go on until `CHAINS_UNTIL`, log q of their states has
+# the rest.
+OWN_SHARE = 0.25
+CHAINS_UNTIL = 0.7
 
 # Chains start anywhere and may sit for long where the posterior hardly is. The first states
 # of a chain, in steps of one of so many stretches, are no part of the reference while the
@@ -59,9 +72,12 @@ class Own:
     log_weight: Floats  # log R - log q, (n,)
     log_reward: Floats
     edges: Floats  # frequencies, (D, D)
+    edges_error: Floats
     edges_weighted: Floats
     edges_weighted_error: Floats
     kl_parameters: float  # of theta given the graph, 0 where theta is drawn exactly
+    n_wanted: int  # more than there are when the time was over
+    seconds_each: float  # of a draw, about as many as log q of a graph takes
 
 
 @dataclass
@@ -102,13 +118,19 @@ class Clock:
     """Wall seconds, or none."""
 
     max_time: float | None
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=lambda: time.perf_counter())
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until this share of the time is over."""
         if self.max_time is None:
             return math.inf
         return share * self.max_time - (time.perf_counter() - self.started)
+
+    def so_many(self, share: float, seconds_each: float, most: int) -> int:
+        """How many fit into this share of the time, at most `most`."""
+        if self.max_time is None:
+            return most
+        return int(min(share * self.max_time / seconds_each, most))
 
 
 def log_prob_of(engine: Engine, graphs: Graphs) -> Floats:
@@ -131,12 +153,16 @@ def repeats_of(graphs: Graphs) -> Floats:
 
 
 def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
-    """Draws of the sampler: n, or as many as a quarter of the time allows."""
-    parts, done = [], 0
-    while done < n and (done == 0 or clock.left(0.25) > 0):
-        size = min(1000, n - done)
+    """Draws of the sampler: n, or as many as `OWN_SHARE` of the time allows."""
+    parts, done = [engine.draw(1, seed, 0)], 1  # after loading, it sets up the sampler
+    began, seconds = time.perf_counter(), OWN_SHARE * clock.left()
+    size = min(FIRST_DRAWS, n - done)
+    while size > 0:
         parts.append(engine.draw(size, seed, done))
+        spent = max(time.perf_counter() - began, 1e-6)
         done += size
+        affordable = (done - 1) * max(seconds - spent, 0.0) / spent
+        size = int(min(MOST_DRAWS, n - done, affordable))
     graphs = np.concatenate([part.graphs for part in parts])
     log_reward = np.concatenate([part.log_reward for part in parts])
     log_prob = np.concatenate([part.log_prob for part in parts])
@@ -160,9 +186,12 @@ def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
         log_weight,
         log_reward,
         edges,
+        np.sqrt(edges * (1 - edges) / done + (NEVER_SEEN / done) ** 2),
         weighted,
-        np.sqrt(np.maximum(variance, 0.0)),
+        np.sqrt(np.maximum(variance, 0.0) + (NEVER_SEEN * square.sum()) ** 2),
         kl,
+        n_wanted=n,
+        seconds_each=max(time.perf_counter() - began, 1e-6) / (done - 1),
     )
 
 
@@ -283,29 +312,33 @@ def chain_reference(
         n_threads=engine.tables.n_threads,
     )
     each = n_chain_rounds(n_variables, hot_moves * (n_temperatures - 1))
+    n_states = clock.so_many(1 - CHAINS_UNTIL, own.seconds_each, N_REFERENCE)
+    n_states = max(n_states, FEWEST_REFERENCE)
     for attempts_left in (3, 2, 1, 0):
         run_chains(chains, each, clock)
         record = Record(burn_in=BURN_IN)
         record.rounds, record.counts, record.sums = chains.batches()
         record.states = chains.states()
-        timed_out = clock.left(0.7) <= 0
+        timed_out = clock.left(CHAINS_UNTIL) <= 0
         is_last = timed_out or not attempts_left
         if is_last or largest_r_hat(record) <= LARGEST_R_HAT:
-            reference = after_arrival(engine, own, record)
+            reference = after_arrival(engine, own, record, n_states)
             reference.timed_out = timed_out
             if is_last or reference.arrived:
                 break
     return reference
 
 
-def after_arrival(engine: Engine, own: Own, record: Record) -> Reference:
-    """What chains have shown since they came to where the posterior is.
+def after_arrival(
+    engine: Engine, own: Own, record: Record, n_states: int = N_REFERENCE
+) -> Reference:
+    """What n_states of the chains have shown since they came to where the posterior is.
 
     States are left out chain by chain, a common number remains; edges and R-hat are those
     since the last chain arrived.
     """
     n_chains = len(record.states)
-    reference = reference_of(engine, record, [0.0] * n_chains)
+    reference = reference_of(engine, record, [0.0] * n_chains, n_states)
     log_ratio = reference.log_weight - log_mean_exp(own.log_weight)
     ways = [
         way_of_chain(own, *chain)
@@ -326,7 +359,7 @@ def after_arrival(engine: Engine, own: Own, record: Record) -> Reference:
             states=record.states[kept],
             burn_in=record.burn_in + (1 - record.burn_in) * latest,
         )
-        reference = reference_of(engine, cut, [ways[c] for c in kept])
+        reference = reference_of(engine, cut, [ways[c] for c in kept], n_states)
         reference.way = latest
     reference.n_lost = n_chains - len(kept)
     if not reference.mixed:  # and far below all that own draws are like
@@ -353,12 +386,14 @@ def largest_r_hat(record: Record) -> float:
     return float(split_r_hat(record.stretches(record.counts, 2)).max())
 
 
-def reference_of(engine: Engine, record: Record, ways: list[float]) -> Reference:
+def reference_of(
+    engine: Engine, record: Record, ways: list[float], n_states: int
+) -> Reference:
     """ways : shares of the states of each chain after `BURN_IN` that are left out"""
-    n_states = record.states.shape[1]
-    first = [int(n_states * (BURN_IN + (1 - BURN_IN) * way)) for way in ways]
-    n = min(n_states - max(first), max(1, N_REFERENCE // len(first)))
-    chosen = [np.linspace(start, n_states - 1, n).astype(int) for start in first]
+    n_stored = record.states.shape[1]
+    first = [int(n_stored * (BURN_IN + (1 - BURN_IN) * way)) for way in ways]
+    n = min(n_stored - max(first), max(1, n_states // len(first)))
+    chosen = [np.linspace(start, n_stored - 1, n).astype(int) for start in first]
     states = np.stack(
         [chain[places] for chain, places in zip(record.states, chosen, strict=True)]
     )
@@ -371,7 +406,7 @@ def reference_of(engine: Engine, record: Record, ways: list[float]) -> Reference
 def run_chains(chains: _core.Chains, n_rounds: int, clock: Clock) -> None:
     chunk, left = 1, n_rounds
     with held_interrupts() as interrupt:
-        while left > 0 and clock.left(0.7) > 0:
+        while left > 0 and clock.left(CHAINS_UNTIL) > 0:
             begin = time.perf_counter()
             chunk = min(chunk, left)
             chains.step(chunk)

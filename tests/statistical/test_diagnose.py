@@ -271,6 +271,76 @@ def test_same_report_at_every_call():
     assert as_bytes(first.edges > 0.5).shape == (8, 8)
 
 
+# --- too little time -------------------------------------------------------------------
+
+
+class Slow(planted.Planted):
+    """Two milliseconds for a draw and for log q of a graph, on a clock of its own."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def draw(self, n, seed, first_draw):
+        self.now += 0.002 * n
+        return super().draw(n, seed, first_draw)
+
+    def log_prob(self, graphs):
+        self.now += 0.002 * len(graphs)
+        return super().log_prob(graphs)
+
+
+def judge_in_time(engine, max_time, reference, monkeypatch):
+    slow = Slow(engine.tables.scores, engine.sampler)
+    monkeypatch.setattr(_reference, "time", slow)
+    report = _diagnose.diagnose(slow, N_DRAWS, (1, 2), max_time, reference)
+    return report, slow.now
+
+
+@pytest.mark.parametrize("reference", ["exact", "chains"])
+def test_the_time_is_shared_out(reference, monkeypatch):
+    engine = small_table(lambda g, r: r + 0.6 * noise(len(r)))
+    report, seconds = judge_in_time(engine, 5.0, reference, monkeypatch)
+    assert report.verdict == WEIGHTS
+    assert 500 <= report.n_draws <= 630  # a quarter of the time
+    if reference == "chains":
+        assert 700 <= report.n_reference <= 750  # 0.3 of it
+        assert seconds < 5
+
+
+@pytest.mark.parametrize("reference", ["exact", "chains"])
+def test_no_verdict_by_too_few_draws(reference, monkeypatch):
+    """More time would show that the weights are even enough."""
+    engine = small_table(lambda g, r: r + 0.6 * noise(len(r)))
+    report, _ = judge_in_time(engine, 0.1, reference, monkeypatch)
+    assert report.verdict == _diagnose.FEW
+    assert report.n_draws < 200
+    assert "allow more max_time" in report.reasons[-1]
+    good, _ = judge_in_time(small_table(lambda g, r: r), 0.1, reference, monkeypatch)
+    assert good.verdict == TRUST
+    no_time_would_do = other(NIG, planted.with_odds(NIG, planted.noisy_odds(8, 1.0)))
+    far, _ = judge_in_time(no_time_would_do, 0.1, reference, monkeypatch)
+    assert far.verdict in (UNEVEN, MISSING)
+
+
+def test_edges_that_no_draw_has_are_uncertain():
+    """All draws of a small share of the posterior: counts of 0 and of n."""
+    _, graphs, log_reward = planted.small()
+    log_p = log_reward - np.logaddexp.reduce(log_reward)
+    edges = np.einsum("s,sij->ij", np.exp(log_p), graphs)
+    own = _reference.collect_own(
+        small_table(lambda g, r: r), 100, 3, _reference.Clock(None)
+    )
+    assert (own.edges_error[~np.eye(4, dtype=bool)] > 0).all()
+    for found, error in [
+        (own.edges, own.edges_error),
+        (own.edges_weighted, own.edges_weighted_error),
+    ]:
+        assert (np.abs(found - edges) <= 4 * error).all()
+        assert error.min() == pytest.approx(_reference.NEVER_SEEN / 100, rel=1e-6)
+
+
 # --- chains on their way to the posterior ---------------------------------------------
 
 

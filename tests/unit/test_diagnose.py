@@ -236,11 +236,12 @@ def test_chains_that_never_arrived_prove_nothing():
         "r_hat": np.inf,
     }
     excess = {"edge_error": -np.inf, "edge_error_weighted": -np.inf}
-    verdict, reasons = judge(figures, excess, 2000, False, "")
+    verdict, reasons = judge(figures, excess, 2000, 2000, False, "")
     assert verdict.startswith("do not trust")
     assert "worth 4 of 2000" in reasons[-1]
     good = {**figures, "ess_reverse": 0.9, "edge_error": 0.0, "pareto_k": 0.1}
-    assert judge(good, excess, 2000, False, "")[0] != verdict
+    assert judge(good, excess, 2000, 2000, False, "")[0] != verdict
     assert (
-        judge({**good, "edge_error_weighted": 0.0}, excess, 2000, False, "")[0] == TRUST
+        judge({**good, "edge_error_weighted": 0.0}, excess, 2000, 2000, False, "")[0]
+        == TRUST
     )
