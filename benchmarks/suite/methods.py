@@ -34,7 +34,8 @@ import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
 PEERS = HERE.parent / "peers"
-N_DRAWS = 100_000  # at most
+N_DRAWS = 100_000  # graphs that are kept, at most
+PIECE = 1000
 SHARE_OF_DRAWS = 0.15  # of the budget, for methods that train first
 N_PREDICT = 1000  # draws that predict
 
@@ -162,35 +163,44 @@ def exact(task):
     return Result(edges, seconds, draws.graphs, info=info)
 
 
-def trained(estimator, task):
-    """A sampler that learns for most of the budget and draws for the rest."""
+def trained(estimator, task, counted=False):
+    """A sampler that learns for most of the budget and draws for the rest.
+
+    Edges are means over all draws, of which the first `N_DRAWS` are kept: of averaged
+    probabilities, with and without weights, or of edges, counted.
+    """
     begin = time.process_time()
     with processor_clock():
         estimator.fit(task.x, interventions=task.mask)
-    pieces, most = [], max(N_DRAWS // 1000, 1)
-    edges = {False: [], True: []}  # of each piece, by "weighted"
-    while len(pieces) < most:
-        started = time.process_time()
-        stream = 1000 * task.seed + len(pieces)
-        pieces.append(estimator.sample(1000, random_state=stream))
-        for weighted, found in edges.items():
-            found.append(
-                estimator.edge_probabilities(weighted=weighted, draws=pieces[-1])
-            )
+    kept, edges, weighted, log_mass = [], [], [], []
+    started = ended = time.process_time()
+    while not edges or 2 * ended - started - begin < task.budget:  # time for another
+        started = ended
+        stream = 10**6 * task.seed + len(edges)
+        piece = estimator.sample(PIECE, random_state=stream)
+        if counted:
+            edges.append(piece.graphs.mean(axis=0))
+        else:
+            edges.append(estimator.edge_probabilities(draws=piece))
+            weighted.append(estimator.edge_probabilities(weighted=True, draws=piece))
+            log_mass.append(np.logaddexp.reduce(log_weights_of(piece)))
+        if len(kept) < max(N_DRAWS // PIECE, 1):
+            kept.append(piece)
         ended = time.process_time()
-        if 2 * ended - started - begin >= task.budget:  # no time for another
-            break
-    graphs = np.concatenate([piece.graphs for piece in pieces])
-    log_weights = np.concatenate([log_weights_of(piece) for piece in pieces])
-    share = np.exp(log_weights - log_weights.max()).reshape(len(pieces), -1).sum(axis=1)
-    weighted_edges = np.average(edges[True], axis=0, weights=share)
+    weighted_edges = None
+    if weighted:
+        share = np.exp(np.array(log_mass) - max(log_mass))
+        weighted_edges = np.average(weighted, axis=0, weights=share)
     seconds = time.process_time() - begin
+    graphs = np.concatenate([piece.graphs for piece in kept])
+    log_weights = np.concatenate([log_weights_of(piece) for piece in kept])
     info = {"peak_mb": peak_of(os.getpid()) / 2**20}
-    info.update(updates=int(estimator.n_iter_), **density(pieces[0], task))
+    info.update(drawn=PIECE * len(edges), updates=int(estimator.n_iter_))
+    info.update(density(kept[0], task))
     if "gap" in estimator.history_:
         info["gap"] = float(np.mean(estimator.history_["gap"][-100:]))
         info["tv_of_policy"] = tv_of_policy(estimator)
-    mean = np.mean(edges[False], axis=0)
+    mean = np.mean(edges, axis=0)
     return Result(mean, seconds, graphs, log_weights, weighted_edges, info)
 
 
@@ -248,10 +258,7 @@ def paper_with(settings, task):
         raise Skipped("the published method knows fixed noise and mlp only")
     time_of_fit = (1 - SHARE_OF_DRAWS) * task.budget
     settings = {**settings, **shared(task), "n_iter": None, "max_time": time_of_fit}
-    result = trained(jspgfn.JSPGFN(**settings), task)
-    # as published: edges are counted
-    counted = result.graphs.mean(axis=0)
-    return dataclasses.replace(result, edge_probabilities=counted, weighted_edges=None)
+    return trained(jspgfn.JSPGFN(**settings), task, counted=True)  # as published
 
 
 def paper(task):

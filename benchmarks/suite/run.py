@@ -12,8 +12,9 @@ not bundled (see problems.py); what is missing is skipped, and the row says why.
 per problem, method, budget and seed; `help(suite.run)` explains the columns.
 
 Columns: status ok or skipped, with the reason; cpu_seconds of the method by its own
-account, wall_seconds and peak_mb of its process, imports included; n_draws and floor, the
-edge RMSE that as many independent exact draws would have; edge_rmse, edge_max of what the
+account, wall_seconds and peak_mb of its process, imports included; n_draws that are kept
+(edges are means over all, info["drawn"]) and floor, the edge RMSE that as many independent
+exact draws would have; edge_rmse, edge_max of what the
 method calls its edge probabilities, weighted_rmse (importance weights), counted_rmse (edges
 counted among the draws);
 path_rmse, blanket_rmse; tv, kl against all graphs (five variables) with tv_floor,
