@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ._engine import Engine
 from ._mixing import LARGEST_R_HAT
 from ._reference import (
+    FEWEST_REFERENCE,
     N_CHAINS,
     Clock,
     Own,
@@ -38,7 +39,7 @@ MISSING = "do not trust: mode missing"
 UNEVEN = "do not trust: weights too uneven"
 UNKNOWN = "no verdict: the reference chains disagree"
 UNDER_WAY = "no verdict: the reference chains are still on their way"
-FEW = "no verdict: too few draws in the time"
+FEW_DRAWS = "no verdict: too few draws"
 
 # The draws themselves are good enough up to this distance: as much as log weights that
 # vary by a quarter of a nat.
@@ -82,8 +83,8 @@ class Diagnosis:
         weights": summaries need ``weighted=True``, or draws ``refine=True``. "do not
         trust: mode missing": part of the posterior is hardly ever drawn, and weights
         cannot show it. "do not trust: weights too uneven": a few draws carry the
-        weights. "no verdict: ...": the reference is not good enough to judge, or
-        max_time was too short for the draws.
+        weights. "no verdict: ...": the reference is not good enough to judge, or there
+        are too few draws.
     reasons : list of str
         What led to the verdict, and what to do.
     elbo, eubo : float
@@ -416,17 +417,24 @@ def judge(
         figures["pareto_k"] > LARGEST_K
         and figures["ess_forward"] < 0.5 * figures["ess_reverse"]
     )
-    if figures["edge_error_weighted"] > LARGEST_WEIGHTED_ERROR:
-        uneven = uneven or excess["edge_error_weighted"] > 0.0
+    weighted_error = figures["edge_error_weighted"]
+    if (
+        excess["edge_error_weighted"] <= 0.0
+    ):  # noise, which more draws would make smaller
+        weighted_error *= math.sqrt(n_draws / n_wanted)
+    if weighted_error > LARGEST_WEIGHTED_ERROR:
+        uneven = uneven or excess["edge_error_weighted"] > -math.inf
     far = figures["total_variation"] > LARGEST_DISTANCE
     mixed = figures["r_hat"] <= LARGEST_R_HAT
     share = min(figures["ess_reverse"], figures["ess_forward"])  # few flatter the first
-    if size < FEWEST_EFFECTIVE <= n_wanted * share and (far or not mixed):
+    would_do = max(n_wanted, 5 * FEWEST_EFFECTIVE)
+    if size < FEWEST_EFFECTIVE <= would_do * share and (far or not mixed):
+        more = "max_time" if n_draws < n_wanted else "n_draws"
         reasons.append(
-            f"weighted draws are worth {size:.0f}, and there was time for {n_draws} of "
-            f"{n_wanted} draws only; allow more max_time"
+            f"weighted draws are worth {size:.0f} of {n_draws}, but {would_do} would be "
+            f"worth enough; allow more {more}"
         )
-        return FEW, reasons
+        return FEW_DRAWS, reasons
     if size < FEWEST_EFFECTIVE and not mixed:
         # states where the posterior hardly is say nothing about where it is
         reasons.append(
@@ -483,7 +491,7 @@ def diagnose(
     own = collect_own(engine, n_draws, seeds[0], clock)
     found = None
     if reference == "exact" or (reference == "auto" and exact_fits(engine, clock)):
-        n = len(own.log_weight)
+        n = max(len(own.log_weight), min(own.n_wanted, FEWEST_REFERENCE))
         found = exact_reference(engine, n, seeds[1], clock)
     if found is None:
         found = chain_reference(engine, own, seeds[1], clock)

@@ -33,23 +33,22 @@ Graphs = NDArray[np.uint8]
 EXACT_VARIABLES = 18
 EXACT_VARIABLES_TIMED = 22
 
-# Own draws come in pieces, the first small: it shows what a draw costs.
-FIRST_DRAWS, MOST_DRAWS = 100, 1000
+# How max_time is shared out: own draws, then chains until `CHAINS_UNTIL`, then log q of
+# their states. Fewer than this are not compared however long they take: a missing mode of
+# 1 % would not be seen, nor that a chain is still on its way.
+OWN_SHARE, CHAINS_UNTIL = 0.25, 0.7
+FEWEST_OWN, FEWEST_REFERENCE = 400, 1000
+OWN_AT_ONCE = 1000
 
-# An edge that none or all of n draws have is uncertain too: a standard error of this / n.
-# Four of them are 10 / n; more frequent ones stay unseen once in e^10 times.
+# An edge that none or all of n draws have is uncertain too: a standard error of this / n
+# (n: effective draws, where they are weighted). Four of them are 10 / n; more frequent ones
+# stay unseen once in e^10 times.
 NEVER_SEEN = 2.5
 
 # The reference chains.
 N_CHAINS = 4
 N_REFERENCE = 4096  # of their states are compared, fewer where log q takes long
-FEWEST_REFERENCE = 400
 BURN_IN = 0.3
-
-# How max_time is shared out. Chains go on until `CHAINS_UNTIL`, log q of their states has
-# the rest.
-OWN_SHARE = 0.25
-CHAINS_UNTIL = 0.7
 
 # Chains start anywhere and may sit for long where the posterior hardly is. The first states
 # of a chain, in steps of one of so many stretches, are no part of the reference while the
@@ -118,6 +117,7 @@ class Clock:
     """Wall seconds, or none."""
 
     max_time: float | None
+    # looked up at every call, so that other clocks can stand in for it
     started: float = field(default_factory=lambda: time.perf_counter())
 
     def left(self, share: float = 1.0) -> float:
@@ -126,7 +126,7 @@ class Clock:
             return math.inf
         return share * self.max_time - (time.perf_counter() - self.started)
 
-    def so_many(self, share: float, seconds_each: float, most: int) -> int:
+    def n_affordable(self, share: float, seconds_each: float, most: int) -> int:
         """How many fit into this share of the time, at most `most`."""
         if self.max_time is None:
             return most
@@ -154,26 +154,30 @@ def repeats_of(graphs: Graphs) -> Floats:
 
 def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
     """Draws of the sampler: n, or as many as `OWN_SHARE` of the time allows."""
-    parts, done = [engine.draw(1, seed, 0)], 1  # after loading, it sets up the sampler
-    began, seconds = time.perf_counter(), OWN_SHARE * clock.left()
-    size = min(FIRST_DRAWS, n - done)
+    parts, log_q, done = [], [], 0
+    size, began, seconds = 1, 0.0, 0.0  # the first, after loading, sets up the sampler
     while size > 0:
-        parts.append(engine.draw(size, seed, done))
-        spent = max(time.perf_counter() - began, 1e-6)
+        part = engine.draw(size, seed, done)
+        parts.append(part)
+        # of the graph, where draws have that of their order of edges
+        is_joint = part.log_reward_joint is not None
+        log_q.append(log_prob_of(engine, part.graphs) if is_joint else part.log_prob)
         done += size
+        if done == 1:
+            began, seconds = time.perf_counter(), OWN_SHARE * clock.left()
+            size = min(FEWEST_OWN, n) - done
+            continue
+        spent = max(time.perf_counter() - began, 1e-6)
         affordable = (done - 1) * max(seconds - spent, 0.0) / spent
-        size = int(min(MOST_DRAWS, n - done, affordable))
+        size = int(min(OWN_AT_ONCE, n - done, affordable))
     graphs = np.concatenate([part.graphs for part in parts])
     log_reward = np.concatenate([part.log_reward for part in parts])
-    log_prob = np.concatenate([part.log_prob for part in parts])
+    log_prob = np.concatenate(log_q)
     kl = 0.0
     if parts[0].log_reward_joint is not None:
         joint = np.concatenate([part.log_reward_joint for part in parts])
         theta = np.concatenate([part.parameters[3] for part in parts])  # type: ignore[index]
         kl = float(np.mean(theta + log_reward - joint))
-        log_prob = log_prob_of(
-            engine, graphs
-        )  # of the graph, not of its order of edges
     log_weight = log_reward - log_prob
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
@@ -191,7 +195,7 @@ def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
         np.sqrt(np.maximum(variance, 0.0) + (NEVER_SEEN * square.sum()) ** 2),
         kl,
         n_wanted=n,
-        seconds_each=max(time.perf_counter() - began, 1e-6) / (done - 1),
+        seconds_each=spent / (done - 1),
     )
 
 
@@ -312,8 +316,8 @@ def chain_reference(
         n_threads=engine.tables.n_threads,
     )
     each = n_chain_rounds(n_variables, hot_moves * (n_temperatures - 1))
-    n_states = clock.so_many(1 - CHAINS_UNTIL, own.seconds_each, N_REFERENCE)
-    n_states = max(n_states, FEWEST_REFERENCE)
+    n_states = clock.n_affordable(1 - CHAINS_UNTIL, own.seconds_each, N_REFERENCE)
+    n_states = max(n_states, min(own.n_wanted, FEWEST_REFERENCE))
     for attempts_left in (3, 2, 1, 0):
         run_chains(chains, each, clock)
         record = Record(burn_in=BURN_IN)

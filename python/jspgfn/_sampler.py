@@ -163,8 +163,10 @@ class TrainedSampler(ScoreEstimator):
         Parameters
         ----------
         max_time : float or None
-            Wall seconds. None takes as long as it needs: about a second up to 12
-            variables, half a minute at 50; the report is then the same at every call.
+            Wall seconds, about: 400 own draws and 1,000 graphs of the reference (or
+            `n_draws`) are compared however long they take, with the generator "gnn" a
+            minute. None takes as long as it needs: about a second up to 12 variables,
+            half a minute at 50; the report is then the same at every call.
         n_draws : int
             Own draws, and exact draws of the reference.
         reference : {"auto", "exact", "chains"}

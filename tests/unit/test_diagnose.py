@@ -220,6 +220,31 @@ def test_warm_start_of_no_use_is_announced(sim):
         est.set_params(warm_start=1).fit(sim.X)
 
 
+def test_few_draws_and_chains_that_disagree():
+    from jspgfn._diagnose import FEW_DRAWS, judge
+
+    figures = {
+        "total_variation": 0.0,
+        "ess_reverse": 0.9,
+        "ess_forward": 0.9,
+        "pareto_k": 0.1,
+        "edge_error": 0.0,
+        "edge_error_weighted": 0.0,
+        "kl_parameters": 0.0,
+        "missing": 0.0,
+        "r_hat": 1.5,
+    }
+    excess = {"edge_error": -np.inf, "edge_error_weighted": -np.inf}
+    verdict, reasons = judge(figures, excess, 100, 100, False, "")
+    assert verdict == FEW_DRAWS
+    assert "allow more n_draws" in reasons[-1]
+    verdict, reasons = judge(figures, excess, 100, 5000, False, "")
+    assert verdict == FEW_DRAWS
+    assert "allow more max_time" in reasons[-1]
+    agreed = {**figures, "r_hat": 1.0}
+    assert judge(agreed, excess, 100, 100, False, "")[0] != FEW_DRAWS
+
+
 def test_chains_that_never_arrived_prove_nothing():
     """Large problems: states far below the draws, whose weights are uneven."""
     from jspgfn._diagnose import TRUST, judge
