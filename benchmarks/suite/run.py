@@ -14,9 +14,8 @@ per problem, method, budget and seed; `help(suite.run)` explains the columns.
 Columns: status ok or skipped, with the reason; cpu_seconds of the method by its own
 account, wall_seconds and peak_mb of its process, imports included; n_draws that are kept
 (edges are means over all, info["drawn"]) and floor, the edge RMSE that as many independent
-exact draws would have; edge_rmse, edge_max of what the
-method calls its edge probabilities, weighted_rmse (importance weights), counted_rmse (edges
-counted among the draws);
+exact draws would have; edge_rmse, edge_max of what the method calls its edge probabilities,
+weighted_rmse (importance weights), counted_rmse (edges counted among the kept draws);
 path_rmse, blanket_rmse; tv, kl against all graphs (five variables) with tv_floor,
 tv_of_policy by log_prob instead of draws; auroc, auprc, brier, e_shd with n_edges against
 the true graph, and the same with reference_ in front for the posterior itself;

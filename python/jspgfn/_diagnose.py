@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ._engine import Engine
 from ._mixing import LARGEST_R_HAT
 from ._reference import (
-    FEWEST_REFERENCE,
+    FEWEST,
     N_CHAINS,
     Clock,
     Own,
@@ -418,9 +418,7 @@ def judge(
         and figures["ess_forward"] < 0.5 * figures["ess_reverse"]
     )
     weighted_error = figures["edge_error_weighted"]
-    if (
-        excess["edge_error_weighted"] <= 0.0
-    ):  # noise, which more draws would make smaller
+    if excess["edge_error_weighted"] <= 0.0:  # noise, smaller with more draws
         weighted_error *= math.sqrt(n_draws / n_wanted)
     if weighted_error > LARGEST_WEIGHTED_ERROR:
         uneven = uneven or excess["edge_error_weighted"] > -math.inf
@@ -491,7 +489,7 @@ def diagnose(
     own = collect_own(engine, n_draws, seeds[0], clock)
     found = None
     if reference == "exact" or (reference == "auto" and exact_fits(engine, clock)):
-        n = max(len(own.log_weight), min(own.n_wanted, FEWEST_REFERENCE))
+        n = max(len(own.log_weight), min(own.n_wanted, FEWEST))
         found = exact_reference(engine, n, seeds[1], clock)
     if found is None:
         found = chain_reference(engine, own, seeds[1], clock)

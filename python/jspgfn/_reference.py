@@ -34,10 +34,10 @@ EXACT_VARIABLES = 18
 EXACT_VARIABLES_TIMED = 22
 
 # How max_time is shared out: own draws, then chains until `CHAINS_UNTIL`, then log q of
-# their states. Fewer than this are not compared however long they take: a missing mode of
-# 1 % would not be seen, nor that a chain is still on its way.
+# their states. Fewer than this of each are not compared however long they take: a missing
+# mode of 1 % would not be seen, or one be seen where weights only need more draws.
 OWN_SHARE, CHAINS_UNTIL = 0.25, 0.7
-FEWEST_OWN, FEWEST_REFERENCE = 400, 1000
+FEWEST = 1000
 OWN_AT_ONCE = 1000
 
 # An edge that none or all of n draws have is uncertain too: a standard error of this / n
@@ -154,8 +154,9 @@ def repeats_of(graphs: Graphs) -> Floats:
 
 def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
     """Draws of the sampler: n, or as many as `OWN_SHARE` of the time allows."""
-    parts, log_q, done = [], [], 0
-    size, began, seconds = 1, 0.0, 0.0  # the first, after loading, sets up the sampler
+    engine.draw(1, seed, 0)  # after loading, this sets up the sampler
+    began, seconds = time.perf_counter(), OWN_SHARE * clock.left()
+    parts, log_q, done, size = [], [], 0, min(FEWEST, n)
     while size > 0:
         part = engine.draw(size, seed, done)
         parts.append(part)
@@ -163,12 +164,8 @@ def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
         is_joint = part.log_reward_joint is not None
         log_q.append(log_prob_of(engine, part.graphs) if is_joint else part.log_prob)
         done += size
-        if done == 1:
-            began, seconds = time.perf_counter(), OWN_SHARE * clock.left()
-            size = min(FEWEST_OWN, n) - done
-            continue
         spent = max(time.perf_counter() - began, 1e-6)
-        affordable = (done - 1) * max(seconds - spent, 0.0) / spent
+        affordable = done * max(seconds - spent, 0.0) / spent
         size = int(min(OWN_AT_ONCE, n - done, affordable))
     graphs = np.concatenate([part.graphs for part in parts])
     log_reward = np.concatenate([part.log_reward for part in parts])
@@ -195,7 +192,7 @@ def collect_own(engine: Engine, n: int, seed: int, clock: Clock) -> Own:
         np.sqrt(np.maximum(variance, 0.0) + (NEVER_SEEN * square.sum()) ** 2),
         kl,
         n_wanted=n,
-        seconds_each=spent / (done - 1),
+        seconds_each=spent / done,
     )
 
 
@@ -317,7 +314,7 @@ def chain_reference(
     )
     each = n_chain_rounds(n_variables, hot_moves * (n_temperatures - 1))
     n_states = clock.n_affordable(1 - CHAINS_UNTIL, own.seconds_each, N_REFERENCE)
-    n_states = max(n_states, min(own.n_wanted, FEWEST_REFERENCE))
+    n_states = max(n_states, min(own.n_wanted, FEWEST))
     for attempts_left in (3, 2, 1, 0):
         run_chains(chains, each, clock)
         record = Record(burn_in=BURN_IN)

@@ -163,9 +163,9 @@ class TrainedSampler(ScoreEstimator):
         Parameters
         ----------
         max_time : float or None
-            Wall seconds, about: 400 own draws and 1,000 graphs of the reference (or
-            `n_draws`) are compared however long they take, with the generator "gnn" a
-            minute. None takes as long as it needs: about a second up to 12 variables,
+            Wall seconds, about: 1,000 own draws and as many graphs of the reference (or
+            `n_draws`) are compared however long they take, with the generator "gnn"
+            minutes. None takes as long as it needs: about a second up to 12 variables,
             half a minute at 50; the report is then the same at every call.
         n_draws : int
             Own draws, and exact draws of the reference.

@@ -312,10 +312,10 @@ def test_the_time_is_shared_out(reference, monkeypatch):
 @pytest.mark.parametrize("reference", ["exact", "chains"])
 def test_no_verdict_by_too_few_draws(reference, monkeypatch):
     """More time would show that the weights are even enough."""
-    engine = small_table(lambda g, r: r + 1.2 * noise(len(r)))
+    engine = small_table(lambda g, r: np.zeros_like(r))  # all graphs alike: 8 %
     report, _ = judge_in_time(engine, 0.1, reference, monkeypatch)
     assert report.verdict == _diagnose.FEW_DRAWS
-    assert report.n_draws == _reference.FEWEST_OWN
+    assert report.n_draws == _reference.FEWEST
     assert "allow more max_time" in report.reasons[-1]
     good, _ = judge_in_time(small_table(lambda g, r: r), 0.1, reference, monkeypatch)
     assert good.verdict == TRUST
